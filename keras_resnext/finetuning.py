@@ -1,0 +1,172 @@
+"""Transfer learning: freeze stages, swap the classifier, refresh statistics."""
+
+import difflib
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_resnext.kernels.generic import Tensor
+
+
+def freeze(model: keras.Model, up_to: str | None) -> None:
+    """Freezes a model from its input up to a stage, that stage included.
+
+    Frozen layers keep their weights, and their batch normalization runs on
+    the statistics that it has and keeps them. Every other layer is unfrozen,
+    so that calling this again moves the border. Compile afterwards.
+
+    Args:
+        model: A model built here.
+        up_to: `"stem"`, `"stage1"`, …; the name of any layer; or `None` to
+            unfreeze everything.
+
+    Raises:
+        ValueError: If the model has no such stage or layer; the message says
+            which there are.
+
+    Example:
+    >>> keras_resnext.finetuning.freeze(model, "stage3")
+    >>> model.compile("sgd", "sparse_categorical_crossentropy")
+    """
+    model.trainable = True
+    if up_to is not None:
+        border = _last_layer(model, up_to)
+        for layer in keras.Model(model.inputs, border.output).layers:
+            layer.trainable = False
+
+
+def replace_classifier(
+    model: keras.Model,
+    classes: int,
+    activation: str | Callable[..., Any] | None = "softmax",
+    dropout: float = 0.0,
+) -> keras.Model:
+    """Gives a model a new, randomly initialized classifier.
+
+    Args:
+        model: A model built here with its top, or without it and with
+            `pooling`. Its other layers are shared, not copied.
+        classes: Number of classes to tell apart.
+        activation: Activation of the classifier, `None` for logits.
+        dropout: Share of the features to drop before it while training.
+
+    Returns:
+        A `keras.Model` from the same inputs to `(batch, classes)` in float32.
+
+    Raises:
+        ValueError: If the model ends in feature maps rather than features.
+
+    Example:
+    >>> model = keras_resnext.ResNeXt50(weights="imagenet")
+    >>> model = keras_resnext.finetuning.replace_classifier(model, 10)
+    """
+    features = model.output
+    if model.layers[-1].name == "predictions":
+        features = model.layers[-1].input
+        if isinstance(model.layers[-2], keras.layers.Dropout):
+            features = model.layers[-2].input
+    if len(features.shape) != 2:
+        raise ValueError(
+            f"'{model.name}' puts out feature maps of shape {features.shape}. "
+            "Build it with pooling='avg', or with include_top=True."
+        )
+    x = features
+    if dropout:
+        x = keras.layers.Dropout(dropout, name="dropout")(x)
+    outputs = keras.layers.Dense(
+        classes,
+        activation=activation,
+        dtype=keras.config.dtype_policy().variable_dtype,
+        name="predictions",
+    )(x)
+    return keras.Model(model.inputs, outputs, name=model.name)
+
+
+def reestimate_batch_norm(
+    model: keras.Model,
+    data: Any,
+    steps: int | None = None,
+    batch_size: int | None = None,
+    verbose: str | int = "auto",
+) -> None:
+    """Gathers the statistics of batch normalization anew, from data.
+
+    Moving statistics follow the last few hundred steps of training. After
+    few steps, or after weights were averaged or came from other pictures,
+    those of a whole data set fit better ("precise BN", Wu & Johnson, 2021,
+    https://arxiv.org/abs/2105.07576, section 3). Each layer's mean and
+    variance become the averages over all batches, each normalized by its
+    own. Weights stay as they are, and so do the statistics of frozen layers.
+
+    Args:
+        model: A model built here.
+        data: What `model.predict` takes: an array of images, a
+            `tf.data.Dataset`, a `PyDataset`, with or without labels.
+        steps: Number of batches to use; `None` for all. Some 100 batches of
+            32 suffice.
+        batch_size: Images per batch if `data` is an array.
+        verbose: `"auto"` or 1 for a progress bar, 0 for silence.
+
+    Raises:
+        ValueError: If the model has no batch normalization to change.
+
+    Example:
+    >>> keras_resnext.finetuning.reestimate_batch_norm(model, train_images)
+    """
+    layers = [
+        layer
+        for layer in model.layers
+        if isinstance(layer, keras.layers.BatchNormalization)
+        and layer.trainable
+    ]
+    if not layers:
+        raise ValueError(
+            f"'{model.name}' has no batch normalization that is not frozen. "
+            "Call keras_resnext.finetuning.freeze(model, None) first."
+        )
+    inside = keras.Model(model.inputs, [layer.input for layer in layers])
+    images = keras.Input(model.input_shape[1:])
+    seen = inside(images, training=True)
+    moments = [
+        _moments(x, layer) for x, layer in zip(seen, layers, strict=True)
+    ]
+    count = ops.sum(ops.ones_like(images[:, 0, 0, 0]), keepdims=True)
+    watcher = keras.Model(images, [ops.expand_dims(count, 0), *moments])
+    counts, *gathered = watcher.predict(
+        data, batch_size=batch_size, steps=steps, verbose=verbose
+    )
+    for layer, values in zip(layers, gathered, strict=True):
+        mean, variance = np.average(values, axis=0, weights=counts[:, 0])
+        layer.moving_mean.assign(mean)
+        layer.moving_variance.assign(variance)
+
+
+def _moments(x: Tensor, layer: keras.layers.Layer) -> Tensor:
+    """Mean and unbiased variance of what a layer saw, `(1, 2, channels)`."""
+    axis = layer.axis % len(x.shape)
+    axes = [i for i in range(len(x.shape)) if i != axis]
+    x = ops.cast(x, "float32")
+    mean, variance = ops.moments(x, axes)
+    one_channel = ops.take(x, [0], axis=axis)
+    count = ops.sum(ops.ones_like(one_channel))
+    variance = variance * count / ops.maximum(count - 1.0, 1.0)
+    return ops.expand_dims(ops.stack([mean, variance]), 0)
+
+
+def _last_layer(model: keras.Model, up_to: str) -> keras.layers.Layer:
+    """The layer of that name, or the last of the stage of that name."""
+    names = [layer.name for layer in model.layers]
+    members = [n for n in names if n == up_to or n.startswith(f"{up_to}_")]
+    if members:
+        return model.get_layer(members[-1])
+    stages = list(dict.fromkeys(n.partition("_")[0] for n in names))
+    near = difflib.get_close_matches(up_to, [*names, *stages], n=1)
+    hint = f" Did you mean '{near[0]}'?" if near else ""
+    raise ValueError(
+        f"'{model.name}' has no stage or layer {up_to!r}.{hint} Stages: "
+        f"{', '.join(s for s in stages if s.startswith('st'))}. Layers: "
+        f"{', '.join(names)}"
+    )

@@ -1,0 +1,62 @@
+"""The arithmetic of the two layers that meet the machine.
+
+One module per backend, each with the same four functions; `kernels.generic`
+says what they mean. Everything else in the package is plain Keras.
+"""
+
+import importlib
+from typing import Protocol
+from typing import cast
+
+import keras
+
+from keras_resnext.kernels.generic import Tensor
+
+
+class Kernels(Protocol):
+    """What each module of this folder provides."""
+
+    def conv2d(
+        self,
+        x: Tensor,
+        kernel: Tensor,
+        strides: tuple[int, int],
+        padding: tuple[int, int],
+        dilation_rate: tuple[int, int],
+        groups: int,
+        data_format: str,
+    ) -> Tensor: ...
+
+    def batch_norm_training(
+        self,
+        x: Tensor,
+        gamma: Tensor,
+        beta: Tensor,
+        epsilon: float,
+        data_format: str,
+    ) -> tuple[Tensor, Tensor, Tensor]: ...
+
+    def batch_norm_inference(
+        self,
+        x: Tensor,
+        gamma: Tensor,
+        beta: Tensor,
+        mean: Tensor,
+        variance: Tensor,
+        epsilon: float,
+        data_format: str,
+    ) -> Tensor: ...
+
+    def supports_jit(self) -> bool: ...
+
+
+_TUNED = ("tensorflow", "jax", "torch")
+
+
+def _for_backend(backend: str) -> Kernels:
+    name = backend if backend in _TUNED else "generic"
+    module = importlib.import_module(f"{__name__}.{name}")
+    return cast(Kernels, module)
+
+
+kernels = _for_backend(keras.config.backend())

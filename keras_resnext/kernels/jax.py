@@ -1,0 +1,46 @@
+"""The kernels on JAX: XLA's own, except grouped convolutions on a CPU."""
+
+import jax
+from jax import lax
+
+from keras_resnext.kernels.generic import Tensor
+from keras_resnext.kernels.generic import batch_norm_inference
+from keras_resnext.kernels.generic import batch_norm_training
+from keras_resnext.kernels.generic import packed
+from keras_resnext.kernels.generic import supports_jit
+
+__all__ = [
+    "batch_norm_inference",
+    "batch_norm_training",
+    "conv2d",
+    "supports_jit",
+]
+
+
+def conv2d(
+    x: Tensor,
+    kernel: Tensor,
+    strides: tuple[int, int],
+    padding: tuple[int, int],
+    dilation_rate: tuple[int, int],
+    groups: int,
+    data_format: str,
+) -> Tensor:
+    """See `generic.conv2d`."""
+    layout = "NCHW" if data_format == "channels_first" else "NHWC"
+
+    def convolve(x: Tensor, kernel: Tensor, groups: int = 1) -> Tensor:
+        return lax.conv_general_dilated(
+            x,
+            kernel,
+            window_strides=strides,
+            padding=[(pad, pad) for pad in padding],
+            rhs_dilation=dilation_rate,
+            dimension_numbers=(layout, "HWIO", layout),
+            feature_group_count=groups,
+        )
+
+    if groups > 1 and jax.default_backend() == "cpu":
+        # XLA's gradient of a grouped convolution takes seconds on a CPU.
+        return packed(convolve, x, kernel, groups, layout.index("C"))
+    return convolve(x, kernel, groups)

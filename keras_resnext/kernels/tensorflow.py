@@ -1,0 +1,183 @@
+"""The kernels on TensorFlow: its graph ops, never an XLA island.
+
+Keras' own TensorFlow backend sends every grouped convolution through XLA,
+which costs a factor of 300 in training on a CPU and breaks ONNX files:
+https://github.com/keras-team/keras/issues/18180.
+"""
+
+import functools
+
+import tensorflow as tf
+
+from keras_resnext.kernels.generic import Tensor
+from keras_resnext.kernels.generic import packed
+from keras_resnext.kernels.generic import spatial_padding
+
+
+def conv2d(
+    x: Tensor,
+    kernel: Tensor,
+    strides: tuple[int, int],
+    padding: tuple[int, int],
+    dilation_rate: tuple[int, int],
+    groups: int,
+    data_format: str,
+) -> Tensor:
+    """See `generic.conv2d`."""
+    if data_format == "channels_first" and not _has_accelerator():
+        # The CPU kernels know channels last only.
+        y = conv2d(
+            _channels_last(x),
+            kernel,
+            strides,
+            padding,
+            dilation_rate,
+            groups,
+            "channels_last",
+        )
+        return _channels_first(y)
+
+    # Padding inside the op fails in the gradient of a grouped convolution
+    # ("filter_size does not have enough elements").
+    if any(padding):
+        x = tf.pad(x, spatial_padding(padding, data_format))
+
+    if max(dilation_rate) > 1 and not _trains(x.dtype, dilation=2):
+        kernel = _spread(kernel, dilation_rate)
+        dilation_rate = (1, 1)
+
+    def convolve(x: Tensor, kernel: Tensor) -> Tensor:
+        return tf.nn.conv2d(
+            x,
+            kernel,
+            strides,
+            "VALID",
+            data_format=_layout(data_format),
+            dilations=dilation_rate,
+        )
+
+    if groups > 1 and not _trains(x.dtype, groups=2):
+        channel_axis = _layout(data_format).index("C")
+        return packed(convolve, x, kernel, groups, channel_axis)
+    return convolve(x, kernel)
+
+
+def batch_norm_training(
+    x: Tensor,
+    gamma: Tensor,
+    beta: Tensor,
+    epsilon: float,
+    data_format: str,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """See `generic.batch_norm_training`."""
+    empty = tf.zeros((0,), gamma.dtype)
+    return _batch_norm(x, gamma, beta, empty, empty, True, epsilon, data_format)
+
+
+def batch_norm_inference(
+    x: Tensor,
+    gamma: Tensor,
+    beta: Tensor,
+    mean: Tensor,
+    variance: Tensor,
+    epsilon: float,
+    data_format: str,
+) -> Tensor:
+    """See `generic.batch_norm_inference`."""
+    y, _, _ = _batch_norm(
+        x, gamma, beta, mean, variance, False, epsilon, data_format
+    )
+    return y
+
+
+def supports_jit() -> bool:
+    """Whether XLA helps: on a CPU its grouped convolution is a disaster."""
+    return _has_accelerator()
+
+
+def _batch_norm(
+    x: Tensor,
+    gamma: Tensor,
+    beta: Tensor,
+    mean: Tensor,
+    variance: Tensor,
+    training: bool,
+    epsilon: float,
+    data_format: str,
+) -> tuple[Tensor, Tensor, Tensor]:
+    transpose = data_format == "channels_first" and not _has_accelerator()
+    if transpose:
+        x = _channels_last(x)
+        data_format = "channels_last"
+    y, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
+        x=x,
+        scale=gamma,
+        offset=beta,
+        mean=mean,
+        variance=variance,
+        epsilon=epsilon,
+        data_format=_layout(data_format),
+        is_training=training,
+    )
+    return (_channels_first(y) if transpose else y), mean, variance
+
+
+def _layout(data_format: str) -> str:
+    return "NCHW" if data_format == "channels_first" else "NHWC"
+
+
+def _channels_last(x: Tensor) -> Tensor:
+    return tf.transpose(x, (0, 2, 3, 1))
+
+
+def _channels_first(x: Tensor) -> Tensor:
+    return tf.transpose(x, (0, 3, 1, 2))
+
+
+def _spread(kernel: Tensor, dilation_rate: tuple[int, int]) -> Tensor:
+    """Writes the dilation into the kernel, as zeros between its taps."""
+    rows, columns, group_width, filters = kernel.shape
+    (down, right) = dilation_rate
+    taps = tf.reshape(kernel, (rows, 1, columns, 1, group_width, filters))
+    gaps = [(0, 0), (0, down - 1), (0, 0), (0, right - 1), (0, 0), (0, 0)]
+    spread = tf.reshape(
+        tf.pad(taps, gaps),
+        (rows * down, columns * right, group_width, filters),
+    )
+    return spread[: (rows - 1) * down + 1, : (columns - 1) * right + 1]
+
+
+@functools.cache
+def _has_accelerator() -> bool:
+    return any(
+        device.device_type != "CPU"
+        for device in tf.config.get_visible_devices()
+    )
+
+
+@functools.cache
+def _trains(dtype: tf.DType, groups: int = 1, dilation: int = 1) -> bool:
+    """Whether such a convolution can be trained here, found by trying once.
+
+    On a CPU only oneDNN's kernels can, and only in float32 and bfloat16. The
+    others lack the gradients, and the graph optimizer fuses convolution, bias
+    and ReLU into a kernel that rejects groups.
+    """
+
+    @tf.function(autograph=False)
+    def gradients(x: Tensor, kernel: Tensor, bias: Tensor) -> list[Tensor]:
+        y = tf.nn.conv2d(x, kernel, 1, "VALID", dilations=dilation)
+        y = tf.nn.relu(tf.nn.bias_add(y, bias))
+        return [y, *tf.gradients(y, [x, kernel])]
+
+    with tf.init_scope():
+        example = (
+            tf.ones((1, 5, 5, 4), dtype),
+            tf.ones((3, 3, 4 // groups, 4), dtype),
+            tf.ones((4,), dtype),
+        )
+        try:
+            gradients.get_concrete_function(*example)(*example)
+        except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError):
+            return False
+    return True

@@ -1,0 +1,101 @@
+"""The kernels on torch: its own, fed with views.
+
+Keras' images are channels last; torch's kernels take channels first in
+name, but a permuted view of a channels-last tensor is what torch itself
+calls `channels_last`, so nothing is copied on the way in or out.
+"""
+
+import torch
+import torch.nn.functional as F
+
+from keras_resnext.kernels.generic import Tensor
+
+
+def conv2d(
+    x: Tensor,
+    kernel: Tensor,
+    strides: tuple[int, int],
+    padding: tuple[int, int],
+    dilation_rate: tuple[int, int],
+    groups: int,
+    data_format: str,
+) -> Tensor:
+    """See `generic.conv2d`."""
+    y = F.conv2d(
+        _to_torch(x, data_format),
+        kernel.permute(3, 2, 0, 1),
+        stride=strides,
+        padding=padding,
+        dilation=dilation_rate,
+        groups=groups,
+    )
+    return _from_torch(y, data_format)
+
+
+def batch_norm_training(
+    x: Tensor,
+    gamma: Tensor,
+    beta: Tensor,
+    epsilon: float,
+    data_format: str,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """See `generic.batch_norm_training`."""
+    x = _to_torch(x, data_format)
+    # With a momentum of one, torch writes the batch's own statistics here.
+    mean = torch.zeros_like(gamma, requires_grad=False)
+    variance = torch.ones_like(gamma, requires_grad=False)
+    y = _batch_norm(x, gamma, beta, mean, variance, True, epsilon)
+    if x.numel() == x.shape[1]:
+        variance.zero_()  # of one value torch says 0 / 0
+    return _from_torch(y, data_format), mean, variance
+
+
+def batch_norm_inference(
+    x: Tensor,
+    gamma: Tensor,
+    beta: Tensor,
+    mean: Tensor,
+    variance: Tensor,
+    epsilon: float,
+    data_format: str,
+) -> Tensor:
+    """See `generic.batch_norm_inference`."""
+    x = _to_torch(x, data_format)
+    y = _batch_norm(x, gamma, beta, mean, variance, False, epsilon)
+    return _from_torch(y, data_format)
+
+
+def supports_jit() -> bool:
+    """See `generic.supports_jit`."""
+    return True
+
+
+def _batch_norm(
+    x: Tensor,
+    gamma: Tensor,
+    beta: Tensor,
+    mean: Tensor,
+    variance: Tensor,
+    training: bool,
+    epsilon: float,
+) -> Tensor:
+    # Not torch.nn.functional's, which refuses a batch of one 1x1 image.
+    return torch.batch_norm(
+        x,
+        gamma,
+        beta,
+        mean,
+        variance,
+        training,
+        1.0,
+        epsilon,
+        torch.backends.cudnn.enabled,
+    )
+
+
+def _to_torch(x: Tensor, data_format: str) -> Tensor:
+    return x if data_format == "channels_first" else x.permute(0, 3, 1, 2)
+
+
+def _from_torch(x: Tensor, data_format: str) -> Tensor:
+    return x if data_format == "channels_first" else x.permute(0, 2, 3, 1)

@@ -1,0 +1,8 @@
+"""Layers: leaf classes that anyone can use on their own."""
+
+from keras_resnext.layers.batch_norm import (
+    BatchNormalization as BatchNormalization,
+)
+from keras_resnext.layers.conv import Conv2D as Conv2D
+
+__all__ = ["BatchNormalization", "Conv2D"]

@@ -1,0 +1,106 @@
+"""The convolution. Grouped: https://arxiv.org/abs/1611.05431, Figure 3(c)."""
+
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_resnext.kernels import kernels
+from keras_resnext.kernels.generic import Tensor
+
+PADDINGS = ("symmetric", "valid")
+
+
+@keras.saving.register_keras_serializable(package="keras_resnext")
+class Conv2D(keras.layers.Conv2D):
+    """2D convolution, grouped or not, padded alike on both sides.
+
+    `keras.layers.Conv2D` with two differences. Its `"symmetric"` padding
+    adds as many zeros before as after, as every published ResNeXt does, where
+    Keras' `"same"` adds more after when it strides. And it computes with the
+    kernel that is fast on the backend at hand. Variables are the same, so
+    weights move freely between the two.
+
+    Args:
+        filters: Number of output channels.
+        kernel_size: Height and width of the kernel; odd where padded.
+        strides: Step of the kernel.
+        padding: `"symmetric"`, which keeps the size up to the strides, or
+            `"valid"`, none.
+        dilation_rate: Distance of the kernel's taps; may be combined with
+            strides.
+        **kwargs: Every other argument of `keras.layers.Conv2D`.
+
+    Call arguments:
+        inputs: Images, `(batch, height, width, channels)` or, channels
+            first, `(batch, channels, height, width)`.
+
+    Returns:
+        Images of the layer's compute dtype; height and width are
+        `ceil(size / strides)` when padded symmetrically.
+
+    Raises:
+        ValueError: If `padding` is another word, if the kernel is even and
+            padded, or if channels don't divide by `groups`.
+
+    Example:
+    >>> x = np.ones((1, 56, 56, 128), "float32")
+    >>> keras_resnext.layers.Conv2D(128, 3, strides=2, groups=32)(x).shape
+    (1, 28, 28, 128)
+    """
+
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: int | tuple[int, int],
+        strides: int | tuple[int, int] = 1,
+        padding: str = "symmetric",
+        dilation_rate: int | tuple[int, int] = 1,
+        **kwargs: Any,
+    ) -> None:
+        if padding not in PADDINGS:
+            raise ValueError(
+                f"`padding` must be one of {PADDINGS}. Received: {padding!r}"
+            )
+        # Keras refuses strides with dilation, and doesn't know our padding.
+        super().__init__(filters, kernel_size, strides, "valid", **kwargs)
+        self.symmetric = padding == "symmetric"
+        self.dilation_rate = tuple(np.broadcast_to(dilation_rate, 2).tolist())
+        self.supports_jit = kernels.supports_jit()
+        if self.symmetric and any(size % 2 == 0 for size in self.kernel_size):
+            raise ValueError(
+                "Symmetric padding needs an odd `kernel_size`. "
+                f"Received: {self.kernel_size}. Use padding='valid'."
+            )
+
+    def convolution_op(self, inputs: Tensor, kernel: Tensor) -> Tensor:
+        return kernels.conv2d(
+            inputs,
+            keras.ops.convert_to_tensor(kernel),
+            self.strides,
+            self._pixels_of_padding(),
+            self.dilation_rate,
+            self.groups,
+            self.data_format,
+        )
+
+    def compute_output_shape(
+        self, input_shape: tuple[int | None, ...]
+    ) -> tuple[int | None, ...]:
+        padded = list(input_shape)
+        first = 2 if self.data_format == "channels_first" else 1
+        for axis, pixels in enumerate(self._pixels_of_padding(), start=first):
+            size = padded[axis]
+            padded[axis] = None if size is None else size + 2 * pixels
+        return super().compute_output_shape(tuple(padded))
+
+    def get_config(self) -> dict[str, Any]:
+        padding = "symmetric" if self.symmetric else "valid"
+        return {**super().get_config(), "padding": padding}
+
+    def _pixels_of_padding(self) -> tuple[int, int]:
+        if not self.symmetric:
+            return (0, 0)
+        reach = np.subtract(self.kernel_size, 1) * self.dilation_rate
+        rows, columns = (reach // 2).tolist()
+        return (rows, columns)

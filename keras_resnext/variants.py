@@ -1,0 +1,128 @@
+"""What a ResNeXt is: frozen dataclasses, then the table of variants.
+
+The words are the paper's (Xie et al., 2017, https://arxiv.org/abs/1611.05431):
+a "32x4d" network has cardinality 32 and bottleneck width 4. The suffix "d"
+(`resnext50d`) is the field's name for a deep stem and average-pooled
+shortcuts (He et al., 2018, https://arxiv.org/abs/1812.01187).
+"""
+
+from dataclasses import dataclass
+from dataclasses import replace
+from types import MappingProxyType
+
+
+@dataclass(frozen=True)
+class Template:
+    """The paper's C x d: `cardinality` paths of `bottleneck_width` channels.
+
+    The width is the first stage's; it doubles with the stage's output.
+
+    Args:
+        cardinality: Number of groups C, at every stage.
+        bottleneck_width: Channels d of one group in the first stage.
+    """
+
+    cardinality: int
+    bottleneck_width: int
+
+    def __post_init__(self) -> None:
+        if min(self.cardinality, self.bottleneck_width) < 1:
+            raise ValueError(f"Both numbers must be positive. Received: {self}")
+
+    def width_and_groups(self, out_channels: int) -> tuple[int, int]:
+        """Channels and groups of the 3x3 whose block puts out that many."""
+        planes = out_channels // 4
+        group_width = planes * self.bottleneck_width // 64
+        if group_width < 1:
+            raise ValueError(
+                f"A bottleneck width of {self.bottleneck_width} leaves no "
+                f"channel for a group when a block puts out {out_channels}. "
+                f"Use a width of at least {-(-64 // max(planes, 1))}."
+            )
+        return group_width * self.cardinality, self.cardinality
+
+
+@dataclass(frozen=True)
+class Stem:
+    """What comes before the first stage.
+
+    Args:
+        widths: Filters of each convolution; more than one is a "deep" stem.
+        kernel_size: Kernel size of each of them.
+        strides: Strides of the first.
+        pool: `"max"` for a 3x3 max pooling of stride 2, or `None`.
+    """
+
+    widths: tuple[int, ...] = (64,)
+    kernel_size: int = 7
+    strides: int = 2
+    pool: str | None = "max"
+
+
+@dataclass(frozen=True)
+class ResNeXtConfig:
+    """Everything that tells one ResNeXt from another.
+
+    Args:
+        depths: Blocks of each stage.
+        grouping: How wide and how grouped the 3x3 of a block is.
+        out_channels: Channels that each stage puts out.
+        stem: What comes before the first stage.
+        shortcut: `"conv"`, a strided 1x1 convolution where shapes change
+            (the paper's type B), or `"avg"`, a 2x2 average pooling and then
+            a 1x1 convolution.
+        zero_init_last: Whether training starts with the last scale of each
+            block at zero, as timm's does and the paper's does not.
+        default_size: Height and width of a picture when none is given.
+    """
+
+    depths: tuple[int, ...]
+    grouping: Template
+    out_channels: tuple[int, ...] = (256, 512, 1024, 2048)
+    stem: Stem = Stem()
+    shortcut: str = "conv"
+    zero_init_last: bool = False
+    default_size: int = 224
+
+    def __post_init__(self) -> None:
+        if not self.depths or len(self.depths) != len(self.out_channels):
+            raise ValueError(
+                "`depths` and `out_channels` must name the same stages, at "
+                f"least one. Received: depths={self.depths}, "
+                f"out_channels={self.out_channels}"
+            )
+        if self.shortcut not in SHORTCUTS:
+            raise ValueError(
+                f"`shortcut` must be one of {SHORTCUTS}. "
+                f"Received: {self.shortcut!r}"
+            )
+
+
+SHORTCUTS = ("conv", "avg")
+
+_50 = ResNeXtConfig(depths=(3, 4, 6, 3), grouping=Template(32, 4))
+_50d = replace(_50, stem=Stem((32, 32, 64), kernel_size=3), shortcut="avg")
+_101 = replace(_50, depths=(3, 4, 23, 3))
+_29 = ResNeXtConfig(
+    depths=(3, 3, 3),
+    grouping=Template(8, 64),
+    out_channels=(256, 512, 1024),
+    stem=Stem(kernel_size=3, strides=1, pool=None),
+    default_size=32,
+)
+
+VARIANTS = MappingProxyType(
+    {
+        "resnext50_32x4d": _50,
+        "resnext50d_32x4d": _50d,
+        "resnext101_32x4d": _101,
+        "resnext101_32x8d": replace(_101, grouping=Template(32, 8)),
+        "resnext101_32x16d": replace(_101, grouping=Template(32, 16)),
+        "resnext101_32x32d": replace(_101, grouping=Template(32, 32)),
+        "resnext101_32x48d": replace(_101, grouping=Template(32, 48)),
+        "resnext101_64x4d": replace(_101, grouping=Template(64, 4)),
+        "resnext152_32x4d": replace(_50, depths=(3, 8, 36, 3)),
+        "resnext29_8x64d": _29,
+        "resnext29_16x64d": replace(_29, grouping=Template(16, 64)),
+    }
+)

@@ -1,0 +1,661 @@
+"""The published checkpoints: where they are, what they may be used for.
+
+One row of `WEIGHTS` is one checkpoint; its name, `variant.tag`, is timm's.
+Nothing here reads a file or the network.
+"""
+
+import difflib
+import fnmatch
+from dataclasses import dataclass
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+_PERMISSIVE = frozenset({"apache-2.0", "bsd-3-clause", "mit"})
+
+
+@dataclass(frozen=True)
+class HubFile:
+    """A file on the Hugging Face hub.
+
+    Args:
+        repo_id: Repository, as `"owner/name"`.
+        filename: The file's path inside it.
+        revision: Branch, or a commit's full 40 hex digits.
+        sha256: SHA-256 of the file in hex, or `None` where it is not known.
+        has_top: Whether the file holds the classifier.
+    """
+
+    repo_id: str
+    filename: str = "model.safetensors"
+    revision: str = "main"
+    sha256: str | None = None
+    has_top: bool = True
+
+
+@dataclass(frozen=True)
+class WebFile:
+    """A file at a plain address.
+
+    Args:
+        url: The address.
+        sha256_prefix: First hex digits of the file's SHA-256, which torch's
+            file names end in, or `None`.
+        md5: MD5 of the file in hex, or `None`.
+        has_top: Whether the file holds the classifier.
+    """
+
+    url: str
+    sha256_prefix: str | None = None
+    md5: str | None = None
+    has_top: bool = True
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A published accuracy on ImageNet's validation set, and its transform.
+
+    Args:
+        size: Height and width of the network's input, in pixels.
+        crop: `size` divided by the picture's shorter side after resizing.
+        top1: Top-1 accuracy in per cent, or `None` if not published.
+        top5: Top-5 accuracy in per cent, or `None` if not published.
+    """
+
+    size: int
+    crop: float
+    top1: float | None
+    top5: float | None
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A published checkpoint of one variant.
+
+    Args:
+        variant: The variant's name, for example `"resnext50_32x4d"`.
+        tag: Which training it comes from, for example `"a1h_in1k"`.
+        sources: Places that hold the file, the first to be tried first.
+        license: SPDX identifier in lower case.
+        num_params: Trainable parameters, with the classifier.
+        train_size: Height and width of the training pictures, in pixels.
+        evaluations: Published accuracies, the best first.
+        interpolation: Filter of the resize, `"bilinear"` or `"bicubic"`.
+        layout: How the file names and shapes its tensors.
+        classes: Number of classes of the classifier.
+        mean: Per-channel mean (RGB) taken off pixels in [0, 1].
+        std: Per-channel deviation (RGB) they are then divided by.
+        note: What else a user should know.
+
+    Example:
+    >>> weights = find_weights("resnext50_32x4d", "tv2_in1k")
+    >>> weights.name, weights.license, weights.top1
+    ('resnext50_32x4d.tv2_in1k', 'bsd-3-clause', 81.198)
+    """
+
+    variant: str
+    tag: str
+    sources: tuple[HubFile | WebFile, ...]
+    license: str
+    num_params: int
+    train_size: int
+    evaluations: tuple[Evaluation, ...]
+    interpolation: str
+    layout: str = "timm_resnet"
+    classes: int = 1000
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+    note: str = ""
+
+    @property
+    def name(self) -> str:
+        """`variant.tag`, unique in the catalogue."""
+        return f"{self.variant}.{self.tag}"
+
+    @property
+    def top1(self) -> float | None:
+        """Top-1 accuracy in per cent of the best evaluation."""
+        return self.evaluations[0].top1
+
+    @property
+    def top5(self) -> float | None:
+        """Top-5 accuracy in per cent of the best evaluation."""
+        return self.evaluations[0].top5
+
+    @property
+    def eval_size(self) -> int:
+        """Input height and width in pixels of the best evaluation."""
+        return self.evaluations[0].size
+
+    @property
+    def crop(self) -> float:
+        """Crop size / resized shorter side of the best evaluation."""
+        return self.evaluations[0].crop
+
+    @property
+    def permissive(self) -> bool:
+        """Whether the licence allows commercial use."""
+        return self.license in _PERMISSIVE
+
+
+# timm's releases stand under the repository's older name, too.
+_GITHUB = "https://github.com/"
+_TIMM = f"{_GITHUB}huggingface/pytorch-image-models/releases/download/"
+_TIMM_OLD = f"{_GITHUB}rwightman/pytorch-image-models/releases/download/"
+_GLUON = (
+    f"{_GITHUB}rwightman/pytorch-pretrained-gluonresnet/releases/download/v0.1/"
+)
+_PYTORCH = "https://download.pytorch.org/models/"
+_SEMI = "https://dl.fbaipublicfiles.com/semiweaksupervision/model_files/"
+_KERAS = (
+    "https://storage.googleapis.com/tensorflow/keras-applications/resnet/",
+    f"{_GITHUB}keras-team/keras-applications/releases/download/resnet/",
+)
+
+_NUM_PARAMS = {
+    "resnext50_32x4d": 25_028_904,
+    "resnext50d_32x4d": 25_048_136,
+    "resnext101_32x4d": 44_177_704,
+    "resnext101_64x4d": 83_455_272,
+    "resnext101_32x8d": 88_791_336,
+    "resnext101_32x16d": 194_026_792,
+    "resnext101_32x32d": 468_530_472,
+    "resnext101_32x48d": 828_411_176,
+}
+
+
+def _torch_file(url: str) -> WebFile:
+    # torch.hub's convention: `name-<first hex digits of the sha256>.pth`.
+    return WebFile(url, sha256_prefix=url.rpartition("-")[2].split(".")[0])
+
+
+def _timm(
+    variant: str,
+    tag: str,
+    license: str,
+    url: str,
+    *,
+    evaluations: tuple[Evaluation, ...],
+    interpolation: str,
+    train_size: int = 224,
+    revision: str = "main",
+    sha256: str | None = None,
+    note: str = "",
+) -> Weights:
+    hub = HubFile(f"timm/{variant}.{tag}", revision=revision, sha256=sha256)
+    return Weights(
+        variant,
+        tag,
+        sources=(hub, _torch_file(url)),
+        license=license,
+        num_params=_NUM_PARAMS[variant],
+        train_size=train_size,
+        evaluations=evaluations,
+        interpolation=interpolation,
+        note=note,
+    )
+
+
+def _facebook(
+    variant: str, tag: str, url: str, top1: float, top5: float
+) -> Weights:
+    return _timm(
+        variant,
+        tag,
+        "cc-by-nc-4.0",
+        url,
+        evaluations=(Evaluation(224, 0.875, top1, top5),),
+        interpolation="bilinear",
+    )
+
+
+def _keras(
+    variant: str,
+    name: str,
+    *,
+    md5: str,
+    md5_notop: str,
+    top1: float,
+    top5: float,
+) -> Weights:
+    stem = f"{name}_weights_tf_dim_ordering_tf_kernels"
+    return Weights(
+        variant,
+        "keras_in1k",
+        sources=(
+            *(WebFile(f"{base}{stem}.h5", md5=md5) for base in _KERAS),
+            *(
+                WebFile(f"{base}{stem}_notop.h5", md5=md5_notop, has_top=False)
+                for base in _KERAS
+            ),
+        ),
+        license="cc-by-nc-4.0",
+        num_params=_NUM_PARAMS[variant],
+        train_size=224,
+        evaluations=(Evaluation(224, 0.875, top1, top5),),
+        interpolation="bilinear",
+        layout="keras_applications",
+        note=(
+            "Keras' page called these weights BSD; the authors of the Torch "
+            "files they were converted from publish those under CC BY-NC 4.0. "
+            "Treated here as non-commercial. Only the 224-pixel centre crop "
+            "of the evaluation is documented, not its resize."
+        ),
+    )
+
+
+# Two figures of one transform in a row are two measurements: timm's own, and
+# torchvision's, which is the one whose crop is written as size / resize.
+# Where the commit of a hub file is known only in short, which the hub does not
+# resolve, the file is taken from "main" and the sha256 holds it.
+WEIGHTS: tuple[Weights, ...] = (
+    _facebook(
+        "resnext50_32x4d",
+        "fb_swsl_ig1b_ft_in1k",
+        f"{_SEMI}semi_weakly_supervised_resnext50_32x4-72679e44.pth",
+        82.162,
+        96.224,
+    ),
+    _timm(
+        "resnext50_32x4d",
+        "a1h_in1k",
+        "apache-2.0",
+        f"{_TIMM_OLD}v0.1-rsb-weights/resnext50_32x4d_a1h-0146ab0a.pth",
+        evaluations=(
+            Evaluation(288, 1.0, 82.016, 95.934),
+            Evaluation(224, 0.95, 81.140, 95.320),
+        ),
+        interpolation="bicubic",
+        revision="8af8dd95e2a7538fad74714fc76507d9de9de33c",
+        sha256="b952952a7b3e856b16ebf82fb44d2aa8c502e73ec678976c9e3b970fcd530bd5",
+    ),
+    _timm(
+        "resnext50_32x4d",
+        "a1_in1k",
+        "apache-2.0",
+        f"{_TIMM}v0.1-rsb-weights/resnext50_32x4d_a1_0-b5a91a1d.pth",
+        evaluations=(
+            Evaluation(288, 1.0, 81.480, 95.152),
+            Evaluation(224, 0.95, 80.526, 94.458),
+        ),
+        interpolation="bicubic",
+    ),
+    _timm(
+        "resnext50_32x4d",
+        "a2_in1k",
+        "apache-2.0",
+        f"{_TIMM}v0.1-rsb-weights/resnext50_32x4d_a2_0-efc76add.pth",
+        evaluations=(
+            Evaluation(288, 1.0, 81.304, 95.114),
+            Evaluation(224, 0.95, 80.444, 94.630),
+        ),
+        interpolation="bicubic",
+        revision="dff7967a706ff76a62dc624c788ba57516c75965",
+        sha256="4b4522bcca81d90e486f8cfb92213597b899d68764ce5fc08db37e3352e02a7d",
+    ),
+    _timm(
+        "resnext50_32x4d",
+        "tv2_in1k",
+        "bsd-3-clause",
+        f"{_PYTORCH}resnext50_32x4d-1a0047aa.pth",
+        train_size=176,
+        evaluations=(
+            Evaluation(224, 224 / 232, 81.198, 95.340),
+            Evaluation(224, 0.965, 81.190, 95.344),
+            Evaluation(176, 0.875, 79.384, 94.302),
+        ),
+        interpolation="bilinear",
+        note="torchvision: ResNeXt50_32X4D_Weights.IMAGENET1K_V2",
+    ),
+    _timm(
+        "resnext50_32x4d",
+        "ra_in1k",
+        "apache-2.0",
+        f"{_TIMM}v0.1-weights/resnext50_32x4d_ra-d733960d.pth",
+        evaluations=(
+            Evaluation(288, 0.95, 80.720, 95.344),
+            Evaluation(224, 0.875, 79.800, 94.608),
+        ),
+        interpolation="bicubic",
+    ),
+    _facebook(
+        "resnext50_32x4d",
+        "fb_ssl_yfcc100m_ft_in1k",
+        f"{_SEMI}semi_supervised_resnext50_32x4-ddb3e555.pth",
+        80.316,
+        95.386,
+    ),
+    _timm(
+        "resnext50_32x4d",
+        "gluon_in1k",
+        "apache-2.0",
+        f"{_GLUON}gluon_resnext50_32x4d-e6a097c1.pth",
+        evaluations=(Evaluation(224, 0.875, 79.354, 94.424),),
+        interpolation="bicubic",
+    ),
+    _timm(
+        "resnext50_32x4d",
+        "a3_in1k",
+        "apache-2.0",
+        f"{_TIMM}v0.1-rsb-weights/resnext50_32x4d_a3_0-3e450271.pth",
+        train_size=160,
+        evaluations=(
+            Evaluation(224, 0.95, 79.258, 94.308),
+            Evaluation(160, 0.95, 77.732, 93.314),
+        ),
+        interpolation="bicubic",
+        revision="97dff44c340d0f00933a0659edc8ccb444cef692",
+        sha256="55480d1612cf33904614f2a3891a0853022cb78c95a3ad734e185ae6575ee545",
+    ),
+    _keras(
+        "resnext50_32x4d",
+        "resnext50",
+        md5="67a5b30d522ed92f75a1f16eef299d1a",
+        md5_notop="62527c363bdd9ec598bed41947b379fc",
+        top1=77.740,
+        top5=93.810,
+    ),
+    _timm(
+        "resnext50_32x4d",
+        "tv_in1k",
+        "bsd-3-clause",
+        f"{_PYTORCH}resnext50_32x4d-7cdf4587.pth",
+        evaluations=(
+            Evaluation(224, 0.875, 77.632, 93.674),
+            Evaluation(224, 224 / 256, 77.618, 93.698),
+        ),
+        interpolation="bilinear",
+        revision="ac4eef0c61cc63cb64d8c416bf9b518f757bed1f",
+        sha256="c0d85cba49c0e9dedbcf6d4e572e2c5ea5eb68e9d64d0564811fd54d4f72939a",
+        note="torchvision: ResNeXt50_32X4D_Weights.IMAGENET1K_V1",
+    ),
+    _timm(
+        "resnext50d_32x4d",
+        "bt_in1k",
+        "apache-2.0",
+        f"{_TIMM_OLD}v0.1-weights/resnext50d_32x4d-103e99f8.pth",
+        evaluations=(
+            Evaluation(288, 0.95, 80.676, 95.426),
+            Evaluation(224, 0.875, 79.672, 94.878),
+        ),
+        interpolation="bicubic",
+        sha256="508955b5442952c36d6e23b274fc0302268bb602f00ff675220100ba56bb631f",
+    ),
+    _facebook(
+        "resnext101_32x4d",
+        "fb_swsl_ig1b_ft_in1k",
+        f"{_SEMI}semi_weakly_supervised_resnext101_32x4-3f87e46b.pth",
+        83.268,
+        96.760,
+    ),
+    _facebook(
+        "resnext101_32x4d",
+        "fb_ssl_yfcc100m_ft_in1k",
+        f"{_SEMI}semi_supervised_resnext101_32x4-dc43570a.pth",
+        80.936,
+        95.732,
+    ),
+    _timm(
+        "resnext101_32x4d",
+        "gluon_in1k",
+        "apache-2.0",
+        f"{_GLUON}gluon_resnext101_32x4d-b253c8c4.pth",
+        evaluations=(Evaluation(224, 0.875, 80.336, 94.908),),
+        interpolation="bicubic",
+        sha256="fe0599be8d1841a4eac53668d059e3e11b3ec968047de658153c5df61421b0d7",
+    ),
+    _keras(
+        "resnext101_32x4d",
+        "resnext101",
+        md5="34fb605428fcc7aa4d62f44404c11509",
+        md5_notop="0f678c91647380debd923963594981b3",
+        top1=78.730,
+        top5=94.294,
+    ),
+    _timm(
+        "resnext101_64x4d",
+        "tv_in1k",
+        "bsd-3-clause",
+        f"{_PYTORCH}resnext101_64x4d-173b62eb.pth",
+        evaluations=(
+            Evaluation(224, 224 / 232, 83.246, 96.454),
+            Evaluation(224, 0.875, 82.978, 96.252),
+        ),
+        interpolation="bilinear",
+        revision="b52b84c25d52898fcf1f15803ee5a080ebfede0b",
+        sha256="47528f24e5cd6844249c9e4ea11aed6619431b83a0596afe80efdfffdb369900",
+        note="torchvision: ResNeXt101_64X4D_Weights.IMAGENET1K_V1",
+    ),
+    _timm(
+        "resnext101_64x4d",
+        "c1_in1k",
+        "apache-2.0",
+        f"{_TIMM_OLD}v0.1-tpu-weights/resnext101_64x4d_c-0d0e0cc0.pth",
+        evaluations=(
+            Evaluation(288, 1.0, 83.158, 96.370),
+            Evaluation(224, 0.95, 82.446, 95.920),
+        ),
+        interpolation="bicubic",
+    ),
+    _timm(
+        "resnext101_64x4d",
+        "gluon_in1k",
+        "apache-2.0",
+        f"{_GLUON}gluon_resnext101_64x4d-f9a8e184.pth",
+        evaluations=(Evaluation(224, 0.875, 80.640, 95.000),),
+        interpolation="bicubic",
+    ),
+    _facebook(
+        "resnext101_32x8d",
+        "fb_swsl_ig1b_ft_in1k",
+        f"{_SEMI}semi_weakly_supervised_resnext101_32x8-b4712904.pth",
+        84.276,
+        97.188,
+    ),
+    _timm(
+        "resnext101_32x8d",
+        "tv2_in1k",
+        "bsd-3-clause",
+        f"{_PYTORCH}resnext101_32x8d-110c445d.pth",
+        train_size=176,
+        evaluations=(
+            Evaluation(224, 224 / 232, 82.834, 96.228),
+            Evaluation(224, 0.965, 82.832, 96.234),
+            Evaluation(176, 0.875, 81.990, 95.716),
+        ),
+        interpolation="bilinear",
+        revision="027b0f16bf147c3e56df46309d78421a430cfa05",
+        sha256="580cfe940c344745cc8a629517a5c3300b6aeea9bd88a258f61027da010344af",
+        note="torchvision: ResNeXt101_32X8D_Weights.IMAGENET1K_V2",
+    ),
+    _facebook(
+        "resnext101_32x8d",
+        "fb_wsl_ig1b_ft_in1k",
+        f"{_PYTORCH}ig_resnext101_32x8-c38310e5.pth",
+        82.720,
+        96.624,
+    ),
+    _facebook(
+        "resnext101_32x8d",
+        "fb_ssl_yfcc100m_ft_in1k",
+        f"{_SEMI}semi_supervised_resnext101_32x8-2cfe2f8b.pth",
+        81.620,
+        96.036,
+    ),
+    _timm(
+        "resnext101_32x8d",
+        "tv_in1k",
+        "bsd-3-clause",
+        f"{_PYTORCH}resnext101_32x8d-8ba56ff5.pth",
+        evaluations=(
+            Evaluation(224, 224 / 256, 79.312, 94.526),
+            Evaluation(224, 0.875, 79.308, 94.530),
+        ),
+        interpolation="bilinear",
+        sha256="71c7427e233904ad828b768b9683876dc71f143876cbadaa26428bfea3560fc3",
+        note="torchvision: ResNeXt101_32X8D_Weights.IMAGENET1K_V1",
+    ),
+    _facebook(
+        "resnext101_32x16d",
+        "fb_wsl_ig1b_ft_in1k",
+        f"{_PYTORCH}ig_resnext101_32x16-c6f796b0.pth",
+        84.166,
+        97.192,
+    ),
+    _facebook(
+        "resnext101_32x16d",
+        "fb_swsl_ig1b_ft_in1k",
+        f"{_SEMI}semi_weakly_supervised_resnext101_32x16-f3559a9c.pth",
+        83.340,
+        96.844,
+    ),
+    _facebook(
+        "resnext101_32x16d",
+        "fb_ssl_yfcc100m_ft_in1k",
+        f"{_SEMI}semi_supervised_resnext101_32x16-15fffa57.pth",
+        81.856,
+        96.084,
+    ),
+    _facebook(
+        "resnext101_32x32d",
+        "fb_wsl_ig1b_ft_in1k",
+        f"{_PYTORCH}ig_resnext101_32x32-e4b90b00.pth",
+        85.090,
+        97.442,
+    ),
+    # timm has the address but no model of this size, so no file on the hub.
+    # Accuracies: https://github.com/facebookresearch/WSL-Images
+    Weights(
+        "resnext101_32x48d",
+        "fb_wsl_ig1b_ft_in1k",
+        sources=(_torch_file(f"{_PYTORCH}ig_resnext101_32x48-3e41cc8a.pth"),),
+        license="cc-by-nc-4.0",
+        num_params=_NUM_PARAMS["resnext101_32x48d"],
+        train_size=224,
+        evaluations=(Evaluation(224, 0.875, 85.4, 97.6),),
+        interpolation="bilinear",
+    ),
+)
+
+
+def _listing(rows: list[Weights]) -> str:
+    return ", ".join(f"'{row.tag}' ({row.license})" for row in rows)
+
+
+def default_weights(variant: str) -> Weights | None:
+    """The checkpoint that `weights="imagenet"` stands for.
+
+    It is the one with the highest top-1 accuracy among those whose licence
+    allows commercial use.
+
+    Args:
+        variant: The variant's name, for example `"resnext50_32x4d"`.
+
+    Returns:
+        A `Weights` record, or `None` if the variant has no checkpoint under a
+        permissive licence.
+
+    Example:
+    >>> default_weights("resnext50_32x4d").tag
+    'a1h_in1k'
+    """
+    rows = [row for row in WEIGHTS if row.variant == variant and row.permissive]
+    return max(rows, key=lambda row: row.top1 or 0.0, default=None)
+
+
+def list_weights(
+    model: str | None = None, license: str | None = None
+) -> list[Weights]:
+    """Lists the published checkpoints.
+
+    Args:
+        model: Variant name or a shell-style pattern, for example
+            `"resnext50*"`. `None` lists every variant.
+        license: Licence id, for example `"apache-2.0"`, or `"permissive"` for
+            every licence that allows commercial use. `None` lists all.
+
+    Returns:
+        A list of `Weights` records, those of one variant together, the highest
+        top-1 accuracy first. It is empty if no checkpoint of `model` is under
+        `license`.
+
+    Raises:
+        ValueError: If no variant with a checkpoint matches `model`, or no
+            checkpoint has that `license`.
+
+    Example:
+    >>> for weights in list_weights("resnext50*", license="bsd-3-clause"):
+    ...     print(weights.name, weights.top1)
+    resnext50_32x4d.tv2_in1k 81.198
+    resnext50_32x4d.tv_in1k 77.632
+    """
+    rows = list(WEIGHTS)
+    if model is not None:
+        rows = [row for row in rows if fnmatch.fnmatchcase(row.variant, model)]
+        if not rows:
+            variants = dict.fromkeys(row.variant for row in WEIGHTS)
+            raise ValueError(
+                f"No checkpoint is published for model={model!r}. There are "
+                f"checkpoints of: {', '.join(variants)}."
+            )
+    if license == "permissive":
+        return [row for row in rows if row.permissive]
+    if license is not None:
+        licenses = sorted({row.license for row in WEIGHTS})
+        if license not in licenses:
+            raise ValueError(
+                f"No checkpoint has license={license!r}. Use one of "
+                f"{', '.join(licenses)}, or 'permissive'."
+            )
+        return [row for row in rows if row.license == license]
+    return rows
+
+
+def find_weights(variant: str, weights: str) -> Weights:
+    """Looks a checkpoint up.
+
+    Args:
+        variant: The variant's name, for example `"resnext50_32x4d"`.
+        weights: `"imagenet"` for the default checkpoint (see
+            `default_weights`), a tag such as `"tv2_in1k"`, or the full name
+            such as `"resnext50_32x4d.tv2_in1k"`.
+
+    Returns:
+        A `Weights` record.
+
+    Raises:
+        ValueError: If the variant has no such checkpoint. The message lists
+            the tags it has, with their licences.
+
+    Example:
+    >>> find_weights("resnext101_64x4d", "imagenet").name
+    'resnext101_64x4d.tv_in1k'
+    """
+    rows = [row for row in WEIGHTS if row.variant == variant]
+    if not rows:
+        raise ValueError(
+            f"No checkpoint of {variant} is published in a layout that can be "
+            f"read. Use `weights=None` or the path of a file. Received: "
+            f"weights={weights!r}"
+        )
+    if weights == "imagenet":
+        default = default_weights(variant)
+        if default is None:
+            raise ValueError(
+                f"{variant} has no checkpoint under a permissive licence, so "
+                f"weights='imagenet' does not choose one. If a licence "
+                f"without commercial use suits you, name a tag: "
+                f"{_listing(rows)}. Otherwise use `weights=None`."
+            )
+        return default
+    for row in rows:
+        if weights in (row.tag, row.name):
+            return row
+    near = difflib.get_close_matches(
+        weights.removeprefix(f"{variant}."), [row.tag for row in rows], n=1
+    )
+    raise ValueError(
+        f"{variant} has no checkpoint {weights!r}."
+        + (f" Did you mean {near[0]!r}?" if near else "")
+        + f" Use `None`, 'imagenet' or one of its tags: {_listing(rows)}."
+    )

@@ -1,0 +1,220 @@
+"""Applies a layout: foreign tensors to the variables of a model, and back."""
+
+import re
+from collections.abc import Iterable
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from keras_resnext.weights.layouts import LAYOUTS
+from keras_resnext.weights.layouts import Layout
+from keras_resnext.weights.layouts import Shape
+from keras_resnext.weights.layouts import Transform
+from keras_resnext.weights.layouts import foreign_name
+from keras_resnext.weights.readers import CheckpointError
+
+# Names that a model built here gives its layers. A model may hold others too,
+# before `input_tensor`; no checkpoint knows them.
+OUR_LAYERS = r"stem_.+|stage\d+_.+|predictions"
+HEAD = "predictions"
+
+Variable = tuple[str, str]
+Shapes = Mapping[Variable, Shape]
+Tensors = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where one variable of ours lies in a foreign checkpoint."""
+
+    name: str
+    transform: Transform
+
+
+def to_keras(
+    tensors: Tensors, shapes: Shapes, layers: Iterable[str], layout: str
+) -> dict[Variable, np.ndarray]:
+    """Turns a checkpoint into values for every variable of a model.
+
+    Args:
+        tensors: The checkpoint, name by name.
+        shapes: The shape of each variable, by `(layer name, variable name)`.
+        layers: The names of all the model's layers, those without variables
+            too.
+        layout: A key of `LAYOUTS`.
+
+    Returns:
+        One float array for each variable of `shapes`.
+
+    Raises:
+        CheckpointError: If the checkpoint lacks a tensor that the model
+            needs, holds one that it doesn't, or one of another shape.
+    """
+    table = LAYOUTS[layout]
+    places = _places(shapes, layers, table, tensors)
+    wanted = {place.name for place in places.values()}
+    known = {
+        name
+        for name in tensors
+        if not re.fullmatch(table.ignored, name)
+        and not _is_spare_head(name, shapes, table)
+    }
+    if wanted != known:
+        raise CheckpointError(_difference(wanted - known, known - wanted))
+    return {
+        variable: _fit(
+            place.transform, tensors[place.name], variable, shapes[variable]
+        )
+        for variable, place in places.items()
+    }
+
+
+def from_keras(
+    values: Mapping[Variable, np.ndarray], layers: Iterable[str], layout: str
+) -> dict[str, np.ndarray]:
+    """Turns the variables of a model into a checkpoint of a layout.
+
+    Args:
+        values: Each variable, by `(layer name, variable name)`.
+        layers: The names of all the model's layers.
+        layout: A key of `LAYOUTS`.
+
+    Returns:
+        The checkpoint, name by name.
+    """
+    shapes = {variable: value.shape for variable, value in values.items()}
+    places = _places(shapes, layers, LAYOUTS[layout], {})
+    return {
+        place.name: np.ascontiguousarray(
+            place.transform.from_keras(values[variable])
+        )
+        for variable, place in places.items()
+    }
+
+
+def detect_layout(tensors: Tensors) -> str:
+    """Tells the layout of a checkpoint by the name of its first convolution.
+
+    Args:
+        tensors: The checkpoint, name by name.
+
+    Returns:
+        A key of `LAYOUTS`.
+
+    Raises:
+        CheckpointError: If no layout has such names.
+    """
+    for name, layout in LAYOUTS.items():
+        tables = (layout.names, *layout.special.values())
+        stems = {t["stem_conv1"] for t in tables if "stem_conv1" in t}
+        suffix, _ = layout.variable("stem_conv1", "kernel")
+        if any(
+            f"{stem}{layout.separator}{suffix}" in tensors for stem in stems
+        ):
+            return name
+    raise CheckpointError(
+        "The checkpoint's names are those of no known layout "
+        f"({', '.join(LAYOUTS)}). It holds {_some(set(tensors), limit=4)}."
+    )
+
+
+def _places(
+    shapes: Shapes, layers: Iterable[str], layout: Layout, tensors: Tensors
+) -> dict[Variable, _Place]:
+    names = layout.names_for(list(layers))
+    places = {}
+    for layer, variable in shapes:
+        if not re.fullmatch(OUR_LAYERS, layer):
+            continue
+        alternatives = foreign_name(names, layer)
+        if alternatives is None:
+            raise CheckpointError(
+                f"Checkpoints of this layout have no word for '{layer}'. They "
+                "fit another architecture."
+            )
+        suffix, transform = layout.variable(layer, variable)
+        candidates = [
+            f"{name}{layout.separator}{suffix}"
+            for name in alternatives.split("|")
+        ]
+        present = [name for name in candidates if name in tensors]
+        places[layer, variable] = _Place([*present, *candidates][0], transform)
+    return places
+
+
+def _is_spare_head(name: str, shapes: Shapes, layout: Layout) -> bool:
+    """Whether a tensor belongs to a classifier that the model left out."""
+    if any(layer == HEAD for layer, _ in shapes):
+        return False
+    heads = layout.names[HEAD].split("|")
+    return name.rpartition(layout.separator)[0] in heads
+
+
+def _fit(
+    transform: Transform, tensor: np.ndarray, variable: Variable, shape: Shape
+) -> np.ndarray:
+    layer, name = variable
+    try:
+        value = transform.to_keras(tensor, shape)
+    except ValueError:
+        value = tensor
+    if layer == "stem_conv1" and value.shape != shape:
+        value = _adapt_channels(value, shape)
+    if value.shape == shape:
+        return _finite(value, variable)
+    if layer == HEAD:
+        raise CheckpointError(
+            f"The checkpoint tells {value.shape[-1]} classes apart and the "
+            f"model {shape[-1]}. Build the model with classes="
+            f"{value.shape[-1]} and give it another head with "
+            "keras_resnext.finetuning.replace_classifier, or use "
+            "include_top=False."
+        )
+    raise CheckpointError(
+        f"'{layer}' needs a {name} of shape {shape}, but the checkpoint's is "
+        f"{value.shape}. It fits another architecture."
+    )
+
+
+def _finite(value: np.ndarray, variable: Variable) -> np.ndarray:
+    if np.issubdtype(value.dtype, np.integer):
+        raise CheckpointError(
+            f"The {variable[1]} of '{variable[0]}' is quantized "
+            f"({value.dtype}). Use a checkpoint of floating-point numbers."
+        )
+    value = value.astype("float32", copy=False)
+    if not np.isfinite(value).all():
+        raise CheckpointError(
+            f"The {variable[1]} of '{variable[0]}' holds NaN or infinity. "
+            "The checkpoint is damaged; download it again."
+        )
+    return value
+
+
+def _adapt_channels(kernel: np.ndarray, shape: Shape) -> np.ndarray:
+    """Fits a stem for RGB to other channels, as timm does.
+
+    Grey sums the three; more repeat them, scaled so that an input of equal
+    channels excites the next layer as before.
+    """
+    channels = shape[2]
+    if kernel.ndim != 4 or kernel.shape[2] != 3:
+        return kernel
+    if channels == 1:
+        return kernel.sum(axis=2, keepdims=True)
+    repeated = np.tile(kernel, (1, 1, -(-channels // 3), 1))
+    return repeated[:, :, :channels] * np.asarray(3 / channels, kernel.dtype)
+
+
+def _difference(missing: set[str], unused: set[str]) -> str:
+    return (
+        "The checkpoint and the model don't match. Missing from the "
+        f"checkpoint: {_some(missing)}. Unknown to the model: {_some(unused)}."
+    )
+
+
+def _some(names: set[str], limit: int = 12) -> str:
+    listed = ", ".join(sorted(names)[:limit]) or "nothing"
+    more = len(names) - limit
+    return f"{listed} and {more} more" if more > 0 else listed

@@ -1,0 +1,192 @@
+"""Checkpoint layouts as data: what others call our layers and variables.
+
+A layout is a table of names and, for each kind of layer, of variables with
+the transform that turns a foreign array into ours and back.
+"""
+
+import re
+from collections.abc import Callable
+from collections.abc import Collection
+from collections.abc import Mapping
+from dataclasses import dataclass
+from dataclasses import field
+
+import numpy as np
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Transform:
+    """How a foreign array becomes a variable of the given shape, and back."""
+
+    to_keras: Callable[[np.ndarray, Shape], np.ndarray]
+    from_keras: Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Layout:
+    r"""What one family of checkpoints calls things.
+
+    Args:
+        names: Our layer names, as patterns, and theirs, as format strings
+            over the pattern's groups. `{block0}` counts blocks from zero and
+            `{stage1}` counts stages from two. Alternatives are separated by
+            `|`; a checkpoint decides which it holds.
+        variables: For each of our variables, the foreign name and transform.
+            `"conv2.kernel"` stands before `"kernel"` for a layer whose name
+            ends in `conv2`.
+        separator: What stands between a layer's and a variable's name.
+        special: Names that hold instead where a model has a layer that
+            matches the key.
+        ignored: Pattern of foreign tensors that carry no weights.
+    """
+
+    names: Mapping[str, str]
+    variables: Mapping[str, tuple[str, Transform]]
+    separator: str
+    special: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    ignored: str = r"(?!)"
+
+    def names_for(self, layers: Collection[str]) -> Mapping[str, str]:
+        """The table of names that holds for a model of these layers."""
+        names = dict(self.names)
+        for marker, instead in self.special.items():
+            if any(re.fullmatch(marker, layer) for layer in layers):
+                names.update(instead)
+        return names
+
+    def variable(self, layer: str, variable: str) -> tuple[str, Transform]:
+        """The foreign name of a variable, and its transform."""
+        qualified = f"{layer.rpartition('_')[2]}.{variable}"
+        return self.variables.get(qualified) or self.variables[variable]
+
+
+def foreign_name(names: Mapping[str, str], layer: str) -> str | None:
+    """What a table of names calls our layer; None if it has no word for it."""
+    for pattern, name in names.items():
+        if match := re.fullmatch(pattern, layer):
+            groups = {
+                key: int(value) for key, value in match.groupdict().items()
+            }
+            return name.format(
+                **groups,
+                block0=groups.get("block", 1) - 1,
+                stage1=groups.get("stage", 0) + 1,
+            )
+    return None
+
+
+def _grouped_from_depthwise(depthwise: np.ndarray, shape: Shape) -> np.ndarray:
+    """Unfolds a depthwise kernel whose outputs a frozen 1x1 summed by groups.
+
+    keras-applications had no grouped convolution: every input channel was
+    convolved once for each output of its group, `(3, 3, filters, c)`.
+    """
+    rows, columns, width, filters = shape
+    groups = filters // width
+    return (
+        depthwise.reshape(rows, columns, groups, width, width)
+        .transpose(0, 1, 3, 2, 4)
+        .reshape(shape)
+    )
+
+
+def _depthwise_from_grouped(kernel: np.ndarray) -> np.ndarray:
+    rows, columns, width, filters = kernel.shape
+    groups = filters // width
+    return (
+        kernel.reshape(rows, columns, width, groups, width)
+        .transpose(0, 1, 3, 2, 4)
+        .reshape(rows, columns, filters, width)
+    )
+
+
+def _variance_of_epsilon(epsilon: float) -> Transform:
+    """Moves what an epsilon exceeds ours by into the moving variance."""
+    excess = epsilon - 1e-5
+
+    def shift(variance: np.ndarray, by: float) -> np.ndarray:
+        return (variance.astype("float64") + by).astype(variance.dtype)
+
+    return Transform(lambda v, _: shift(v, excess), lambda v: shift(v, -excess))
+
+
+_AS_IS = Transform(lambda array, _: array, lambda array: array)
+_OIHW = Transform(
+    lambda array, _: array.transpose(2, 3, 1, 0),
+    lambda array: array.transpose(3, 2, 0, 1),
+)
+_TRANSPOSED = Transform(lambda array, _: array.T, lambda array: array.T)
+_DEPTHWISE = Transform(_grouped_from_depthwise, _depthwise_from_grouped)
+
+_BLOCK = r"stage(?P<stage>\d+)_block(?P<block>\d+)"
+
+# timm and torchvision: resnet.py of both.
+_TIMM_RESNET = Layout(
+    names={
+        "stem_conv1": "conv1",
+        "stem_bn1": "bn1",
+        _BLOCK + r"_conv(?P<i>\d)": "layer{stage}.{block0}.conv{i}",
+        _BLOCK + r"_bn(?P<i>\d)": "layer{stage}.{block0}.bn{i}",
+        _BLOCK + "_shortcut_conv": "layer{stage}.{block0}.downsample.0",
+        _BLOCK + "_shortcut_bn": "layer{stage}.{block0}.downsample.1",
+        "predictions": "fc",
+    },
+    variables={
+        "predictions.kernel": ("weight", _TRANSPOSED),
+        "kernel": ("weight", _OIHW),
+        "bias": ("bias", _AS_IS),
+        "gamma": ("weight", _AS_IS),
+        "beta": ("bias", _AS_IS),
+        "moving_mean": ("running_mean", _AS_IS),
+        "moving_variance": ("running_var", _AS_IS),
+    },
+    separator=".",
+    special={
+        "stem_conv3": {
+            "stem_conv1": "conv1.0",
+            "stem_bn1": "conv1.1",
+            "stem_conv2": "conv1.3",
+            "stem_bn2": "conv1.4",
+            "stem_conv3": "conv1.6",
+            "stem_bn3": "bn1",
+        },
+        # The pooling of an average shortcut counts as downsample.0.
+        _BLOCK + "_shortcut_pool": {
+            _BLOCK + "_shortcut_conv": "layer{stage}.{block0}.downsample.1",
+            _BLOCK + "_shortcut_bn": "layer{stage}.{block0}.downsample.2",
+        },
+    },
+    ignored=r".*\.num_batches_tracked",
+)
+
+# The .h5 files of keras-applications' resnext.py, gone since Keras 2.3.
+_KERAS_APPLICATIONS = Layout(
+    names={
+        "stem_conv1": "conv1_conv",
+        "stem_bn1": "conv1_bn",
+        _BLOCK + r"_conv(?P<i>\d)": "conv{stage1}_block{block}_{i}_conv",
+        _BLOCK + r"_bn(?P<i>\d)": "conv{stage1}_block{block}_{i}_bn",
+        _BLOCK + "_shortcut_conv": "conv{stage1}_block{block}_0_conv",
+        _BLOCK + "_shortcut_bn": "conv{stage1}_block{block}_0_bn",
+        "predictions": "predictions|probs",
+    },
+    variables={
+        "conv2.kernel": ("depthwise_kernel", _DEPTHWISE),
+        "kernel": ("kernel", _AS_IS),
+        "bias": ("bias", _AS_IS),
+        "gamma": ("gamma", _AS_IS),
+        "beta": ("beta", _AS_IS),
+        "moving_mean": ("moving_mean", _AS_IS),
+        "moving_variance": ("moving_variance", _variance_of_epsilon(1.001e-5)),
+    },
+    separator="/",
+    # The frozen 0/1 kernels that summed the outputs of a depthwise kernel.
+    ignored=r".*_2_gconv/.*",
+)
+
+LAYOUTS: Mapping[str, Layout] = {
+    "timm_resnet": _TIMM_RESNET,
+    "keras_applications": _KERAS_APPLICATIONS,
+}
