@@ -9,6 +9,7 @@ import keras
 from keras_resnext.kernels.generic import Tensor
 from keras_resnext.layers import BatchNormalization
 from keras_resnext.layers import Conv2D
+from keras_resnext.layers import Merge
 from keras_resnext.variants import ResNeXtConfig
 from keras_resnext.variants import Stem
 
@@ -22,8 +23,7 @@ def stem(x: Tensor, config: Stem) -> Tensor:
     for i, width in enumerate(config.widths, start=1):
         strides = config.strides if i == 1 else 1
         x = conv(x, width, config.kernel_size, f"stem_conv{i}", strides)
-        x = batch_norm(x, f"stem_bn{i}")
-        x = keras.layers.Activation("relu", name=f"stem_act{i}")(x)
+        x = batch_norm(x, f"stem_bn{i}", "relu")
     if config.pool == "max":
         # After a ReLU zeros do what the -inf of a padded pooling would.
         x = keras.layers.ZeroPadding2D(1, name="stem_pool_pad")(x)
@@ -55,15 +55,12 @@ def bottleneck(
         residual = project(x, out_channels, strides, f"{name}_shortcut")
 
     x = conv(x, width, 1, f"{name}_conv1")
-    x = batch_norm(x, f"{name}_bn1")
-    x = keras.layers.Activation("relu", name=f"{name}_act1")(x)
+    x = batch_norm(x, f"{name}_bn1", "relu")
     x = conv(x, width, 3, f"{name}_conv2", strides, groups)
-    x = batch_norm(x, f"{name}_bn2")
-    x = keras.layers.Activation("relu", name=f"{name}_act2")(x)
+    x = batch_norm(x, f"{name}_bn2", "relu")
     x = conv(x, out_channels, 1, f"{name}_conv3")
     x = batch_norm(x, f"{name}_bn3", zero=config.zero_init_last)
-    x = keras.layers.Add(name=f"{name}_add")([x, residual])
-    return keras.layers.Activation("relu", name=f"{name}_out")(x)
+    return Merge("relu", name=f"{name}_out")([x, residual])
 
 
 def conv_shortcut(x: Tensor, filters: int, strides: int, name: str) -> Tensor:
@@ -108,12 +105,15 @@ def conv(
     )(x)
 
 
-def batch_norm(x: Tensor, name: str, zero: bool = False) -> Tensor:
+def batch_norm(
+    x: Tensor, name: str, activation: str | None = None, zero: bool = False
+) -> Tensor:
     """Batch normalization whose scale starts at one, or at zero."""
     return BatchNormalization(
         axis=channel_axis(),
         momentum=BATCH_NORM_MOMENTUM,
         epsilon=BATCH_NORM_EPSILON,
+        activation=activation,
         gamma_initializer="zeros" if zero else "ones",
         name=name,
     )(x)

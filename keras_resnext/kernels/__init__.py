@@ -1,6 +1,6 @@
 """The arithmetic of the two layers that meet the machine.
 
-One module per backend, each with the same four functions; `kernels.generic`
+One module per backend, each with the same five functions; `kernels.generic`
 says what they mean. Everything else in the package is plain Keras.
 """
 
@@ -46,6 +46,8 @@ class Kernels(Protocol):
         epsilon: float,
         data_format: str,
     ) -> Tensor: ...
+
+    def relu(self, x: Tensor) -> Tensor: ...
 
     def supports_jit(self) -> bool: ...
 

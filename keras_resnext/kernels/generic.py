@@ -113,6 +113,18 @@ def batch_norm_inference(
     return ops.cast(y, x.dtype)
 
 
+def relu(x: Tensor) -> Tensor:
+    """Cuts off what is below zero, in place where the backend can.
+
+    Args:
+        x: A tensor that the caller has made and nobody else will read.
+
+    Returns:
+        A tensor of the same shape and dtype, perhaps `x` itself.
+    """
+    return ops.relu(x)
+
+
 def supports_jit() -> bool:
     """Whether Keras may compile a model of these kernels with XLA."""
     return True

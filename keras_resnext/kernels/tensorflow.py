@@ -90,6 +90,11 @@ def batch_norm_inference(
     return y
 
 
+def relu(x: Tensor) -> Tensor:
+    """See `generic.relu`."""
+    return tf.nn.relu(x)
+
+
 def supports_jit() -> bool:
     """Whether XLA helps: on a CPU its grouped convolution is a disaster."""
     return _has_accelerator()

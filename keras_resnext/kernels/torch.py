@@ -65,6 +65,11 @@ def batch_norm_inference(
     return _from_torch(y, data_format)
 
 
+def relu(x: Tensor) -> Tensor:
+    """See `generic.relu`."""
+    return torch.relu_(x)
+
+
 def supports_jit() -> bool:
     """See `generic.supports_jit`."""
     return True

@@ -4,5 +4,6 @@ from keras_resnext.layers.batch_norm import (
     BatchNormalization as BatchNormalization,
 )
 from keras_resnext.layers.conv import Conv2D as Conv2D
+from keras_resnext.layers.merge import Merge as Merge
 
-__all__ = ["BatchNormalization", "Conv2D"]
+__all__ = ["BatchNormalization", "Conv2D", "Merge"]

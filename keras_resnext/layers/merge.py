@@ -1,0 +1,44 @@
+"""The merge of split-transform-merge: a sum, and the activation after it."""
+
+from typing import Any
+
+import keras
+
+from keras_resnext.kernels.generic import Tensor
+from keras_resnext.layers.activation import activate
+
+
+@keras.saving.register_keras_serializable(package="keras_resnext")
+class Merge(keras.layers.Add):
+    """Adds a block's transformation to its shortcut and activates the sum.
+
+    `keras.layers.Add` and an activation in one, so that no framework need
+    keep the sum itself: https://arxiv.org/abs/1611.05431, equation 3.
+
+    Args:
+        activation: Activation of the sum, or `None`.
+        **kwargs: Every other argument of `keras.layers.Add`.
+
+    Call arguments:
+        inputs: Two tensors of one shape.
+
+    Returns:
+        A tensor of that shape.
+
+    Example:
+    >>> x = np.full((1, 7, 7, 16), -1.0, "float32")
+    >>> keras_resnext.layers.Merge(activation="relu")([x, x]).max()
+    0.0
+    """
+
+    def __init__(self, activation: Any = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.activation = keras.activations.get(activation)
+
+    def call(self, inputs: list[Tensor]) -> Tensor:
+        transformed, shortcut = inputs
+        return activate(keras.ops.add(transformed, shortcut), self.activation)
+
+    def get_config(self) -> dict[str, Any]:
+        activation = keras.activations.serialize(self.activation)
+        return {**super().get_config(), "activation": activation}
