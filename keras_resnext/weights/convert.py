@@ -1,5 +1,6 @@
 """Applies a layout: foreign tensors to the variables of a model, and back."""
 
+import contextlib
 import re
 from collections.abc import Iterable
 from collections.abc import Mapping
@@ -17,7 +18,9 @@ from keras_resnext.weights.readers import CheckpointError
 # Names that a model built here gives its layers. A model may hold others too,
 # before `input_tensor`; no checkpoint knows them.
 OUR_LAYERS = r"stem_.+|stage\d+_.+|predictions"
+STEM = "stem_conv1"
 HEAD = "predictions"
+FLOATS = ("float16", "bfloat16", "float32", "float64")
 
 Variable = tuple[str, str]
 Shapes = Mapping[Variable, Shape]
@@ -45,11 +48,12 @@ def to_keras(
         layout: A key of `LAYOUTS`.
 
     Returns:
-        One float array for each variable of `shapes`.
+        One finite float32 array for each variable of `shapes`.
 
     Raises:
         CheckpointError: If the checkpoint lacks a tensor that the model
-            needs, holds one that it doesn't, or one of another shape.
+            needs, or holds one that it doesn't, of another shape, quantized,
+            or not finite.
     """
     table = LAYOUTS[layout]
     places = _places(shapes, layers, table, tensors)
@@ -107,8 +111,8 @@ def detect_layout(tensors: Tensors) -> str:
     """
     for name, layout in LAYOUTS.items():
         tables = (layout.names, *layout.special.values())
-        stems = {t["stem_conv1"] for t in tables if "stem_conv1" in t}
-        suffix, _ = layout.variable("stem_conv1", "kernel")
+        stems = {table[STEM] for table in tables if STEM in table}
+        suffix, _ = layout.variable(STEM, "kernel")
         if any(
             f"{stem}{layout.separator}{suffix}" in tensors for stem in stems
         ):
@@ -147,23 +151,23 @@ def _is_spare_head(name: str, shapes: Shapes, layout: Layout) -> bool:
     """Whether a tensor belongs to a classifier that the model left out."""
     if any(layer == HEAD for layer, _ in shapes):
         return False
-    heads = layout.names[HEAD].split("|")
-    return name.rpartition(layout.separator)[0] in heads
+    head, _, suffix = name.rpartition(layout.separator)
+    suffixes = [layout.variable(HEAD, v)[0] for v in ("kernel", "bias")]
+    return head in layout.names[HEAD].split("|") and suffix in suffixes
 
 
 def _fit(
     transform: Transform, tensor: np.ndarray, variable: Variable, shape: Shape
 ) -> np.ndarray:
     layer, name = variable
-    try:
-        value = transform.to_keras(tensor, shape)
-    except ValueError:
-        value = tensor
-    if layer == "stem_conv1" and value.shape != shape:
+    value = _float32(tensor, variable)
+    with contextlib.suppress(ValueError):  # if it has other axes altogether
+        value = transform.to_keras(value, shape)
+    if layer == STEM and value.shape != shape:
         value = _adapt_channels(value, shape)
     if value.shape == shape:
-        return _finite(value, variable)
-    if layer == HEAD:
+        return value
+    if layer == HEAD and value.shape[:-1] == shape[:-1]:
         raise CheckpointError(
             f"The checkpoint tells {value.shape[-1]} classes apart and the "
             f"model {shape[-1]}. Build the model with classes="
@@ -177,13 +181,14 @@ def _fit(
     )
 
 
-def _finite(value: np.ndarray, variable: Variable) -> np.ndarray:
-    if np.issubdtype(value.dtype, np.integer):
+def _float32(tensor: np.ndarray, variable: Variable) -> np.ndarray:
+    if tensor.dtype.name not in FLOATS:
         raise CheckpointError(
             f"The {variable[1]} of '{variable[0]}' is quantized "
-            f"({value.dtype}). Use a checkpoint of floating-point numbers."
+            f"({tensor.dtype}). Use a checkpoint of floating-point numbers."
         )
-    value = value.astype("float32", copy=False)
+    with np.errstate(over="ignore"):  # a float64 too large becomes infinite
+        value = tensor.astype("float32", copy=False)
     if not np.isfinite(value).all():
         raise CheckpointError(
             f"The {variable[1]} of '{variable[0]}' holds NaN or infinity. "

@@ -84,6 +84,8 @@ def _grouped_from_depthwise(depthwise: np.ndarray, shape: Shape) -> np.ndarray:
     convolved once for each output of its group, `(3, 3, filters, c)`.
     """
     rows, columns, width, filters = shape
+    if depthwise.shape != (rows, columns, filters, width):
+        raise ValueError("a depthwise kernel of other groups")
     groups = filters // width
     return (
         depthwise.reshape(rows, columns, groups, width, width)
@@ -103,8 +105,15 @@ def _depthwise_from_grouped(kernel: np.ndarray) -> np.ndarray:
 
 
 def _variance_of_epsilon(epsilon: float) -> Transform:
-    """Moves what an epsilon exceeds ours by into the moving variance."""
-    excess = epsilon - 1e-5
+    """Moves what an epsilon exceeds ours by into the moving variance.
+
+    Both ways round once, from float64, so the way back is exact: between two
+    powers of two every float moves by as many steps. Only where the shift
+    crosses a power of two, above which floats are half as dense, do some pairs
+    of neighbours become one, in any formulation; one of the two then comes
+    back as the other.
+    """
+    excess = float(np.float32(epsilon - 1e-5))  # so that zero comes back
 
     def shift(variance: np.ndarray, by: float) -> np.ndarray:
         return (variance.astype("float64") + by).astype(variance.dtype)

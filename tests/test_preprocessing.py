@@ -1,0 +1,470 @@
+import hashlib
+import json
+import warnings
+from dataclasses import replace
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+from torch_helpers import import_torchvision
+
+from keras_resnext.preprocessing import EvaluationTransform
+from keras_resnext.preprocessing import decode_predictions
+from keras_resnext.preprocessing import evaluation_transform
+from keras_resnext.preprocessing import preprocess_input
+from keras_resnext.weights.catalogue import WEIGHTS
+from keras_resnext.weights.catalogue import find_weights
+
+# NumPy 2 on the way in which Keras turns torch's tensors, and TensorFlow's
+# bfloat16, into arrays.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:__array__ implementation doesn't accept a copy:DeprecationWarning"
+)
+
+MEAN = (0.485, 0.456, 0.406)
+STD = (0.229, 0.224, 0.225)
+
+# Heights and widths: portrait, landscape, square, odd, smaller than any crop.
+SIZES = [(500, 333), (333, 500), (224, 224), (301, 299), (97, 61), (40, 1000)]
+
+
+def noise(height, width):
+    """Smooth enough that a filter's choice shows, rough enough for edges."""
+    rng = np.random.default_rng(height * 1000 + width)
+    coarse = rng.integers(0, 256, (-(-height // 8), -(-width // 8), 3), "uint8")
+    return coarse.repeat(8, 0).repeat(8, 1)[:height, :width]
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    datasets = pytest.importorskip("sklearn.datasets")
+    photos = datasets.load_sample_images().images
+    return [
+        Image.fromarray(pixels)
+        for pixels in [*photos, *(noise(*size) for size in SIZES)]
+    ]
+
+
+@pytest.fixture
+def pixels():
+    return np.random.default_rng(0).integers(0, 256, (2, 5, 7, 3), "uint8")
+
+
+@pytest.fixture
+def floatx():
+    """Sets `keras.config.floatx` for one test."""
+    before = keras.config.floatx()
+    yield keras.config.set_floatx
+    keras.config.set_floatx(before)
+
+
+def expected(pixels):
+    return (pixels.astype("float64") / 255 - MEAN) / STD
+
+
+class TestPreprocessInput:
+    @pytest.mark.parametrize("dtype", ["uint8", "int64", "float32", "float64"])
+    def test_array(self, pixels, dtype):
+        x = pixels.astype(dtype)
+        before = x.copy()
+        y = preprocess_input(x, data_format="channels_last")
+        assert isinstance(y, np.ndarray)
+        assert y.dtype == "float32"
+        np.testing.assert_allclose(y, expected(pixels), atol=1e-6)
+        np.testing.assert_array_equal(x, before)
+
+    @pytest.mark.parametrize("dtype", ["uint8", "float32", "bfloat16"])
+    def test_tensor(self, pixels, dtype):
+        x = keras.ops.convert_to_tensor(pixels, dtype=dtype)
+        y = preprocess_input(x, data_format="channels_last")
+        assert keras.ops.is_tensor(y)
+        assert keras.backend.standardize_dtype(y.dtype) == "float32"
+        np.testing.assert_allclose(
+            keras.ops.convert_to_numpy(y), expected(pixels), atol=1e-6
+        )
+        np.testing.assert_array_equal(keras.ops.convert_to_numpy(x), pixels)
+
+    @pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+    def test_in_a_model(self, pixels, data_format):
+        if data_format == "channels_first":
+            pixels = pixels.transpose(0, 3, 1, 2)
+        inputs = keras.Input(pixels.shape[1:], dtype="uint8")
+        outputs = preprocess_input(inputs, data_format)
+        assert outputs.dtype == "float32"
+        y = keras.Model(inputs, outputs)(pixels)
+        np.testing.assert_allclose(
+            keras.ops.convert_to_numpy(y),
+            preprocess_input(pixels, data_format),
+            atol=1e-6,
+        )
+
+    def test_one_picture(self, pixels):
+        y = preprocess_input(pixels, data_format="channels_last")
+        one = preprocess_input(pixels[1], data_format="channels_last")
+        np.testing.assert_array_equal(one, y[1])
+
+    def test_pil_image_and_lists(self, pixels):
+        y = preprocess_input(pixels[0], data_format="channels_last")
+        for x in (Image.fromarray(pixels[0]), pixels[0].tolist()):
+            np.testing.assert_array_equal(
+                preprocess_input(x, data_format="channels_last"), y
+            )
+
+    def test_data_format(self, pixels):
+        last = preprocess_input(pixels, data_format="channels_last")
+        first = preprocess_input(
+            pixels.transpose(0, 3, 1, 2), data_format="channels_first"
+        )
+        np.testing.assert_array_equal(first.transpose(0, 2, 3, 1), last)
+
+    def test_default_data_format_is_keras(self, pixels):
+        before = keras.config.image_data_format()
+        try:
+            keras.config.set_image_data_format("channels_first")
+            y = preprocess_input(pixels.transpose(0, 3, 1, 2))
+            keras.config.set_image_data_format("channels_last")
+            np.testing.assert_array_equal(
+                y.transpose(0, 2, 3, 1), preprocess_input(pixels)
+            )
+        finally:
+            keras.config.set_image_data_format(before)
+
+    @pytest.mark.parametrize(
+        ("dtype", "tolerance"),
+        [("float16", 1e-3), ("bfloat16", 4e-3), ("float64", 1e-12)],
+    )
+    def test_floatx(self, pixels, floatx, dtype, tolerance):
+        floatx(dtype)
+        y = preprocess_input(pixels, data_format="channels_last")
+        assert y.dtype.name == dtype
+        # Only the last rounding may be in half precision.
+        np.testing.assert_allclose(
+            y.astype("float64"), expected(pixels), rtol=tolerance, atol=1e-6
+        )
+
+    def test_half_precision_tensor(self, pixels, floatx):
+        floatx("bfloat16")
+        y = preprocess_input(keras.ops.convert_to_tensor(pixels))
+        assert keras.backend.standardize_dtype(y.dtype) == "bfloat16"
+        y = keras.ops.convert_to_numpy(keras.ops.cast(y, "float32"))
+        np.testing.assert_allclose(y, expected(pixels), rtol=4e-3, atol=1e-6)
+
+    @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+    def test_not_finite(self, pixels, bad):
+        x = pixels.astype("float32")
+        x[0, 0, 0, 0] = bad
+        with pytest.raises(ValueError, match="1 NaN or infinite values of 210"):
+            preprocess_input(x)
+
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            (lambda x: x / 255.0, "divided by 255 already"),
+            (lambda x: x.astype("float16") / 255, "divided by 255 already"),
+            (lambda x: x / 127.5 - 1, "normalized already"),
+            (lambda x: expected(x).astype("float32"), "normalized already"),
+            (lambda x: x.astype("int16") - 128, "normalized already"),
+        ],
+    )
+    def test_scaled_already(self, pixels, change, message):
+        with pytest.warns(UserWarning, match=message) as record:
+            preprocess_input(change(pixels), data_format="channels_last")
+        assert len(record) == 1
+        assert record[0].filename == __file__
+
+    @pytest.mark.parametrize(
+        "x",
+        [
+            np.zeros((4, 4, 3), "float32"),
+            np.ones((4, 4, 3), "uint8"),
+            np.full((4, 4, 3), 1.5, "float32"),
+            np.zeros((0, 4, 4, 3), "float32"),
+        ],
+        ids=["black", "dark", "nearly black", "empty"],
+    )
+    def test_no_false_alarm(self, x):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            y = preprocess_input(x, data_format="channels_last")
+        assert y.shape == x.shape
+
+    @pytest.mark.parametrize("shape", [(3,), (4, 3), (1, 2, 4, 4, 3)])
+    @pytest.mark.parametrize("convert", [np.asarray, keras.ops.array])
+    def test_wrong_rank(self, shape, convert):
+        with pytest.raises(ValueError, match="rank 3 or a batch") as info:
+            preprocess_input(convert(np.zeros(shape, "float32")))
+        assert str(shape) in str(info.value)
+
+    @pytest.mark.parametrize("convert", [np.asarray, keras.ops.array])
+    def test_wrong_channels(self, convert):
+        x = convert(np.zeros((2, 8, 8, 4), "uint8"))
+        with pytest.raises(ValueError, match=r"\(2, 8, 8, 4\)") as info:
+            preprocess_input(x, data_format="channels_last")
+        assert "data_format` the right" not in str(info.value)
+
+    @pytest.mark.parametrize(
+        ("shape", "data_format"),
+        [((3, 8, 8), "channels_last"), ((2, 8, 8, 3), "channels_first")],
+    )
+    def test_wrong_data_format(self, shape, data_format):
+        with pytest.raises(ValueError, match="data_format` the right one"):
+            preprocess_input(np.zeros(shape, "uint8"), data_format=data_format)
+
+    def test_unknown_data_format(self, pixels):
+        with pytest.raises(ValueError, match="'NHWC'"):
+            preprocess_input(pixels, data_format="NHWC")
+
+    def test_keras_applications_agrees(self, pixels):
+        reference = keras.applications.imagenet_utils.preprocess_input(
+            pixels.astype("float32"), data_format="channels_last", mode="torch"
+        )
+        np.testing.assert_allclose(
+            preprocess_input(pixels, data_format="channels_last"),
+            reference,
+            atol=1e-6,
+        )
+
+    @pytest.mark.skipif(
+        keras.backend.backend() != "tensorflow", reason="tf.data's tensors"
+    )
+    def test_inside_tf_data(self, pixels):
+        import tensorflow as tf
+
+        def read(png):
+            # `decode_image` does not know the rank of what it decodes.
+            return preprocess_input(tf.io.decode_image(png))
+
+        png = tf.io.encode_png(pixels[0]).numpy()
+        (y,) = tf.data.Dataset.from_tensors(png).map(read).as_numpy_iterator()
+        np.testing.assert_allclose(y, expected(pixels[0]), atol=1e-6)
+
+
+class TestDecodePredictions:
+    def test_names_are_those_of_keras(self):
+        every = decode_predictions(np.arange(1000.0)[None, ::-1], top=1000)[0]
+        index = {
+            str(i): [wnid, name] for i, (wnid, name, _) in enumerate(every)
+        }
+        # The md5 with which Keras checks its imagenet_class_index.json.
+        assert hashlib.md5(json.dumps(index).encode()).hexdigest() == (
+            "c2c37ea517e94d9795004a39431a14cb"
+        )
+
+    @pytest.mark.parametrize("convert", [np.asarray, keras.ops.array])
+    def test_top(self, convert):
+        preds = np.zeros((2, 1000), "float32")
+        preds[0, [3, 999, 0]] = 0.5, 0.3, 0.2
+        preds[1, 207] = 1.0
+        first, second = decode_predictions(convert(preds), top=3)
+        assert first == [
+            ("n01491361", "tiger_shark", np.float32(0.5)),
+            ("n15075141", "toilet_tissue", np.float32(0.3)),
+            ("n01440764", "tench", np.float32(0.2)),
+        ]
+        assert second[0] == ("n02099601", "golden_retriever", 1.0)
+        assert len(second) == 3
+
+    def test_default_is_five(self):
+        assert [len(row) for row in decode_predictions(np.ones((2, 1000)))] == [
+            5,
+            5,
+        ]
+
+    def test_logits(self):
+        preds = -np.arange(1000, dtype="float32")[None]
+        names = [name for _, name, _ in decode_predictions(preds, top=2)[0]]
+        assert names == ["tench", "goldfish"]
+
+    def test_bfloat16_tensor(self):
+        preds = keras.ops.cast(keras.ops.eye(2, 1000), "bfloat16")
+        names = [row[0][1] for row in decode_predictions(preds, top=1)]
+        assert names == ["tench", "goldfish"]
+
+    @pytest.mark.parametrize("shape", [(2, 10), (2, 1001), (1, 7, 7, 2048)])
+    def test_other_classes(self, shape):
+        with pytest.raises(ValueError, match="1,000 ImageNet") as info:
+            decode_predictions(np.zeros(shape, "float32"))
+        assert str(shape) in str(info.value)
+
+    def test_one_prediction(self):
+        with pytest.raises(ValueError, match=r"preds\[None\]"):
+            decode_predictions(np.zeros(1000, "float32"))
+
+    @pytest.mark.parametrize("top", [0, -1, 1001])
+    def test_wrong_top(self, top):
+        with pytest.raises(ValueError, match=f"Received: {top}"):
+            decode_predictions(np.zeros((1, 1000)), top=top)
+
+
+class TestEvaluationTransform:
+    def test_result(self, pictures):
+        transform = EvaluationTransform(256, 224)
+        for picture in pictures:
+            y = transform(picture)
+            assert y.dtype == "float32"
+            assert y.shape == (224, 224, 3)
+
+    def test_is_a_value(self):
+        transform = EvaluationTransform(256, 224, "bicubic")
+        assert transform == EvaluationTransform(256, 224, "bicubic")
+        assert len({transform, EvaluationTransform(256, 224, "bilinear")}) == 2
+
+    def test_normalization_is_preprocess_input(self):
+        x = noise(224, 224)
+        np.testing.assert_allclose(
+            EvaluationTransform(224, 224)(x),
+            preprocess_input(x, data_format="channels_last"),
+            atol=1e-6,
+        )
+
+    def test_mean_and_std(self):
+        transform = EvaluationTransform(8, 8, mean=(0, 0, 0), std=(1, 0.5, 2))
+        y = transform(np.full((8, 8, 3), 255, "uint8"))
+        np.testing.assert_array_equal(y, np.broadcast_to([1, 2, 0.5], y.shape))
+
+    def test_other_kinds_of_pictures(self):
+        transform = EvaluationTransform(40, 32)
+        grey = noise(50, 61)[..., 0]
+        rgb = np.repeat(grey[..., None], 3, axis=-1)
+        alpha = np.dstack([rgb, grey])
+        for image in (
+            grey,
+            rgb,
+            rgb[::-1][::-1],
+            Image.fromarray(grey),
+            Image.fromarray(grey).convert("P"),
+            Image.fromarray(alpha),
+        ):
+            np.testing.assert_array_equal(transform(image), transform(rgb))
+
+    def test_input_is_untouched(self):
+        x = noise(50, 60)
+        before = x.copy()
+        EvaluationTransform(40, 32)(x)
+        np.testing.assert_array_equal(x, before)
+
+    @pytest.mark.parametrize(
+        ("image", "error", "message"),
+        [
+            (np.zeros((8, 8, 3), "float32"), ValueError, "uint8.*float32"),
+            (np.zeros((8, 8, 4), "uint8"), ValueError, r"\(8, 8, 4\)"),
+            (np.zeros((2, 8, 8, 3), "uint8"), ValueError, r"\(2, 8, 8, 3\)"),
+            (np.zeros((8,), "uint8"), ValueError, r"\(8,\)"),
+            (np.zeros((0, 8, 3), "uint8"), ValueError, "no pixels"),
+            (Image.new("I;16", (8, 8)), ValueError, "'I;16'"),
+            (Image.new("F", (8, 8)), ValueError, "mode 'F'"),
+            ("cat.jpg", TypeError, "Received: str"),
+        ],
+    )
+    def test_wrong_picture(self, image, error, message):
+        with pytest.raises(error, match=message):
+            EvaluationTransform(256, 224)(image)
+
+    def test_wrong_arguments(self):
+        with pytest.raises(ValueError, match="bilinear, bicubic"):
+            EvaluationTransform(256, 224, "nearest")
+        with pytest.raises(ValueError, match="crop=0"):
+            EvaluationTransform(256, 0)
+
+
+class TestEvaluationTransformOfWeights:
+    @pytest.mark.parametrize(
+        ("name", "size", "resize", "crop"),
+        [
+            ("a1h_in1k", None, 288, 288),
+            ("a1h_in1k", 224, 235, 224),
+            ("a1h_in1k", 320, 320, 320),
+            ("tv2_in1k", None, 232, 224),
+            ("tv2_in1k", 176, 201, 176),
+            ("tv2_in1k", 448, 464, 448),
+            ("ra_in1k", None, 303, 288),
+            ("a3_in1k", 160, 168, 160),
+            ("keras_in1k", None, 256, 224),
+        ],
+    )
+    def test_sizes(self, name, size, resize, crop):
+        weights = find_weights("resnext50_32x4d", name)
+        assert evaluation_transform(weights, size) == EvaluationTransform(
+            resize, crop, weights.interpolation, MEAN, STD
+        )
+
+    def test_torchvisions_own_transform_is_the_best_of_64x4d(self):
+        weights = find_weights("resnext101_64x4d", "imagenet")
+        assert (weights.top1, weights.top5) == (83.246, 96.454)
+        assert evaluation_transform(weights).resize == 232
+
+    def test_wrong_size(self):
+        with pytest.raises(ValueError, match="crop=0"):
+            evaluation_transform(WEIGHTS[0], size=0)
+
+
+@pytest.mark.parity
+class TestParity:
+    @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+    @pytest.mark.parametrize(
+        ("resize", "crop"), [(256, 224), (235, 224), (288, 288), (150, 225)]
+    )
+    def test_torchvision(self, pictures, interpolation, resize, crop):
+        import_torchvision()
+        from torchvision import transforms
+
+        reference = transforms.Compose(
+            [
+                transforms.Resize(
+                    resize, transforms.InterpolationMode(interpolation)
+                ),
+                transforms.CenterCrop(crop),
+                transforms.ToTensor(),
+                transforms.Normalize(MEAN, STD),
+            ]
+        )
+        ours = EvaluationTransform(resize, crop, interpolation)
+        for picture in pictures:
+            np.testing.assert_array_equal(
+                ours(picture), reference(picture).permute(1, 2, 0).numpy()
+            )
+
+    @pytest.mark.parametrize(
+        "weights",
+        [row for row in WEIGHTS if row.license == "bsd-3-clause"],
+        ids=lambda weights: weights.name,
+    )
+    def test_torchvision_weights(self, pictures, weights):
+        torchvision = import_torchvision()
+        enum, member = weights.note.split()[-1].split(".")
+        reference = getattr(getattr(torchvision.models, enum), member)
+        reference = reference.transforms()
+        ours = evaluation_transform(weights)
+        for picture in pictures:
+            np.testing.assert_array_equal(
+                ours(picture), reference(picture).permute(1, 2, 0).numpy()
+            )
+
+    @pytest.mark.parametrize("use_test_size", [False, True])
+    @pytest.mark.parametrize(
+        "weights",
+        [
+            row
+            for row in WEIGHTS
+            if row.layout == "timm_resnet"
+            and row.variant != "resnext101_32x48d"  # timm has no such model
+        ],
+        ids=lambda weights: weights.name,
+    )
+    def test_timm(self, pictures, weights, use_test_size):
+        import_torchvision()
+        timm = pytest.importorskip("timm")
+        config = timm.data.resolve_data_config(
+            pretrained_cfg=timm.get_pretrained_cfg(weights.name).to_dict(),
+            use_test_size=use_test_size,
+        )
+        if weights.name == "resnext101_64x4d.tv_in1k":
+            # torchvision's transform comes first, having the better figure.
+            weights = replace(weights, evaluations=weights.evaluations[1:])
+        reference = timm.data.create_transform(**config)
+        ours = evaluation_transform(weights, size=config["input_size"][-1])
+        for picture in pictures[1:5]:
+            np.testing.assert_array_equal(
+                ours(picture), reference(picture).permute(1, 2, 0).numpy()
+            )

@@ -1,0 +1,179 @@
+"""Writes checkpoint files of every format, by hand, and judges readings."""
+
+import pickle
+import random
+import struct
+import zipfile
+
+import h5py
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from keras_resnext.weights.readers import CheckpointError
+from keras_resnext.weights.readers import read_checkpoint
+
+MAGIC = 0x1950A86A20F9469CFC6C
+A = np.arange(6, dtype=np.float32).reshape(2, 3)
+B = np.arange(4, dtype=np.int64)
+
+
+# Pickles by hand, as torch writes them: each helper returns opcodes.
+
+
+def plain(value):
+    return pickle.dumps(value, protocol=2)[2:-1]
+
+
+def name(module, attribute):
+    return f"c{module}\n{attribute}\n".encode()
+
+
+def call(module, attribute, *arguments):
+    return name(module, attribute) + b"(" + b"".join(arguments) + b"tR"
+
+
+def storage(key, length, kind="Float", view=b""):
+    kind = kind if isinstance(kind, bytes) else name("torch", f"{kind}Storage")
+    parts = [plain("storage"), kind, plain(key), plain("cpu"), plain(length)]
+    return b"(" + b"".join(parts) + view + b"tQ"
+
+
+def tensor(source, shape, strides, offset=0, rest=None, function="_v2"):
+    rest = rest or plain(False) + call("collections", "OrderedDict")
+    layout = plain(offset) + plain(shape) + plain(strides)
+    return call(
+        "torch._utils", f"_rebuild_tensor{function}", source, layout, rest
+    )
+
+
+def ordered_dict(**items):
+    body = b"".join(plain(key) + value for key, value in items.items())
+    return call("collections", "OrderedDict") + b"(" + body + b"u"
+
+
+def stream(body):
+    return b"\x80\x02" + body + b"."
+
+
+def write_zip(path, body, data, byteorder=None, compression=zipfile.ZIP_STORED):
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        archive.writestr("archive/data.pkl", stream(body))
+        for key, value in data.items():
+            archive.writestr(f"archive/data/{key}", value.tobytes())
+        if byteorder:
+            archive.writestr("archive/byteorder", byteorder)
+    return path
+
+
+def write_legacy(path, body, data):
+    head = [MAGIC, 1001, {"little_endian": True}]
+    parts = [*map(plain, head), body, plain(list(data))]
+    raw = [struct.pack("<q", v.size) + v.tobytes() for v in data.values()]
+    path.write_bytes(b"".join(map(stream, parts)) + b"".join(raw))
+    return path
+
+
+PICKLED = pytest.mark.parametrize(
+    ("write", "view"),
+    [(write_zip, b""), (write_legacy, b"N")],
+    ids=["zip", "legacy"],
+)
+
+
+def two_tensors(view=b""):
+    return ordered_dict(
+        a=tensor(storage("0", 6, view=view), (2, 3), (3, 1)),
+        b=tensor(storage("1", 4, "Long", view), (4,), (1,)),
+    )
+
+
+def write_h5(path, layers, root="/", chunks=None):
+    """Writes as Keras does: `layers` maps layers to weights to arrays."""
+    with h5py.File(path, "w") as file:
+        group = file.require_group(root)
+        set_names(group, "layer_names", list(layers), chunks)
+        for layer, weights in layers.items():
+            child = group.create_group(layer)
+            set_names(child, "weight_names", list(weights), chunks)
+            for weight, value in weights.items():
+                child[weight] = value
+    return path
+
+
+def set_names(group, attribute, names, chunks):
+    encoded = np.array([n.encode() for n in names])
+    if chunks is None:
+        group.attrs[attribute] = encoded
+        return
+    for i, chunk in enumerate(np.array_split(encoded, chunks)):
+        group.attrs[f"{attribute}{i}"] = chunk
+
+
+def make_safetensors(path):
+    safetensors.numpy.save_file({"a": A, "b": B}, path)
+    return path
+
+
+def make_zip(path):
+    return write_zip(path, two_tensors(), {"0": A, "1": B})
+
+
+def make_legacy(path):
+    return write_legacy(path, two_tensors(b"N"), {"0": A, "1": B})
+
+
+def make_h5(path):
+    return write_h5(path, {"one": {"a:0": A}, "two": {"b:0": B}, "none": {}})
+
+
+MAKERS = [make_safetensors, make_zip, make_legacy, make_h5]
+
+
+def assert_same(actual, expected):
+    assert list(actual) == list(expected)
+    for key, value in expected.items():
+        assert type(actual[key]) is np.ndarray
+        assert actual[key].dtype == value.dtype
+        assert actual[key].dtype.isnative
+        np.testing.assert_array_equal(actual[key], value)
+
+
+def assert_refused(path, *words):
+    with pytest.raises(CheckpointError) as info:
+        read_checkpoint(path)
+    message = str(info.value)
+    assert message.startswith(str(path))
+    assert message.endswith(".")
+    assert "\n" not in message
+    for word in words:
+        assert word in message
+
+
+def assert_cut_file_is_refused(content, path):
+    rng = random.Random(0)
+    for length in [
+        0,
+        1,
+        len(content) - 1,
+        *rng.sample(range(len(content)), 20),
+    ]:
+        path.write_bytes(content[:length])
+        assert_refused(path)
+
+
+def assert_flipped_byte_is_refused_or_harmless(content, path):
+    rng = random.Random(1)
+    for _ in range(50):
+        damaged = bytearray(content)
+        damaged[rng.randrange(len(content))] ^= rng.randrange(1, 256)
+        path.write_bytes(damaged)
+        try:
+            arrays = read_checkpoint(path)
+        except CheckpointError:
+            continue
+        for key, array in arrays.items():
+            assert isinstance(key, str)
+            assert isinstance(array, np.ndarray)
+            assert array.nbytes <= len(content)
+            array.tobytes()

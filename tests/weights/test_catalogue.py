@@ -1,0 +1,346 @@
+import ast
+import re
+import sys
+from pathlib import Path
+
+import pytest
+from torch_helpers import import_torchvision
+
+from keras_resnext.weights import catalogue
+from keras_resnext.weights.catalogue import WEIGHTS
+from keras_resnext.weights.catalogue import HubFile
+from keras_resnext.weights.catalogue import WebFile
+from keras_resnext.weights.catalogue import default_weights
+from keras_resnext.weights.catalogue import find_weights
+from keras_resnext.weights.catalogue import list_weights
+
+LICENSES = {"apache-2.0", "bsd-3-clause", "cc-by-nc-4.0"}
+
+NUM_PARAMS = {
+    "resnext50_32x4d": 25028904,
+    "resnext50d_32x4d": 25048136,
+    "resnext101_32x4d": 44177704,
+    "resnext101_64x4d": 83455272,
+    "resnext101_32x8d": 88791336,
+    "resnext101_32x16d": 194026792,
+    "resnext101_32x32d": 468530472,
+    "resnext101_32x48d": 828411176,
+}
+
+every_row = pytest.mark.parametrize("row", WEIGHTS, ids=lambda row: row.name)
+
+
+def is_hex(text, length):
+    return re.fullmatch(f"[0-9a-f]{{{length}}}", text) is not None
+
+
+def test_names_are_unique():
+    assert len({row.name for row in WEIGHTS}) == len(WEIGHTS) == 29
+
+
+def test_rows_of_a_variant_stand_together_best_first():
+    variants = list(dict.fromkeys(row.variant for row in WEIGHTS))
+    assert set(variants) == set(NUM_PARAMS)
+    assert list(WEIGHTS) == sorted(
+        WEIGHTS, key=lambda row: (variants.index(row.variant), -row.top1)
+    )
+
+
+@every_row
+def test_row(row):
+    assert hash(row) == hash(find_weights(row.variant, row.tag))
+    assert row.license in LICENSES
+    assert row.permissive == (row.license != "cc-by-nc-4.0")
+    assert row.num_params == NUM_PARAMS[row.variant]
+    assert row.classes == 1000
+    assert row.train_size in (160, 176, 224)
+    assert row.interpolation in ("bilinear", "bicubic")
+    assert row.layout in ("timm_resnet", "keras_applications")
+    assert row.mean == (0.485, 0.456, 0.406)
+    assert row.std == (0.229, 0.224, 0.225)
+
+
+@every_row
+def test_evaluations(row):
+    assert row.evaluations
+    for evaluation in row.evaluations:
+        assert evaluation.size in (160, 176, 224, 288)
+        assert 0.875 <= evaluation.crop <= 1.0
+        assert 75 < evaluation.top1 < evaluation.top5 < 98
+    figures = [evaluation.top1 for evaluation in row.evaluations]
+    assert figures == sorted(figures, reverse=True)
+    best = row.evaluations[0]
+    assert (row.top1, row.top5) == (best.top1, best.top5)
+    assert (row.eval_size, row.crop) == (best.size, best.crop)
+
+
+@every_row
+def test_sources(row):
+    assert any(source.has_top for source in row.sources)
+    for source in row.sources:
+        if isinstance(source, HubFile):
+            assert source.repo_id == f"timm/{row.name}"
+            assert source.filename == "model.safetensors"
+            assert source.revision == "main" or is_hex(source.revision, 40)
+            assert source.sha256 is None or is_hex(source.sha256, 64)
+            assert source.revision == "main" or source.sha256
+        else:
+            assert source.url.startswith("https://")
+            assert (source.sha256_prefix is None) != (source.md5 is None)
+    for source in row.sources:
+        if isinstance(source, WebFile) and source.url.endswith(".pth"):
+            assert is_hex(source.sha256_prefix, 8)
+            assert source.url.endswith(f"-{source.sha256_prefix}.pth")
+        if isinstance(source, WebFile) and source.url.endswith(".h5"):
+            assert is_hex(source.md5, 32)
+            assert source.has_top == ("notop" not in source.url)
+
+
+def test_hub_files_come_first_and_are_missing_once():
+    hubless = []
+    for row in WEIGHTS:
+        if row.layout == "timm_resnet" and isinstance(row.sources[0], WebFile):
+            hubless.append(row.name)
+        assert not any(isinstance(file, HubFile) for file in row.sources[1:])
+    assert hubless == ["resnext101_32x48d.fb_wsl_ig1b_ft_in1k"]
+
+
+def test_known_hashes():
+    row = find_weights("resnext50_32x4d", "a1h_in1k")
+    assert row.sources[0] == HubFile(
+        "timm/resnext50_32x4d.a1h_in1k",
+        revision="8af8dd95e2a7538fad74714fc76507d9de9de33c",
+        sha256=(
+            "b952952a7b3e856b16ebf82fb44d2aa8c502e73ec678976c9e3b970fcd530bd5"
+        ),
+    )
+    assert sum(bool(getattr(w.sources[0], "sha256", 0)) for w in WEIGHTS) == 9
+
+
+@pytest.mark.parametrize(
+    ("variant", "hashes"),
+    [
+        (
+            "resnext50_32x4d",
+            (
+                "67a5b30d522ed92f75a1f16eef299d1a",
+                "62527c363bdd9ec598bed41947b379fc",
+            ),
+        ),
+        (
+            "resnext101_32x4d",
+            (
+                "34fb605428fcc7aa4d62f44404c11509",
+                "0f678c91647380debd923963594981b3",
+            ),
+        ),
+    ],
+)
+def test_keras_files(variant, hashes):
+    row = find_weights(variant, "keras_in1k")
+    assert row.layout == "keras_applications"
+    assert row.license == "cc-by-nc-4.0"
+    assert "BSD" in row.note
+    assert [file.md5 for file in row.sources] == [
+        hashes[0],
+        hashes[0],
+        hashes[1],
+        hashes[1],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("variant", "tag"),
+    [
+        ("resnext50_32x4d", "a1h_in1k"),
+        ("resnext50d_32x4d", "bt_in1k"),
+        ("resnext101_32x4d", "gluon_in1k"),
+        ("resnext101_64x4d", "tv_in1k"),
+        ("resnext101_32x8d", "tv2_in1k"),
+    ],
+)
+def test_default_weights(variant, tag):
+    assert default_weights(variant).tag == tag
+    assert find_weights(variant, "imagenet") is default_weights(variant)
+
+
+@pytest.mark.parametrize(
+    "variant",
+    [
+        "resnext101_32x16d",
+        "resnext101_32x32d",
+        "resnext101_32x48d",
+        "resnext152_32x4d",
+    ],
+)
+def test_no_default_weights(variant):
+    assert default_weights(variant) is None
+
+
+def test_imagenet_without_a_permissive_checkpoint_says_what_there_is():
+    with pytest.raises(ValueError, match="no checkpoint under a perm") as info:
+        find_weights("resnext101_32x16d", "imagenet")
+    assert "'fb_swsl_ig1b_ft_in1k' (cc-by-nc-4.0)" in str(info.value)
+    assert "'fb_wsl_ig1b_ft_in1k' (cc-by-nc-4.0)" in str(info.value)
+    assert "weights=None" in str(info.value)
+
+
+@every_row
+def test_find_weights(row):
+    assert find_weights(row.variant, row.tag) is row
+    assert find_weights(row.variant, row.name) is row
+
+
+@pytest.mark.parametrize(
+    ("weights", "near"),
+    [
+        ("a1h_in1", "'a1h_in1k'"),
+        ("tv_in1k_", "'tv_in1k'"),
+        ("resnext50_32x4d.ra_1k", "'ra_in1k'"),
+    ],
+)
+def test_a_misspelt_tag_is_corrected(weights, near):
+    with pytest.raises(ValueError, match=f"Did you mean {near}") as info:
+        find_weights("resnext50_32x4d", weights)
+    assert "'tv2_in1k' (bsd-3-clause)" in str(info.value)
+
+
+def test_another_variants_name_is_refused():
+    with pytest.raises(ValueError, match="no checkpoint 'resnext101_32x4d"):
+        find_weights("resnext50_32x4d", "resnext101_32x4d.gluon_in1k")
+
+
+def test_a_variant_without_checkpoints():
+    with pytest.raises(ValueError, match="No checkpoint of resnext152_32x4d"):
+        find_weights("resnext152_32x4d", "imagenet")
+
+
+def test_list_weights():
+    assert list_weights() == list(WEIGHTS)
+    assert {row.variant for row in list_weights("resnext50*")} == {
+        "resnext50_32x4d",
+        "resnext50d_32x4d",
+    }
+    assert [row.tag for row in list_weights("resnext101_32x4d")] == [
+        "fb_swsl_ig1b_ft_in1k",
+        "fb_ssl_yfcc100m_ft_in1k",
+        "gluon_in1k",
+        "keras_in1k",
+    ]
+    assert [row.name for row in list_weights("*", "bsd-3-clause")] == [
+        "resnext50_32x4d.tv2_in1k",
+        "resnext50_32x4d.tv_in1k",
+        "resnext101_64x4d.tv_in1k",
+        "resnext101_32x8d.tv2_in1k",
+        "resnext101_32x8d.tv_in1k",
+    ]
+    permissive = list_weights(license="permissive")
+    assert len(permissive) == 15
+    assert {row.license for row in permissive} == LICENSES - {"cc-by-nc-4.0"}
+    assert list_weights("resnext101_32x16d", license="permissive") == []
+
+
+def test_list_weights_errors():
+    with pytest.raises(ValueError, match=r"model='resnet50'.*resnext50_32x4d"):
+        list_weights("resnet50")
+    with pytest.raises(ValueError, match=r"license='gpl'.*bsd-3-clause"):
+        list_weights(license="gpl")
+
+
+def test_imports_only_the_standard_library():
+    tree = ast.parse(Path(catalogue.__file__).read_text(encoding="utf-8"))
+    imported = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            imported |= {alias.name.split(".")[0] for alias in node.names}
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0
+            imported.add(node.module.split(".")[0])
+    assert imported
+    assert imported <= sys.stdlib_module_names
+
+
+@pytest.fixture(scope="module")
+def timm_configs():
+    """Every trained checkpoint that timm knows of our variants, by name."""
+    import_torchvision()
+    pytest.importorskip("timm")
+    from timm.models.resnet import default_cfgs
+
+    return {
+        f"{variant}.{tag}": config
+        for variant, default in default_cfgs.items()
+        if variant in NUM_PARAMS
+        for tag, config in default.cfgs.items()
+        if config.url or config.hf_hub_id
+    }
+
+
+@pytest.mark.parity
+def test_every_timm_tag_is_here(timm_configs):
+    ours = {row.name for row in WEIGHTS if row.layout == "timm_resnet"}
+    assert ours == set(timm_configs)
+
+
+@pytest.mark.parity
+def test_rows_agree_with_timm(timm_configs):
+    for name, config in timm_configs.items():
+        row = find_weights(name.partition(".")[0], name)
+        assert row.license == config.license, name
+        assert row.train_size == config.input_size[-1], name
+        assert row.interpolation == config.interpolation, name
+        assert (row.mean, row.std) == (config.mean, config.std), name
+        assert row.classes == config.num_classes, name
+        assert row.sources[-1].url == config.url, name
+        assert config.crop_mode == "center", name
+
+        transforms = {(row.size, row.crop) for row in row.evaluations}
+        assert (config.input_size[-1], config.crop_pct) in transforms, name
+        if config.test_input_size:
+            test = config.test_input_size[-1], config.test_crop_pct
+            assert test in transforms, name
+
+        if row.variant != "resnext101_32x48d":
+            assert row.sources[0].repo_id == config.hf_hub_id + (
+                name if config.hf_hub_id.endswith("/") else ""
+            )
+
+
+@pytest.mark.parity
+@pytest.mark.parametrize("variant", sorted(NUM_PARAMS))
+def test_parameters_agree_with_timm(variant):
+    import_torchvision()
+    timm = pytest.importorskip("timm")
+    import torch
+
+    if not timm.is_model(variant):
+        pytest.skip(f"timm has no model {variant}")
+    with torch.device("meta"):
+        model = timm.create_model(variant)
+    parameters = sum(weight.numel() for weight in model.parameters())
+    assert find_weights(variant, list_weights(variant)[0].tag).num_params == (
+        parameters
+    )
+
+
+@pytest.mark.parity
+@pytest.mark.parametrize(
+    "row",
+    [row for row in WEIGHTS if row.license == "bsd-3-clause"],
+    ids=lambda row: row.name,
+)
+def test_rows_agree_with_torchvision(row):
+    torchvision = import_torchvision()
+    _, enum, member = re.split(r"[ .]+", row.note)
+    reference = getattr(getattr(torchvision.models, enum), member)
+    assert row.sources[-1].url == reference.url
+    assert row.num_params == reference.meta["num_params"]
+
+    metrics = reference.meta["_metrics"]["ImageNet-1K"]
+    transform = reference.transforms()
+    (size,), (resize,) = transform.crop_size, transform.resize_size
+    assert transform.interpolation.value == row.interpolation
+    published = (size, size / resize, metrics["acc@1"], metrics["acc@5"])
+    assert published in [
+        (e.size, e.crop, e.top1, e.top5) for e in row.evaluations
+    ]

@@ -1,0 +1,342 @@
+"""Checkpoints become values of a model, wholly and exactly, or an error."""
+
+import functools
+import re
+
+import ml_dtypes
+import numpy as np
+import pytest
+import tinynet
+from torch_helpers import import_torchvision
+
+from keras_resnext import Stem
+from keras_resnext import Template
+from keras_resnext.variants import replace
+from keras_resnext.weights import convert
+from keras_resnext.weights.readers import CheckpointError
+
+LAYOUTS = pytest.mark.parametrize(
+    "layout", ["timm_resnet", "keras_applications"]
+)
+
+
+@functools.cache
+def build(config=tinynet.CONFIG, **options):
+    return tinynet.build(config, **options)
+
+
+@pytest.fixture
+def model():
+    return build()
+
+
+@pytest.fixture
+def headless():
+    return build(include_top=False)
+
+
+def to_keras(tensors, model, layout="timm_resnet"):
+    return convert.to_keras(
+        tensors, tinynet.shapes(model), tinynet.layers(model), layout
+    )
+
+
+def assert_refused(tensors, model, *words, layout="timm_resnet"):
+    with pytest.raises(CheckpointError) as info:
+        to_keras(tensors, model, layout)
+    message = str(info.value)
+    assert message.endswith(".")
+    assert "\n" not in message
+    for word in words:
+        assert word in message
+
+
+def assert_equal(actual, expected):
+    assert actual.keys() == expected.keys()
+    for key, value in expected.items():
+        assert actual[key].dtype == np.float32
+        np.testing.assert_array_equal(actual[key], value, str(key))
+
+
+@LAYOUTS
+def test_there_and_back(model, layout):
+    values = tinynet.random_values(model)
+    tensors = convert.from_keras(values, tinynet.layers(model), layout)
+    for tensor in tensors.values():
+        assert tensor.flags.c_contiguous
+    assert_equal(to_keras(tensors, model, layout), values)
+
+
+@LAYOUTS
+def test_back_and_there(model, layout):
+    tensors = tinynet.checkpoint(model, layout=layout)
+    values = to_keras(tensors, model, layout)
+    back = convert.from_keras(values, tinynet.layers(model), layout)
+    assert_equal(back, tensors)
+
+
+def test_transforms_by_hand(model):
+    values = tinynet.random_values(model)
+    tensors = convert.from_keras(values, tinynet.layers(model), "timm_resnet")
+    kernel = values["stage2_block1_conv2", "kernel"]
+    foreign = tensors["layer2.0.conv2.weight"]
+    rows, columns, width, filters = kernel.shape
+    assert foreign.shape == (filters, width, rows, columns)
+    assert foreign[5, 3, 0, 2] == kernel[0, 2, 3, 5]
+    head = values["predictions", "kernel"]
+    np.testing.assert_array_equal(tensors["fc.weight"], head.T)
+    old = convert.from_keras(
+        values, tinynet.layers(model), "keras_applications"
+    )
+    depthwise = old["conv3_block1_2_conv/depthwise_kernel"]
+    assert depthwise.shape == (rows, columns, filters, width)
+    # Input 3 of group 1, output 2 of group 1.
+    assert depthwise[0, 2, width + 3, 2] == kernel[0, 2, 3, width + 2]
+
+
+@pytest.mark.parametrize("head", ["predictions", "probs"])
+def test_both_names_of_the_old_head(model, head):
+    tensors = tinynet.checkpoint(model, layout="keras_applications")
+    expected = to_keras(tensors, model, "keras_applications")
+    renamed = {
+        re.sub("^predictions", head, name): tensor
+        for name, tensor in tensors.items()
+    }
+    renamed["conv2_block1_2_gconv/kernel"] = np.zeros((1, 1, 4, 4), "float32")
+    assert_equal(to_keras(renamed, model, "keras_applications"), expected)
+
+
+@LAYOUTS
+def test_both_heads_at_once_are_one_too_many(model, layout):
+    tensors = tinynet.checkpoint(model, layout=layout)
+    tensors["probs/kernel"] = np.zeros((256, 5), "float32")
+    assert_refused(tensors, model, "probs/kernel", layout=layout)
+
+
+@pytest.mark.parametrize(
+    "dtype", [np.float16, ml_dtypes.bfloat16, np.float32, np.float64]
+)
+@LAYOUTS
+def test_every_precision(model, dtype, layout):
+    tensors = {
+        name: tensor.astype(dtype)
+        for name, tensor in tinynet.checkpoint(model, layout=layout).items()
+    }
+    rounded = {name: t.astype("float32") for name, t in tensors.items()}
+    expected = to_keras(rounded, model, layout)
+    assert_equal(to_keras(tensors, model, layout), expected)
+
+
+# Two-sided strictness
+
+
+def test_both_lists_are_printed(model):
+    tensors = tinynet.checkpoint(model)
+    del tensors["layer1.0.bn2.weight"], tensors["fc.bias"]
+    tensors["layer1.1.conv1.weight"] = tensors["conv1.weight"]
+    assert_refused(
+        tensors,
+        model,
+        "Missing from the checkpoint: fc.bias, layer1.0.bn2.weight.",
+        "Unknown to the model: layer1.1.conv1.weight.",
+    )
+    del tensors["layer1.1.conv1.weight"]
+    assert_refused(tensors, model, "Unknown to the model: nothing.")
+
+
+@LAYOUTS
+def test_every_tensor_is_needed(model, layout):
+    tensors = tinynet.checkpoint(model, layout=layout)
+    for name in tensors:
+        rest = {key: value for key, value in tensors.items() if key != name}
+        assert_refused(rest, model, f"checkpoint: {name}.", layout=layout)
+
+
+def test_long_lists_are_cut(model):
+    tensors = tinynet.checkpoint(model)
+    for i in range(20):
+        tensors[f"x{i:02}"] = tensors["conv1.weight"]
+    assert_refused(tensors, model, "x00, ", "x11 and 8 more.")
+
+
+def test_deeper_network(model):
+    deeper = build(replace(tinynet.CONFIG, depths=(1, 2)))
+    assert_refused(tinynet.checkpoint(deeper), model, "match", "layer2.1.bn1")
+    assert_refused(tinynet.checkpoint(model), deeper, "match", "layer2.1.bn1")
+
+
+def test_deep_stem(model):
+    stem = Stem((8, 8, 64), kernel_size=3)
+    other = build(replace(tinynet.CONFIG, stem=stem, shortcut="avg"))
+    tensors = tinynet.checkpoint(other)
+    assert convert.detect_layout(tensors) == "timm_resnet"
+    assert_refused(tensors, model, "conv1.0.weight", "layer1.0.downsample.2")
+    tensors = convert.from_keras(
+        tinynet.values(model), tinynet.layers(model), "keras_applications"
+    )
+    assert_refused(
+        tensors, other, "no word for 'stem_conv2'", layout="keras_applications"
+    )
+
+
+@LAYOUTS
+@pytest.mark.parametrize("grouping", [Template(4, 16), Template(4, 8)], ids=str)
+def test_other_grouping(model, layout, grouping):
+    other = build(replace(tinynet.CONFIG, grouping=grouping))
+    tensors = tinynet.checkpoint(other, layout=layout)
+    assert_refused(
+        tensors,
+        model,
+        "'stage1_block1_conv",
+        "needs a kernel of shape",
+        "fits another architecture",
+        layout=layout,
+    )
+
+
+def test_depthwise_kernel_of_as_many_numbers(model):
+    tensors = tinynet.checkpoint(model, layout="keras_applications")
+    name = "conv2_block1_2_conv/depthwise_kernel"
+    rows, columns, filters, width = tensors[name].shape
+    tensors[name] = tensors[name].reshape(
+        rows, columns, filters * 2, width // 2
+    )
+    assert_refused(
+        tensors, model, "another architecture", layout="keras_applications"
+    )
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (1, 2, 3, 4, 5)])
+@pytest.mark.parametrize("name", ["conv1.weight", "fc.weight", "bn1.bias"])
+def test_other_ranks(model, name, shape):
+    tensors = tinynet.checkpoint(model)
+    tensors[name] = np.zeros(shape, "float32")
+    assert_refused(tensors, model, "of shape", "another architecture")
+
+
+def test_other_classes(model):
+    tensors = tinynet.checkpoint(build(classes=7))
+    assert_refused(
+        tensors, model, "tells 7 classes apart and the model 5", "classes=7"
+    )
+
+
+def test_other_features_are_not_other_classes(model):
+    tensors = tinynet.checkpoint(model)
+    tensors["fc.weight"] = np.zeros((5, 99), "float32")
+    assert_refused(tensors, model, "of shape (256, 5)", "is (99, 5)")
+
+
+def test_unknown_layout():
+    with pytest.raises(CheckpointError, match=r"timm_resnet.*It holds a, b\."):
+        convert.detect_layout({"b": np.zeros(1), "a": np.zeros(1)})
+    with pytest.raises(CheckpointError, match=r"a3 and 1 more\.$"):
+        convert.detect_layout({f"a{i}": np.zeros(1) for i in range(5)})
+
+
+# Without the classifier
+
+
+@LAYOUTS
+def test_spare_head_is_ignored(model, headless, layout):
+    tensors = tinynet.checkpoint(model, layout=layout)
+    values = to_keras(tensors, model, layout)
+    expected = {k: v for k, v in values.items() if k[0] != "predictions"}
+    assert_equal(to_keras(tensors, headless, layout), expected)
+    head = [n for n in tensors if n.startswith(("fc", "predictions"))]
+    assert len(head) == 2
+    for name in head:
+        del tensors[name]
+    assert_equal(to_keras(tensors, headless, layout), expected)
+
+
+@pytest.mark.parametrize("name", ["fc.scale", "fc2.weight", "head.fc.weight"])
+def test_nothing_else_is_ignored(model, headless, name):
+    tensors = tinynet.checkpoint(model)
+    tensors[name] = np.zeros(1, "float32")
+    assert_refused(tensors, headless, f"Unknown to the model: {name}.")
+
+
+def test_counters_are_ignored(model):
+    tensors = tinynet.checkpoint(model)
+    expected = to_keras(tensors, model)
+    tensors["bn1.num_batches_tracked"] = np.array(7)
+    assert_equal(to_keras(tensors, model), expected)
+
+
+def test_other_layers_of_a_model_are_left_alone(model):
+    variables = {**tinynet.shapes(model), ("normalization", "mean"): (3,)}
+    layers = [*tinynet.layers(model), "normalization"]
+    tensors = tinynet.checkpoint(model)
+    values = convert.to_keras(tensors, variables, layers, "timm_resnet")
+    assert_equal(values, to_keras(tensors, model))
+
+
+# Numbers that are none
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
+def test_not_finite(model, number):
+    tensors = tinynet.checkpoint(model)
+    tensors["bn1.running_mean"][3] = number
+    words = "The moving_mean of 'stem_bn1' holds NaN or infinity"
+    assert_refused(tensors, model, words)
+    for dtype in (np.float16, ml_dtypes.bfloat16):
+        half = {name: t.astype(dtype) for name, t in tensors.items()}
+        assert_refused(half, model, words)
+
+
+def test_too_large_for_float32(model):
+    tensors = tinynet.checkpoint(model)
+    tensors["bn1.running_mean"] = np.full(64, 1e300)
+    assert_refused(tensors, model, "holds NaN or infinity")
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int64", "bool"])
+def test_quantized(model, dtype):
+    tensors = tinynet.checkpoint(model)
+    name = "layer1.0.conv1.weight"
+    tensors[name] = tensors[name].astype(dtype)
+    assert_refused(
+        tensors,
+        model,
+        f"The kernel of 'stage1_block1_conv1' is quantized ({dtype})",
+    )
+
+
+# Images of other than three channels
+
+
+@pytest.mark.parity
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 6, 7])
+def test_stem_is_adapted_as_timm_does(model, channels):
+    torch = pytest.importorskip("torch")
+    import_torchvision()
+    manipulate = pytest.importorskip("timm.models._manipulate")
+    tensors = tinynet.checkpoint(model)
+    weight = torch.from_numpy(tensors["conv1.weight"])
+    expected = manipulate.adapt_input_conv(channels, weight).numpy()
+    other = build(input_shape=(32, 32, channels))
+    kernel = to_keras(tensors, other)["stem_conv1", "kernel"]
+    np.testing.assert_array_equal(kernel, expected.transpose(2, 3, 1, 0))
+
+
+@pytest.mark.parametrize("channels", [1, 2, 4])
+def test_equal_channels_excite_alike(model, channels):
+    tensors = tinynet.checkpoint(model)
+    other = build(input_shape=(32, 32, channels))
+    kernel = to_keras(tensors, other)["stem_conv1", "kernel"]
+    assert kernel.shape == (7, 7, channels, 64)
+    if channels == 1:
+        rgb = tensors["conv1.weight"].transpose(2, 3, 1, 0)
+        np.testing.assert_allclose(
+            kernel.sum(axis=2), rgb.sum(axis=2), rtol=1e-5, atol=1e-6
+        )
+
+
+def test_stem_of_other_channels_is_no_rgb(model):
+    grey = build(input_shape=(32, 32, 1))
+    assert_refused(tinynet.checkpoint(grey), model, "is (7, 7, 1, 64)")
+    assert_equal(
+        to_keras(tinynet.checkpoint(grey), grey), tinynet.random_values(grey)
+    )

@@ -1,0 +1,130 @@
+"""Each layout is a bijection, and its names are the other library's own."""
+
+import dataclasses
+import functools
+
+import numpy as np
+import pytest
+import tinynet
+from torch_helpers import import_torchvision
+
+from keras_resnext import Template
+from keras_resnext.variants import VARIANTS
+from keras_resnext.weights import convert
+from keras_resnext.weights.layouts import LAYOUTS
+from keras_resnext.weights.layouts import foreign_name
+
+EPSILON_SHIFT = 1e-8
+
+
+def small(config):
+    """The same layers, with hardly any channels."""
+    return dataclasses.replace(
+        config,
+        grouping=Template(1, 2),
+        out_channels=(128,) * len(config.depths),
+    )
+
+
+@functools.cache
+def model_of(config):
+    return tinynet.build(config)
+
+
+def model_for(variant):
+    return model_of(small(VARIANTS[variant]))
+
+
+# keras-applications published no network with a deep stem.
+PAIRS = [
+    (variant, layout)
+    for variant, config in VARIANTS.items()
+    for layout in LAYOUTS
+    if layout == "timm_resnet" or len(config.stem.widths) == 1
+]
+
+
+@pytest.mark.parametrize(("variant", "layout"), PAIRS)
+def test_names_are_distinct_and_come_back(variant, layout):
+    model = model_for(variant)
+    values = tinynet.random_values(model)
+    tensors = convert.from_keras(values, tinynet.layers(model), layout)
+    assert len(tensors) == len(values)
+    assert convert.detect_layout(tensors) == layout
+    back = convert.to_keras(
+        tensors, tinynet.shapes(model), tinynet.layers(model), layout
+    )
+    assert back.keys() == values.keys()
+    for key, value in values.items():
+        np.testing.assert_array_equal(back[key], value, str(key))
+
+
+@pytest.mark.parity
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_names_are_timms(variant):
+    torch = pytest.importorskip("torch")
+    import_torchvision()
+    timm = pytest.importorskip("timm")
+    resnet = pytest.importorskip("timm.models.resnet")
+    config = VARIANTS[variant]
+    with torch.device("meta"):
+        if variant in timm.list_models():
+            theirs = timm.create_model(variant)
+        else:  # names depend on what the variants have in common only
+            if len(config.depths) != 4:
+                pytest.skip("timm has no network of three stages")
+            theirs = resnet.ResNet(resnet.Bottleneck, config.depths)
+    names = {
+        name
+        for name in theirs.state_dict()
+        if not name.endswith("num_batches_tracked")
+    }
+    model = model_for(variant)
+    tensors = convert.from_keras(
+        tinynet.values(model), tinynet.layers(model), "timm_resnet"
+    )
+    assert tensors.keys() == names
+
+
+@pytest.mark.parametrize(
+    ("layer", "name"),
+    [
+        ("stem_conv1", "conv1_conv"),
+        ("stem_bn1", "conv1_bn"),
+        ("stage1_block1_shortcut_conv", "conv2_block1_0_conv"),
+        ("stage1_block1_shortcut_bn", "conv2_block1_0_bn"),
+        ("stage4_block3_conv2", "conv5_block3_2_conv"),
+        ("stage3_block23_bn3", "conv4_block23_3_bn"),
+        ("predictions", "predictions|probs"),
+        ("stage1_block1_attention", None),
+        ("my_stem_conv1", None),
+    ],
+)
+def test_names_of_keras_applications(layer, name):
+    names = LAYOUTS["keras_applications"].names
+    assert foreign_name(names, layer) == name
+
+
+def test_variance_comes_back_but_where_float32_gets_coarser():
+    _, transform = LAYOUTS["keras_applications"].variables["moving_variance"]
+    rng = np.random.default_rng(0)
+    variances = np.exp(rng.uniform(np.log(1e-5), np.log(100), 1_000_000))
+    variances = variances.astype("float32")
+    variances[:4] = [0.0, 0.25, 1.0, 2.0]
+    ours = transform.to_keras(variances, variances.shape)
+    assert ours.dtype == variances.dtype
+    np.testing.assert_allclose(
+        ours.astype("float64") - variances,
+        EPSILON_SHIFT,
+        rtol=0,
+        atol=np.spacing(ours.max()) / 2,
+    )
+    back = transform.from_keras(ours)
+    changed = np.flatnonzero(back != variances)
+    assert len(changed) < 1e-4 * len(variances)
+    # Two floats below a power of two share one float above it.
+    below = np.nextafter(variances[changed], np.float32(0))
+    power = np.ldexp(1.0, np.frexp(below)[1])
+    assert np.all(variances[changed] + EPSILON_SHIFT >= power)
+    steps = variances[changed].view("int32") - back[changed].view("int32")
+    assert np.all(np.abs(steps) <= 1)

@@ -1,0 +1,240 @@
+"""Files by path, and what the argument `weights` means."""
+
+import json
+import pathlib
+import zipfile
+
+import h5py
+import keras
+import numpy as np
+import pytest
+import safetensors.numpy
+import tinynet
+
+from keras_resnext import finetuning
+from keras_resnext.variants import replace
+from keras_resnext.weights import load
+from keras_resnext.weights.catalogue import find_weights
+from keras_resnext.weights.readers import CheckpointError
+
+# Keras' jax backend, as it saves, meets a deprecation of NumPy 2.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:__array__ implementation doesn't accept"
+)
+
+
+def write_safetensors(path, tensors):
+    safetensors.numpy.save_file(tensors, path)
+    return path
+
+
+def filled(model, seed=1):
+    for (layer, name), value in tinynet.random_values(model, seed).items():
+        variables = model.get_layer(layer).weights
+        next(v for v in variables if v.name == name).assign(value)
+    return model
+
+
+def save(model, path):
+    (model.save if path.suffix == ".keras" else model.save_weights)(path)
+    return path
+
+
+def assert_refused(model, path, *words):
+    before = tinynet.values(model)
+    with pytest.raises(CheckpointError) as info:
+        load.load(model, path)
+    message = str(info.value)
+    assert "\n" not in message
+    for word in words:
+        assert word in message
+    tinynet.assert_values(model, before)
+
+
+# Checkpoints of others
+
+
+@pytest.mark.parametrize("layout", ["timm_resnet", "keras_applications"])
+def test_layout_is_told_by_names(layout, tmp_path):
+    model = tinynet.build()
+    tensors = tinynet.checkpoint(model, layout=layout)
+    load.load(model, write_safetensors(tmp_path / "any.name", tensors))
+    tinynet.assert_values(model, tinynet.random_values(model))
+    assert model.weights_info is None
+
+
+def test_weights_of_a_callable(tmp_path):
+    tensors = tinynet.checkpoint(tinynet.build())
+    path = write_safetensors(tmp_path / "tiny.safetensors", tensors)
+    for weights in (path, str(path)):
+        model = tinynet.build(weights=weights)
+        tinynet.assert_values(model, tinynet.random_values(model))
+
+
+def test_file_for_another_network(tmp_path):
+    model = filled(tinynet.build())
+    tensors = tinynet.checkpoint(model)
+    bias = tensors.pop("fc.bias")
+    path = write_safetensors(tmp_path / "file", tensors)
+    assert_refused(model, path, "Missing from the checkpoint: fc.bias.")
+    tensors |= {"fc.bias": bias, "layer9.x": bias}
+    path = write_safetensors(tmp_path / "file", tensors)
+    assert_refused(model, path, "Unknown to the model: layer9.x.")
+
+
+def test_model_is_untouched_when_the_last_tensor_is_wrong(tmp_path):
+    model = filled(tinynet.build())
+    tensors = tinynet.checkpoint(model)
+    tensors["fc.bias"][-1] = np.nan
+    path = write_safetensors(tmp_path / "file", tensors)
+    assert_refused(model, path, "NaN")
+    tensors["fc.bias"] = np.zeros(6, "float32")
+    path = write_safetensors(tmp_path / "file", tensors)
+    assert_refused(model, path, "6 classes")
+
+
+def test_layers_before_the_network_are_left_alone(tmp_path):
+    inputs = keras.Input((32, 32, 3))
+    scale = keras.layers.Normalization(mean=1.0, variance=4.0, name="scale")
+    model = tinynet.build(
+        input_tensor=keras.layers.Dense(3, name="mix")(scale(inputs))
+    )
+    mix = tinynet.values(model)["mix", "kernel"]
+    tensors = tinynet.checkpoint(tinynet.build())
+    load.load(model, write_safetensors(tmp_path / "file", tensors))
+    expected = tinynet.random_values(tinynet.build())
+    actual = tinynet.values(model)
+    np.testing.assert_array_equal(actual["mix", "kernel"], mix)
+    for key, value in expected.items():
+        np.testing.assert_array_equal(actual[key], value)
+
+
+# What Keras saves
+
+SUFFIXES = pytest.mark.parametrize("suffix", [".keras", ".weights.h5"])
+
+
+@SUFFIXES
+def test_keras_file(suffix, tmp_path):
+    saved = filled(tinynet.build())
+    path = save(saved, tmp_path / f"model{suffix}")
+    model = tinynet.build(weights=path)
+    tinynet.assert_values(model, tinynet.values(saved))
+    assert model.weights_info is None
+
+
+@SUFFIXES
+def test_keras_file_without_the_classifier(suffix, tmp_path):
+    saved = filled(tinynet.build())
+    path = save(saved, tmp_path / f"model{suffix}")
+    model = tinynet.build(include_top=False)
+    load.load(model, path)
+    own, expected = tinynet.shapes(model), tinynet.values(saved)
+    tinynet.assert_values(model, {key: expected[key] for key in own})
+    # And it can't lend a classifier that it hasn't got.
+    path = save(model, tmp_path / f"features{suffix}")
+    assert_refused(saved, path, "does not fit the model")
+
+
+@SUFFIXES
+@pytest.mark.parametrize("depths", [(2, 1), (1, 2)])
+def test_keras_file_of_another_depth(suffix, depths, tmp_path):
+    deeper = filled(tinynet.build(replace(tinynet.CONFIG, depths=depths)))
+    model = filled(tinynet.build())
+    path = save(deeper, tmp_path / f"deeper{suffix}")
+    assert_refused(model, path, "does not fit the model 'resnext'")
+    path = save(model, tmp_path / f"shallower{suffix}")
+    assert_refused(deeper, path, "does not fit the model 'resnext'")
+
+
+@SUFFIXES
+def test_keras_file_of_other_classes(suffix, tmp_path):
+    model = filled(tinynet.build())
+    other = finetuning.replace_classifier(model, 7)
+    path = save(other, tmp_path / f"model{suffix}")
+    assert_refused(model, path, "does not fit", "predictions")
+
+
+@SUFFIXES
+def test_keras_file_of_something_else(suffix, tmp_path):
+    inputs = keras.Input((4,))
+    other = keras.Model(inputs, keras.layers.Dense(2)(inputs))
+    path = save(other, tmp_path / f"model{suffix}")
+    assert_refused(tinynet.build(), path, "does not fit")
+
+
+@SUFFIXES
+def test_damaged_keras_file(suffix, tmp_path):
+    model = filled(tinynet.build())
+    content = save(model, tmp_path / f"model{suffix}").read_bytes()
+    path = tmp_path / f"damaged{suffix}"
+    for damaged in [
+        b"",
+        b"no such thing",
+        content[: len(content) // 2],
+        content[:-100],
+    ]:
+        path.write_bytes(damaged)
+        assert_refused(model, path, path.name, "or is damaged")
+
+
+def test_keras_archive_without_weights(tmp_path):
+    path = tmp_path / "model.keras"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("config.json", json.dumps({}))
+    assert_refused(tinynet.build(), path, "or is damaged")
+
+
+def test_half_loaded_keras_file_is_taken_back(tmp_path):
+    """The last layer of the file is broken, when others are loaded."""
+    model = filled(tinynet.build())
+    path = save(tinynet.build(), tmp_path / "model.weights.h5")
+    with h5py.File(path, "a") as file:
+        del file["layers/dense/vars/1"]
+    assert_refused(model, path, "does not fit")
+
+
+# What does not exist
+
+
+@pytest.mark.parametrize("name", ["no.pth", "no.keras", "no.weights.h5"])
+def test_missing_file(name, tmp_path):
+    with pytest.raises(FileNotFoundError, match=name):
+        tinynet.build(weights=tmp_path / name)
+    with pytest.raises(FileNotFoundError, match=name):
+        load.load(tinynet.build(), pathlib.Path(name))
+
+
+@pytest.mark.parametrize("name", ["folder", "folder.keras"])
+def test_folder(name, tmp_path):
+    (tmp_path / name).mkdir()
+    with pytest.raises(CheckpointError, match="is not a file"):
+        tinynet.build(weights=tmp_path / name)
+
+
+# What `weights` means
+
+
+def test_resolve():
+    variant = "resnext50_32x4d"
+    row = find_weights(variant, "tv2_in1k")
+    assert load.resolve(None, variant) is None
+    assert load.resolve("tv2_in1k", variant) is row
+    assert load.resolve("resnext50_32x4d.tv2_in1k", variant) is row
+    assert load.resolve("imagenet", variant).variant == variant
+    assert load.resolve("some/file", variant) == "some/file"
+    assert load.resolve(pathlib.Path("file"), None) == "file"
+    with pytest.raises(ValueError, match="Use weights=None or the path"):
+        load.resolve("imagenet", None)
+    with pytest.raises(ValueError, match="has no checkpoint 'file'"):
+        load.resolve("file", variant)
+
+
+def test_folder_does_not_hide_a_tag(tmp_path, monkeypatch):
+    """Data sets often lie in a folder `imagenet`."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "imagenet").mkdir()
+    (tmp_path / "mine.pth").touch()
+    variant = "resnext50_32x4d"
+    assert load.resolve("imagenet", variant).variant == variant
+    assert load.resolve("mine.pth", variant) == "mine.pth"

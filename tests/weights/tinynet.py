@@ -1,0 +1,112 @@
+"""A tiny ResNeXt, its checkpoints, and records of them."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_resnext import ResNeXt
+from keras_resnext import ResNeXtConfig
+from keras_resnext import Template
+from keras_resnext.weights import convert
+from keras_resnext.weights.catalogue import Evaluation
+from keras_resnext.weights.catalogue import HubFile
+from keras_resnext.weights.catalogue import WebFile
+from keras_resnext.weights.catalogue import Weights
+
+CONFIG = ResNeXtConfig(
+    depths=(1, 1), grouping=Template(2, 16), out_channels=(128, 256)
+)
+CLASSES = 5
+
+
+def build(config: ResNeXtConfig = CONFIG, **options: Any) -> keras.Model:
+    """Builds the network, without softmax."""
+    options = {
+        "input_shape": (32, 32, 3),
+        "classes": CLASSES,
+        "classifier_activation": None,
+        **options,
+    }
+    return ResNeXt(config, **options)
+
+
+def values(model: keras.Model) -> dict[convert.Variable, np.ndarray]:
+    """Every variable of a model, as an array."""
+    return {
+        (layer.name, variable.name): keras.ops.convert_to_numpy(variable.value)
+        for layer in model.layers
+        for variable in layer.weights
+    }
+
+
+def shapes(model: keras.Model) -> dict[convert.Variable, tuple[int, ...]]:
+    """The shape of every variable of a model."""
+    return {
+        (layer.name, variable.name): tuple(variable.shape)
+        for layer in model.layers
+        for variable in layer.weights
+    }
+
+
+def layers(model: keras.Model) -> list[str]:
+    """The names of a model's layers."""
+    return [layer.name for layer in model.layers]
+
+
+def random(
+    shapes: dict[Any, tuple[int, ...]], variances: Iterable[Any], seed: int = 0
+) -> dict[Any, np.ndarray]:
+    """Arrays that keep activations near one; those of `variances` positive."""
+    rng = np.random.default_rng(seed)
+    variances = set(variances)
+    return {
+        key: (
+            rng.uniform(0.01, 2.0, shape)
+            if key in variances
+            else rng.normal(0.0, max(np.prod(shape[:-1]), 4) ** -0.5, shape)
+        ).astype("float32")
+        for key, shape in shapes.items()
+    }
+
+
+def random_values(
+    model: keras.Model, seed: int = 0
+) -> dict[convert.Variable, np.ndarray]:
+    """Random values for every variable of a model."""
+    sizes = shapes(model)
+    return random(sizes, [k for k in sizes if k[1] == "moving_variance"], seed)
+
+
+def checkpoint(
+    model: keras.Model, seed: int = 0, layout: str = "timm_resnet"
+) -> dict[str, np.ndarray]:
+    """Random values for a model, in the layout of a checkpoint."""
+    return convert.from_keras(random_values(model, seed), layers(model), layout)
+
+
+def assert_values(
+    model: keras.Model, expected: dict[convert.Variable, np.ndarray]
+) -> None:
+    """Asserts that a model's variables are exactly these."""
+    actual = values(model)
+    assert actual.keys() == expected.keys()
+    for key, value in expected.items():
+        np.testing.assert_array_equal(actual[key], value, str(key))
+
+
+def record(*sources: HubFile | WebFile, **options: Any) -> Weights:
+    """A row as of the catalogue, for the tiny network."""
+    return Weights(
+        variant="tiny",
+        tag="test",
+        sources=sources,
+        license="mit",
+        num_params=0,
+        train_size=32,
+        evaluations=(Evaluation(32, 1.0, None, None),),
+        interpolation="bilinear",
+        classes=CLASSES,
+        **options,
+    )
