@@ -1,0 +1,61 @@
+"""What every test starts from and leaves behind."""
+
+import importlib.util
+import os
+
+# The tests compile much and compute little: unoptimized, XLA takes half a
+# second for the random numbers of one new shape, instead of five.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+
+import keras
+import pytest
+
+import keras_resnext
+
+
+def pytest_configure(config):
+    # NumPy 2 of torch's tensors, in keras.ops.convert_to_numpy and elsewhere.
+    config.addinivalue_line(
+        "filterwarnings",
+        "ignore:__array__ implementation doesn't accept:DeprecationWarning",
+    )
+
+
+def pytest_collection_modifyitems(items):
+    missing = [
+        name
+        for name in ("torch", "timm")
+        if importlib.util.find_spec(name) is None
+    ]
+    if missing:
+        skip = pytest.mark.skip(reason=f"needs {' and '.join(missing)}")
+        for item in items:
+            if item.get_closest_marker("parity"):
+                item.add_marker(skip)
+
+
+@pytest.fixture(autouse=True)
+def keras_as_it_was():
+    """Undoes what a test did to Keras' global state, and seeds it."""
+    data_format = keras.config.image_data_format()
+    policy = keras.config.dtype_policy()
+    floatx = keras.config.floatx()
+    # Collecting garbage too would take longer than most of the tests.
+    keras.utils.clear_session(free_memory=False)
+    keras.utils.set_random_seed(0)
+    yield
+    keras.config.set_image_data_format(data_format)
+    keras.config.set_floatx(floatx)
+    keras.config.set_dtype_policy(policy)
+
+
+@pytest.fixture(scope="session")
+def tiny():
+    """A ResNeXt of two stages of one block, fast to build and to train."""
+    return keras_resnext.ResNeXtConfig(
+        depths=(1, 1),
+        grouping=keras_resnext.Template(4, 16),
+        out_channels=(32, 64),
+        stem=keras_resnext.Stem(widths=(8,), kernel_size=3),
+        default_size=32,
+    )

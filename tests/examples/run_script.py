@@ -1,0 +1,78 @@
+"""Runs a script of examples/ as a user does: in a process of its own."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+# Start-up takes longer than a wrong argument's detection, so that many
+# command lines share one interpreter. Each one runs the script from its top.
+_MANY = """
+import contextlib, io, json, runpy, sys
+script, *lines = json.loads(sys.argv[1])
+sys.path.insert(0, script.rpartition("/")[0])
+results = []
+for line in lines:
+    sys.argv = [script, *line]
+    with contextlib.redirect_stderr(io.StringIO()) as stderr:
+        try:
+            runpy.run_path(script, run_name="__main__")
+            code = 0
+        except SystemExit as error:
+            code = error.code
+    results.append((code, stderr.getvalue()))
+print(json.dumps(results))
+"""
+
+
+def run_script(
+    name: str, *arguments: object, cwd: pathlib.Path, **environment: str
+) -> subprocess.CompletedProcess:
+    """Runs `examples/<name>` and returns its output and exit status."""
+    command = [str(ROOT / "examples" / name), *map(str, arguments)]
+    return _python(command, cwd, environment)
+
+
+def run_many(
+    name: str, lines: list[list], cwd: pathlib.Path, **environment: str
+) -> list[tuple[int, str]]:
+    """Exit status and standard error of each of many command lines."""
+    task = [f"{(ROOT / 'examples' / name).as_posix()}"]
+    task += [[str(word) for word in line] for line in lines]
+    done = _python(["-c", _MANY, json.dumps(task)], cwd, environment)
+    assert done.returncode == 0, done.stderr
+    return [tuple(result) for result in json.loads(done.stdout.split("\n")[-2])]
+
+
+def assert_one_sentence(stderr: str, *parts: str) -> None:
+    """The last line says what is wrong; there is no more than usage above."""
+    *usage, message = stderr.strip().split("\n")
+    assert "Traceback" not in stderr
+    assert [line.partition(":")[0] for line in usage] in ([], ["usage"]), stderr
+    assert "error: " in message
+    for part in parts:
+        assert part in message
+
+
+def _python(
+    arguments: list[str], cwd: pathlib.Path, environment: dict[str, str]
+) -> subprocess.CompletedProcess:
+    inherited = dict(os.environ)
+    # Importing jax sets it in this process; a user's shell does not.
+    inherited.pop("TF_CPP_MIN_LOG_LEVEL", None)
+    paths = [str(ROOT), str(ROOT / "examples"), os.environ.get("PYTHONPATH")]
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=cwd,
+        env={
+            **inherited,
+            "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+            **environment,
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )

@@ -1,0 +1,195 @@
+"""Who may import whom, and what an import costs."""
+
+import ast
+import os
+import pathlib
+import subprocess
+import sys
+
+import keras
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[1]
+PACKAGE = ROOT / "keras_resnext"
+
+# What each module, or folder, may import: our own modules or folders, and
+# other people's. `Tensor`, the word for a tensor of any backend, is in
+# kernels.generic, which is why that stands everywhere.
+TENSOR = "kernels.generic"
+L0 = {"variants", "weights.catalogue"}
+WEIGHTS = {"weights.layouts", "weights.pickles", "weights.readers"}
+OURS = {
+    "variants": set(),
+    "weights.catalogue": set(),
+    "kernels": {TENSOR},
+    "weights.layouts": set(),
+    "weights.pickles": set(),
+    "weights.readers": {"weights.pickles"},
+    "layers": {"kernels", "layers"},
+    "blocks": {TENSOR, "layers", *L0},
+    "resnext": {"blocks", "kernels", "layers", *L0, *WEIGHTS},
+    "weights.convert": {*L0, *WEIGHTS},
+    "weights.load": {"weights.convert", *L0, *WEIGHTS},
+    "models": {"resnext", "weights.convert", "weights.load", TENSOR, *L0},
+    # Any keras.Model will do for these: they never import models.
+    "preprocessing": {"blocks", "layers", TENSOR, *L0},
+    "features": {"blocks", "layers", TENSOR, *L0},
+    "finetuning": {"blocks", "layers", TENSOR, *L0},
+    "inference": {"blocks", "layers", TENSOR, *L0},
+    "export": {"blocks", "layers", TENSOR, *L0},
+    "training": {"blocks", "layers", "training", TENSOR, *L0},
+}
+THEIRS = {
+    "variants": set(),
+    "weights.catalogue": set(),
+    "weights.layouts": {"numpy"},
+    "weights.pickles": {"ml_dtypes", "numpy"},
+    "weights.readers": {"h5py", "ml_dtypes", "numpy", "safetensors"},
+    "weights.convert": {"numpy"},
+    "weights.load": {"h5py", "huggingface_hub", "keras", "numpy"},
+    "kernels": {"keras"},
+    "kernels.tensorflow": {"tensorflow"},
+    "kernels.jax": {"jax"},
+    "kernels.torch": {"torch"},
+    "preprocessing": {"keras", "numpy", "PIL"},
+}
+BACKENDS = {"tensorflow", "jax", "torch"}
+# Imported inside functions only, and a backend by nobody else.
+IN_FUNCTIONS = {
+    "export": {*BACKENDS, "onnx", "onnxruntime", "openvino", "tf2onnx"},
+    "training.strategy": BACKENDS,
+    "weights.load": {"huggingface_hub"},
+}
+
+
+def module_name(path):
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(parts).removesuffix("__init__").removesuffix(".")
+
+
+MODULES = {module_name(path): path for path in PACKAGE.rglob("*.py")}
+
+
+def rule(table, module, default=None):
+    """A module's line of a table, or that of its folder."""
+    return table.get(module, table.get(module.partition(".")[0], default))
+
+
+def imports(path):
+    """Each module imported, and whether that happens inside a function."""
+    tree = ast.parse(path.read_text("utf-8"))
+    functions = (ast.FunctionDef, ast.AsyncFunctionDef)
+    inside = {
+        id(node)
+        for function in ast.walk(tree)
+        if isinstance(function, functions)
+        for node in ast.walk(function)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path.name}: relative import"
+            # `from keras_resnext.weights import load` imports weights.load.
+            whole = [f"{node.module}.{alias.name}" for alias in node.names]
+            ours = [name.removeprefix("keras_resnext.") for name in whole]
+            names = [
+                name if short in MODULES else node.module
+                for name, short in zip(whole, ours, strict=True)
+            ]
+        else:
+            continue
+        for name in names:
+            yield name, id(node) in inside
+
+
+def table():
+    lines = [
+        f"{module:18} {', '.join(sorted(names)) or 'nothing of ours'}"
+        for module, names in OURS.items()
+    ]
+    return "Who may import whom:\n" + "\n".join(lines)
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_arrows_point_down(module):
+    if not module or module == "weights":
+        return  # the public face; an empty file
+    allowed = rule(OURS, module)
+    assert allowed is not None, f"{module} has no line.\n{table()}"
+    found = {
+        name.partition(".")[2]
+        for name, _ in imports(MODULES[module])
+        if name.split(".")[0] == "keras_resnext"
+    }
+    found = {name for name in found if not {name, name.split(".")[0]} & allowed}
+    assert not found, f"{module} imports {', '.join(found)}.\n{table()}"
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_others_are_imported_where_they_belong(module):
+    allowed = rule(THEIRS, module, {"keras", "numpy"}) if module else set()
+    lazily = IN_FUNCTIONS.get(module, set())
+    for name, in_function in imports(MODULES[module]):
+        top = name.split(".")[0]
+        if top == "keras_resnext" or top in sys.stdlib_module_names:
+            continue
+        if in_function:
+            assert top in allowed | lazily, f"{module} imports {name}"
+        else:
+            assert top in allowed - lazily, f"{module} imports {name}"
+
+
+def test_the_public_face_does_nothing_else():
+    tree = ast.parse(MODULES[""].read_text("utf-8"))
+    docstring, *rest = tree.body
+    assert isinstance(docstring, ast.Expr)
+    for node in rest:
+        assert isinstance(node, (ast.ImportFrom, ast.Assign))
+        if isinstance(node, ast.ImportFrom):
+            assert all(alias.asname == alias.name for alias in node.names)
+
+
+@pytest.mark.parametrize("name", ["tensorflow_datasets", "keras_cv"])
+def test_data_sets_are_the_examples_business(name):
+    for path in [*PACKAGE.rglob("*.py"), *ROOT.glob("weights/*.py")]:
+        assert name not in {n.split(".")[0] for n, _ in imports(path)}, path
+
+
+def test_five_files_are_the_read_order():
+    names = ("variants", "models", "resnext", "blocks", "layers.conv")
+    lines = {
+        name: len(MODULES[name].read_text("utf-8").splitlines())
+        for name in names
+    }
+    assert sum(lines.values()) < 700, lines
+
+
+MEASURE = """
+import sys, time
+import keras
+before = set(sys.modules)
+start = time.perf_counter()
+import keras_resnext
+print(time.perf_counter() - start)
+print(*sorted({name.split(".")[0] for name in set(sys.modules) - before}))
+"""
+
+
+def test_the_import_is_light():
+    seconds = []
+    while len(seconds) < 3 and (not seconds or min(seconds) >= 0.3):
+        run = subprocess.run(
+            [sys.executable, "-c", MEASURE],
+            cwd=ROOT,
+            env={**os.environ, "KERAS_BACKEND": keras.config.backend()},
+            capture_output=True,
+            check=True,
+            text=True,
+        )
+        time, added = run.stdout.splitlines()
+        seconds.append(float(time))
+    heavy = {"huggingface_hub", "keras_cv", "onnx", "tensorflow_datasets"}
+    unwanted = (BACKENDS - {keras.config.backend()}) | heavy
+    assert not unwanted & set(added.split())
+    assert min(seconds) < 0.3

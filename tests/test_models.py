@@ -1,0 +1,171 @@
+"""The public callables keep the contract of keras.applications."""
+
+import inspect
+import pickle
+
+import keras
+import pytest
+
+import keras_resnext
+from keras_resnext import VARIANTS
+from keras_resnext.weights import load
+
+CALLABLES = {
+    name: getattr(keras_resnext, name)
+    for name in keras_resnext.__all__
+    if name.startswith("ResNeXt") and name.lower() in VARIANTS
+}
+
+every_callable = pytest.mark.parametrize(
+    "callable_", CALLABLES.values(), ids=list(CALLABLES)
+)
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch):
+    def refuse(*args):
+        raise AssertionError("a checkpoint was about to be downloaded")
+
+    monkeypatch.setattr(load, "_download", refuse)
+
+
+def without_values(build, *args, **kwargs):
+    with keras.StatelessScope(initialize_variables=False):
+        return build(*args, **kwargs)
+
+
+def test_every_variant_has_a_callable():
+    assert {name.lower() for name in CALLABLES} == set(VARIANTS)
+    assert keras_resnext.ResNeXt50 is keras_resnext.ResNeXt50_32x4d
+    assert keras_resnext.ResNeXt101 is keras_resnext.ResNeXt101_32x4d
+
+
+def test_every_public_name_exists():
+    for name in keras_resnext.__all__:
+        assert hasattr(keras_resnext, name)
+    assert len(set(keras_resnext.__all__)) == len(keras_resnext.__all__)
+
+
+@every_callable
+def test_callables_look_like_functions(callable_):
+    name = callable_.__name__
+    assert getattr(keras_resnext, name) is callable_
+    assert callable_.__qualname__ == name
+    assert callable_.__module__ == "keras_resnext.models"
+    assert callable_.__doc__.startswith(f"{name}. ")
+    for section in ("Args:", "Returns:", "Raises:", "Example:"):
+        assert section in callable_.__doc__
+    assert pickle.loads(pickle.dumps(callable_)) is callable_
+
+
+@every_callable
+def test_signatures_are_those_of_keras(callable_):
+    theirs = inspect.signature(keras.applications.ResNet50).parameters
+    ours = inspect.signature(callable_).parameters
+    assert list(ours) == list(theirs)
+    for name, parameter in ours.items():
+        default = None if name == "name" else theirs[name].default
+        assert parameter.default == default
+        assert parameter.kind is theirs[name].kind
+        assert name == "self" or f"{name}: " in callable_.__doc__
+
+
+@every_callable
+def test_callables_build_their_variant(callable_):
+    model = without_values(callable_, weights=None)
+    variant = callable_.__name__.lower()
+    size = 32 if "29" in variant else 224
+    assert model.name == variant
+    assert model.input_shape == (None, size, size, 3)
+    assert model.output_shape == (None, 1000)
+    assert model.weights_info is None
+    expected = without_values(keras_resnext.get_model, variant, weights=None)
+    assert model.count_params() == expected.count_params()
+
+
+def test_arguments_may_go_by_place():
+    model = without_values(
+        keras_resnext.ResNeXt50, False, None, None, (64, 64, 1), "max"
+    )
+    assert model.input_shape == (None, 64, 64, 1)
+    assert model.output_shape == (None, 2048)
+    model = without_values(
+        keras_resnext.ResNeXt50, weights=None, classes=7, name="mine"
+    )
+    assert (model.name, model.output_shape) == ("mine", (None, 7))
+
+
+def test_unknown_arguments_are_refused():
+    with pytest.raises(TypeError, match="num_classes"):
+        keras_resnext.ResNeXt50(weights=None, num_classes=10)
+    with pytest.raises(TypeError, match="too many"):
+        keras_resnext.ResNeXt50(*range(9))
+
+
+def test_pretrained_weights_bring_their_classes():
+    with pytest.raises(ValueError, match=r"1,000.*replace_classifier"):
+        keras_resnext.ResNeXt50(weights="imagenet", classes=10)
+
+
+@pytest.mark.parametrize("activation", ["relu", "sigmoid"])
+def test_pretrained_weights_know_two_activations(activation):
+    with pytest.raises(ValueError, match="'softmax' or None"):
+        keras_resnext.ResNeXt50(classifier_activation=activation)
+
+
+def test_unknown_weights_list_the_tags():
+    with pytest.raises(ValueError, match=r"a1h_in1k.*tv_in1k"):
+        keras_resnext.ResNeXt50(weights="nonsense")
+
+
+def test_a_configuration_of_ones_own_has_no_published_weights(tiny):
+    with pytest.raises(ValueError, match="weights=None"):
+        keras_resnext.ResNeXt(tiny, weights="imagenet")
+
+
+def test_a_missing_file_is_said_to_be_missing(tmp_path, tiny):
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        keras_resnext.ResNeXt(tiny, weights=tmp_path / "nowhere.pth")
+
+
+def test_get_model():
+    model = without_values(
+        keras_resnext.get_model,
+        "resnext50_32x4d",
+        weights=None,
+        include_top=False,
+        pooling="avg",
+    )
+    assert model.name == "resnext50_32x4d"
+    assert model.output_shape == (None, 2048)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("resnext50_32x4d", "resnext50_32x4d.a1h_in1k"),
+        ("resnext50_32x4d.tv2_in1k", "resnext50_32x4d.tv2_in1k"),
+    ],
+)
+def test_get_model_takes_tags(name, expected, monkeypatch):
+    asked = []
+    monkeypatch.setattr(load, "load", lambda _, source: asked.append(source))
+    without_values(keras_resnext.get_model, name)
+    assert [record.name for record in asked] == [expected]
+
+
+def test_get_model_suggests():
+    with pytest.raises(ValueError, match="mean 'resnext50_32x4d'") as error:
+        keras_resnext.get_model("resnext50_32x5d")
+    for name in VARIANTS:
+        assert name in str(error.value)
+
+
+def test_list_models():
+    assert keras_resnext.list_models() == sorted(VARIANTS)
+    assert keras_resnext.list_models("*_64x4d") == ["resnext101_64x4d"]
+    assert keras_resnext.list_models("resnext50*") == [
+        "resnext50_32x4d",
+        "resnext50d_32x4d",
+    ]
+    assert keras_resnext.list_models("densenet*") == []

@@ -1,0 +1,211 @@
+"""The same numbers as timm and torchvision, from the same checkpoints."""
+
+import gc
+
+import keras
+import numpy as np
+import pytest
+from autodiff import gradients
+from keras import ops
+from torch_helpers import import_torchvision
+
+import keras_resnext
+from keras_resnext import VARIANTS
+from keras_resnext import ResNeXtConfig
+from keras_resnext import Template
+from keras_resnext.weights import convert
+
+pytestmark = pytest.mark.parity
+
+ORDINARY = ("resnext50_32x4d", "resnext50d_32x4d")
+LARGER = (
+    "resnext101_32x4d",
+    "resnext101_32x8d",
+    "resnext101_64x4d",
+    "resnext101_32x16d",
+    "resnext101_32x32d",
+)
+SIZES = ((224, 224), (160, 160), (225, 193))
+
+
+@pytest.fixture(scope="module")
+def timm():
+    import_torchvision()
+    return pytest.importorskip("timm")
+
+
+def randomize(net):
+    """Batch statistics and scales as after training, some scales negative."""
+    import torch
+
+    torch.manual_seed(0)
+    for module in net.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            shape = module.weight.shape
+            signs = torch.where(torch.rand(shape) < 0.3, -1.0, 1.0)
+            module.weight.data = signs * (0.5 + torch.rand(shape))
+            module.bias.data = 0.1 * torch.randn(shape)
+            module.running_mean.data = 0.1 * torch.randn(shape)
+            module.running_var.data = 0.5 + torch.rand(shape)
+    return net.eval()
+
+
+def save(net, path):
+    import safetensors.torch
+    import torch
+
+    if path.suffix == ".safetensors":
+        safetensors.torch.save_file(net.state_dict(), path)
+    else:
+        torch.save(net.state_dict(), path)
+    return path
+
+
+def pixels(batch, height, width):
+    random = np.random.default_rng(height)
+    return random.normal(size=(batch, height, width, 3)).astype("float32")
+
+
+def reference(net, x):
+    import torch
+
+    with torch.no_grad():
+        return net(torch.tensor(x.transpose(0, 3, 1, 2))).numpy()
+
+
+def build(variant, path):
+    first = keras.config.image_data_format() == "channels_first"
+    return keras_resnext.get_model(
+        variant,
+        weights=path,
+        input_shape=(3, None, None) if first else (None, None, 3),
+        classifier_activation=None,
+    )
+
+
+def assert_same_logits(model, net, size):
+    x = pixels(1, *size)
+    expected = reference(net, x)
+    if model.input_shape[1] == 3:
+        x = x.transpose(0, 3, 1, 2)
+    found = ops.convert_to_numpy(model(x))
+    largest = np.abs(expected).max()
+    assert np.abs(found - expected).max() < 1e-5 * largest
+
+
+@pytest.mark.parametrize(
+    ("data_format", "suffix"),
+    [("channels_last", ".pth"), ("channels_first", ".safetensors")],
+)
+@pytest.mark.parametrize("variant", ORDINARY)
+def test_logits_equal_timms(timm, variant, data_format, suffix, tmp_path):
+    keras.config.set_image_data_format(data_format)
+    net = randomize(timm.create_model(variant))
+    model = build(variant, save(net, tmp_path / f"weights{suffix}"))
+    for size in SIZES:
+        assert_same_logits(model, net, size)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("variant", LARGER)
+def test_logits_of_larger_nets_equal_timms(timm, variant, tmp_path):
+    net = randomize(timm.create_model(variant))
+    path = save(net, tmp_path / "weights.safetensors")
+    model = build(variant, path)
+    path.unlink()
+    assert_same_logits(model, net, SIZES[2])
+    del model, net
+    gc.collect()
+
+
+def test_every_variant_of_timms_is_compared(timm):
+    shared = set(timm.list_models("resnext*")) & set(VARIANTS)
+    assert shared == {*ORDINARY, *LARGER}
+
+
+def test_torchvisions_state_dict_loads(tmp_path):
+    net = randomize(import_torchvision().models.resnext50_32x4d(weights=None))
+    path = save(net, tmp_path / "resnext50_32x4d.pth")
+    model = build("resnext50_32x4d", path)
+    assert_same_logits(model, net, (64, 64))
+
+
+def by_timms_names(model, arrays):
+    """Arrays in the order of `model.weights`, under timm's names and axes."""
+    keys = [
+        (layer.name, variable.name)
+        for layer in model.layers
+        for variable in layer.weights
+    ]
+    order = {
+        id(variable): key
+        for key, variable in zip(
+            keys,
+            [v for layer in model.layers for v in layer.weights],
+            strict=True,
+        )
+    }
+    named = {
+        order[id(variable)]: array
+        for variable, array in zip(model.weights, arrays, strict=True)
+    }
+    names = [layer.name for layer in model.layers]
+    return convert.from_keras(named, names, "timm_resnet")
+
+
+def test_a_training_step_equals_torchs(timm, tmp_path):
+    import torch
+
+    net = timm.models.resnet.ResNet(
+        timm.models.resnet.Bottleneck,
+        [1, 1, 1, 1],
+        num_classes=10,
+        cardinality=32,
+        base_width=4,
+    )
+    randomize(net).train()
+    config = ResNeXtConfig(depths=(1, 1, 1, 1), grouping=Template(32, 4))
+    model = keras_resnext.ResNeXt(
+        config,
+        weights=save(net, tmp_path / "shallow.pth"),
+        input_shape=(64, 64, 3),
+        classes=10,
+        classifier_activation=None,
+    )
+    x, labels = pixels(8, 64, 64), np.arange(8) % 10
+
+    def loss(*trainable):
+        moving = [v.value for v in model.non_trainable_variables]
+        logits, moving = model.stateless_call(
+            list(trainable), moving, x, training=True
+        )
+        values = ops.sparse_categorical_crossentropy(
+            labels, logits, from_logits=True
+        )
+        return (ops.mean(values), *moving)
+
+    trainable = [ops.convert_to_numpy(v) for v in model.trainable_variables]
+    (value, *moving), slopes = gradients(loss, *trainable)
+
+    logits = net(torch.tensor(x.transpose(0, 3, 1, 2)))
+    expected = torch.nn.functional.cross_entropy(logits, torch.tensor(labels))
+    expected.backward()
+    assert value == pytest.approx(expected.item(), rel=1e-5)
+
+    found = iter(slopes), iter(moving)
+    arrays = [
+        next(found[0] if variable.trainable else found[1])
+        for variable in model.weights
+    ]
+    ours = by_timms_names(model, arrays)
+    theirs = {name: p.grad for name, p in net.named_parameters()}
+    theirs |= {
+        name: buffer
+        for name, buffer in net.named_buffers()
+        if "num_batches" not in name
+    }
+    assert set(ours) == set(theirs)
+    for name, tensor in theirs.items():
+        tensor = tensor.detach().numpy()
+        difference = np.abs(ours[name] - tensor).max()
+        assert difference < 1e-3 * np.abs(tensor).max(), name
