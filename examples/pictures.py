@@ -1,6 +1,8 @@
 """Labelled pictures for training: from any source to batches of tensors."""
 
+import contextlib
 import difflib
+import io
 import math
 import os
 import pathlib
@@ -54,7 +56,9 @@ class Input:
     def normalization(self) -> keras.layers.Layer:
         """`preprocess_input` as a layer, which `tf.data` takes anywhere."""
         mean, deviation = self.moments()
-        return keras.layers.Normalization(mean=mean, variance=deviation**2)
+        layer = keras.layers.Normalization(mean=mean, variance=deviation**2)
+        layer.build((None, *self.shape))
+        return layer
 
 
 def load(name: str, data_dir: str | None, seed: int) -> Source:
@@ -90,12 +94,18 @@ def _load_tfds(name: str, builder: tfds.core.DatasetBuilder) -> Source:
     ):
         raise ValueError(f"'{name}' does not hold pictures with one label.")
     image, label = (builder.info.features[key] for key in keys)
+    quiet = contextlib.ExitStack()
     if not builder.info.download_size:
+        # It would announce a download that does not take place.
         tfds.disable_progress_bar()
+        quiet.enter_context(contextlib.redirect_stdout(io.StringIO()))
     try:
-        builder.download_and_prepare(
-            download_config=tfds.download.DownloadConfig(try_download_gcs=False)
-        )
+        with quiet:
+            builder.download_and_prepare(
+                download_config=tfds.download.DownloadConfig(
+                    try_download_gcs=False
+                )
+            )
     # Every data set downloads with code of its own, and fails in its own way.
     except Exception as error:
         reason = str(error).strip().partition("\n")[0]
