@@ -32,7 +32,7 @@ from keras_resnext.variants import Stem as Stem
 from keras_resnext.variants import Template as Template
 from keras_resnext.weights.catalogue import Weights as Weights
 from keras_resnext.weights.catalogue import list_weights as list_weights
-from keras_resnext.weights.load import (
+from keras_resnext.weights.fetch import (
     WeightsUnavailableError as WeightsUnavailableError,
 )
 from keras_resnext.weights.readers import CheckpointError as CheckpointError

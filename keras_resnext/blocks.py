@@ -4,6 +4,9 @@ Each takes a tensor and the name that its layers start with, and returns a
 tensor. https://arxiv.org/abs/1611.05431, Table 1 and Figure 3(c).
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import keras
 
 from keras_resnext.kernels.generic import Tensor
@@ -12,6 +15,8 @@ from keras_resnext.layers import Conv2D
 from keras_resnext.layers import Merge
 from keras_resnext.variants import ResNeXtConfig
 from keras_resnext.variants import Stem
+
+Activation = str | Callable[..., Any] | None
 
 # PyTorch's momentum of 0.1 keeps what Keras' 0.9 keeps.
 BATCH_NORM_MOMENTUM = 0.9
@@ -116,6 +121,20 @@ def batch_norm(
         activation=activation,
         gamma_initializer="zeros" if zero else "ones",
         name=name,
+    )(x)
+
+
+def classifier(x: Tensor, classes: int, activation: Activation) -> Tensor:
+    """The last layer, in full precision under mixed precision too."""
+    return keras.layers.Dense(
+        classes,
+        activation=activation,
+        # PyTorch's own initialization of a linear layer's weights.
+        kernel_initializer=keras.initializers.VarianceScaling(
+            1 / 3, "fan_in", "uniform"
+        ),
+        dtype=keras.config.dtype_policy().variable_dtype,
+        name="predictions",
     )(x)
 
 

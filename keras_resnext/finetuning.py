@@ -1,13 +1,14 @@
 """Transfer learning: freeze stages, swap the classifier, refresh statistics."""
 
 import difflib
-from collections.abc import Callable
 from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
+from keras_resnext.blocks import Activation
+from keras_resnext.blocks import classifier
 from keras_resnext.kernels.generic import Tensor
 
 
@@ -31,17 +32,19 @@ def freeze(model: keras.Model, up_to: str | None) -> None:
     >>> keras_resnext.finetuning.freeze(model, "stage3")
     >>> model.compile("sgd", "sparse_categorical_crossentropy")
     """
-    model.trainable = True
+    frozen = set()
     if up_to is not None:
         border = _last_layer(model, up_to)
-        for layer in keras.Model(model.inputs, border.output).layers:
-            layer.trainable = False
+        before = keras.Model(model.input, border.output)
+        frozen = {layer.name for layer in before.layers}
+    for layer in model.layers:
+        layer.trainable = layer.name not in frozen
 
 
 def replace_classifier(
     model: keras.Model,
     classes: int,
-    activation: str | Callable[..., Any] | None = "softmax",
+    activation: Activation = "softmax",
     dropout: float = 0.0,
 ) -> keras.Model:
     """Gives a model a new, randomly initialized classifier.
@@ -76,13 +79,8 @@ def replace_classifier(
     x = features
     if dropout:
         x = keras.layers.Dropout(dropout, name="dropout")(x)
-    outputs = keras.layers.Dense(
-        classes,
-        activation=activation,
-        dtype=keras.config.dtype_policy().variable_dtype,
-        name="predictions",
-    )(x)
-    return keras.Model(model.inputs, outputs, name=model.name)
+    outputs = classifier(x, classes, activation)
+    return keras.Model(model.input, outputs, name=model.name)
 
 
 def reestimate_batch_norm(
@@ -127,14 +125,14 @@ def reestimate_batch_norm(
             f"'{model.name}' has no batch normalization that is not frozen. "
             "Call keras_resnext.finetuning.freeze(model, None) first."
         )
-    inside = keras.Model(model.inputs, [layer.input for layer in layers])
+    inside = keras.Model(model.input, [layer.input for layer in layers])
     images = keras.Input(model.input_shape[1:])
-    seen = inside(images, training=True)
+    seen = _InTrainingMode(inside)(images)
     moments = [
         _moments(x, layer) for x, layer in zip(seen, layers, strict=True)
     ]
-    count = ops.sum(ops.ones_like(images[:, 0, 0, 0]), keepdims=True)
-    watcher = keras.Model(images, [ops.expand_dims(count, 0), *moments])
+    count = ops.sum(ops.ones_like(images[:, 0, 0, 0]))
+    watcher = keras.Model(images, [ops.reshape(count, (1, 1)), *moments])
     counts, *gathered = watcher.predict(
         data, batch_size=batch_size, steps=steps, verbose=verbose
     )
@@ -142,6 +140,21 @@ def reestimate_batch_norm(
         mean, variance = np.average(values, axis=0, weights=counts[:, 0])
         layer.moving_mean.assign(mean)
         layer.moving_variance.assign(variance)
+
+
+class _InTrainingMode(keras.layers.Layer):
+    """Calls a model in training mode, in `predict` too.
+
+    A Functional model that is part of another one follows the mode of the
+    whole, whatever mode it was given.
+    """
+
+    def __init__(self, model: keras.Model) -> None:
+        super().__init__()
+        self.model = model
+
+    def call(self, inputs: Tensor) -> list[Tensor]:
+        return self.model(inputs, training=True)
 
 
 def _moments(x: Tensor, layer: keras.layers.Layer) -> Tensor:

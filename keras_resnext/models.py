@@ -3,36 +3,32 @@
 import difflib
 import fnmatch
 import inspect
-from collections.abc import Callable
 from typing import Any
 from typing import Protocol
 
 import keras
 
 from keras_resnext import resnext
+from keras_resnext.blocks import Activation
 from keras_resnext.kernels.generic import Tensor
 from keras_resnext.variants import VARIANTS
 from keras_resnext.variants import ResNeXtConfig
 from keras_resnext.weights import load
 from keras_resnext.weights.catalogue import Weights
 
-Activation = str | Callable[..., Any] | None
-
 
 class ResNeXtCallable(Protocol):
     """Builds the network, with the arguments of every `keras.applications`.
 
-    Reference: [Aggregated Residual Transformations for Deep Neural Networks](
-    https://arxiv.org/abs/1611.05431) (CVPR 2017).
-
-    Pixels go through `keras_resnext.preprocess_input` first.
+    Reference: Xie et al., https://arxiv.org/abs/1611.05431 (CVPR 2017). Pixels
+    go through `keras_resnext.preprocess_input` first.
 
     Args:
         include_top: Whether to end in the classifier.
         weights: `"imagenet"`, the most accurate permissively licensed
             checkpoint; the tag of another (see `list_weights`); the path of
             a file (safetensors, `.pth`, `.h5`, `.keras`); or `None`, random.
-        input_tensor: Keras tensor to use as images; `None` makes an input.
+        input_tensor: Tensor to use as images; `None` makes an input.
         input_shape: Shape of one image, any size from 32 pixels (CIFAR's: 4),
             `None` for unknown, any channels: weights for RGB are adapted.
             Defaults to 224x224 RGB (32x32), without the top to any size.

@@ -1,8 +1,5 @@
 """From a configuration to a Keras graph: input, stages, head."""
 
-from collections.abc import Callable
-from typing import Any
-
 import keras
 
 from keras_resnext import blocks
@@ -22,7 +19,7 @@ def build(
     input_shape: tuple[int | None, ...] | None = None,
     pooling: str | None = None,
     classes: int = 1000,
-    classifier_activation: str | Callable[..., Any] | None = "softmax",
+    classifier_activation: blocks.Activation = "softmax",
     name: str | None = None,
 ) -> keras.Model:
     """Builds the network of a configuration, randomly initialized.
@@ -39,28 +36,13 @@ def build(
         x = blocks.stage(x, index, config)
     if include_top:
         x = keras.layers.GlobalAveragePooling2D(name="avg_pool")(x)
-        x = classifier(classes, classifier_activation)(x)
+        x = blocks.classifier(x, classes, classifier_activation)
     elif pooling is not None:
         x = POOLINGS[pooling](name=f"{pooling}_pool")(x)
     if input_tensor is not None:
-        inputs = keras.utils.get_source_inputs(input_tensor)
+        sources = keras.utils.get_source_inputs(input_tensor)
+        inputs = sources[0] if len(sources) == 1 else sources
     return keras.Model(inputs, x, name=name or "resnext")
-
-
-def classifier(
-    classes: int, activation: str | Callable[..., Any] | None
-) -> keras.layers.Layer:
-    """The last layer, in full precision under mixed precision too."""
-    return keras.layers.Dense(
-        classes,
-        activation=activation,
-        # PyTorch's own initialization of a linear layer's weights.
-        kernel_initializer=keras.initializers.VarianceScaling(
-            1 / 3, "fan_in", "uniform"
-        ),
-        dtype=keras.config.dtype_policy().variable_dtype,
-        name="predictions",
-    )
 
 
 def _input(

@@ -58,6 +58,10 @@ class Stem:
     strides: int = 2
     pool: str | None = "max"
 
+    def __post_init__(self) -> None:
+        if self.pool not in (None, "max"):
+            raise ValueError(f"`pool` must be None or 'max'. Got {self.pool!r}")
+
 
 @dataclass(frozen=True)
 class ResNeXtConfig:
@@ -85,17 +89,14 @@ class ResNeXtConfig:
     default_size: int = 224
 
     def __post_init__(self) -> None:
-        if not self.depths or len(self.depths) != len(self.out_channels):
+        stages = len(self.out_channels)
+        if stages != len(self.depths) or min(self.depths, default=0) < 1:
             raise ValueError(
-                "`depths` and `out_channels` must name the same stages, at "
-                f"least one. Received: depths={self.depths}, "
-                f"out_channels={self.out_channels}"
+                "`depths` must give each stage of `out_channels` at least one "
+                f"block. Received: {self.depths} and {self.out_channels}"
             )
         if self.shortcut not in SHORTCUTS:
-            raise ValueError(
-                f"`shortcut` must be one of {SHORTCUTS}. "
-                f"Received: {self.shortcut!r}"
-            )
+            raise ValueError(f"`shortcut` must be one of {SHORTCUTS}")
 
 
 SHORTCUTS = ("conv", "avg")

@@ -73,11 +73,6 @@ def test_freeze_up_to_a_layer(model):
     ]
 
 
-@pytest.mark.xfail(
-    keras.config.backend() == "tensorflow",
-    reason="there `model.trainable = True` does nothing where it is True",
-    strict=True,
-)
 def test_freeze_moves_the_border_back(model):
     freeze(model, "stage2")
     freeze(model, "stem")
@@ -126,11 +121,6 @@ def test_replace_classifier(model):
     np.testing.assert_allclose(y.sum(axis=1), 1, rtol=1e-5)
 
 
-@pytest.mark.xfail(
-    reason="the model is built of a list of inputs, and Keras warns",
-    raises=UserWarning,
-    strict=True,
-)
 def test_models_of_another_classifier_take_arrays(model):
     assert replace_classifier(model, 3)(pixels(2)).shape == (2, 3)
 
@@ -198,14 +188,6 @@ def check_reestimated(model, data, batches, **kwargs):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
 
 
-wrong_beyond_the_first_layer = pytest.mark.xfail(
-    reason="predict() overrides training=True of the model inside, so all "
-    "layers but the first see batches normalized by moving statistics",
-    strict=True,
-)
-
-
-@wrong_beyond_the_first_layer
 def test_reestimate_weighs_batches_by_their_images(model):
     # Two full batches and one of a single, very different image.
     x = pixels(9)
@@ -213,7 +195,6 @@ def test_reestimate_weighs_batches_by_their_images(model):
     check_reestimated(model, x, [x[:4], x[4:8], x[8:]], batch_size=4)
 
 
-@wrong_beyond_the_first_layer
 def test_reestimate_takes_generators_and_steps(model):
     x = pixels(8)
 
@@ -225,7 +206,6 @@ def test_reestimate_takes_generators_and_steps(model):
     check_reestimated(model, batches(), [x[:4], x[4:]], steps=2)
 
 
-@wrong_beyond_the_first_layer
 def test_reestimate_takes_datasets(model):
     tf = pytest.importorskip("tensorflow")
     x = pixels(5)

@@ -29,8 +29,16 @@ OURS = {
     "blocks": {TENSOR, "layers", *L0},
     "resnext": {"blocks", "kernels", "layers", *L0, *WEIGHTS},
     "weights.convert": {*L0, *WEIGHTS},
-    "weights.load": {"weights.convert", *L0, *WEIGHTS},
-    "models": {"resnext", "weights.convert", "weights.load", TENSOR, *L0},
+    "weights.fetch": {*L0, *WEIGHTS},
+    "weights.load": {"weights.convert", "weights.fetch", *L0, *WEIGHTS},
+    "models": {
+        "blocks",
+        "resnext",
+        "weights.convert",
+        "weights.load",
+        TENSOR,
+        *L0,
+    },
     # Any keras.Model will do for these: they never import models.
     "preprocessing": {"blocks", "layers", TENSOR, *L0},
     "features": {"blocks", "layers", TENSOR, *L0},
@@ -46,7 +54,8 @@ THEIRS = {
     "weights.pickles": {"ml_dtypes", "numpy"},
     "weights.readers": {"h5py", "ml_dtypes", "numpy", "safetensors"},
     "weights.convert": {"numpy"},
-    "weights.load": {"h5py", "huggingface_hub", "keras", "numpy"},
+    "weights.fetch": {"huggingface_hub", "keras"},
+    "weights.load": {"h5py", "keras", "numpy"},
     "kernels": {"keras"},
     "kernels.tensorflow": {"tensorflow"},
     "kernels.jax": {"jax"},
@@ -58,7 +67,7 @@ BACKENDS = {"tensorflow", "jax", "torch"}
 IN_FUNCTIONS = {
     "export": {*BACKENDS, "onnx", "onnxruntime", "openvino", "tf2onnx"},
     "training.strategy": BACKENDS,
-    "weights.load": {"huggingface_hub"},
+    "weights.fetch": {"huggingface_hub"},
 }
 
 

@@ -8,6 +8,7 @@ import pytest
 
 import keras_resnext
 from keras_resnext import VARIANTS
+from keras_resnext.weights import fetch
 from keras_resnext.weights import load
 
 CALLABLES = {
@@ -26,7 +27,7 @@ def no_network(monkeypatch):
     def refuse(*args):
         raise AssertionError("a checkpoint was about to be downloaded")
 
-    monkeypatch.setattr(load, "_download", refuse)
+    monkeypatch.setattr(fetch, "_download", refuse)
 
 
 def without_values(build, *args, **kwargs):

@@ -144,11 +144,6 @@ def test_input_tensor_with_layers_before(tiny, model):
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
-@pytest.mark.xfail(
-    reason="the model is built of a list of inputs, and Keras warns",
-    raises=UserWarning,
-    strict=True,
-)
 def test_models_of_an_input_tensor_take_arrays(tiny):
     built = ResNeXt(tiny, input_tensor=keras.Input((32, 32, 3)))
     assert built(pixels(1, 32, 32, 3)).shape == (1, 1000)

@@ -82,25 +82,26 @@ class BatchNormalization(keras.layers.BatchNormalization):
     def _fused(
         self, inputs: Tensor, own_statistics: bool, data_format: str
     ) -> Tensor:
-        mean = ops.convert_to_tensor(self.moving_mean)
-        variance = ops.convert_to_tensor(self.moving_variance)
-        gamma = self.gamma if self.scale else ops.ones_like(mean)
-        beta = self.beta if self.center else ops.zeros_like(mean)
-        scale_and_offset = (
-            ops.convert_to_tensor(gamma),
-            ops.convert_to_tensor(beta),
-        )
+        # Half-precision variables too: the fused kernels take float32.
+        mean = ops.cast(self.moving_mean, "float32")
+        variance = ops.cast(self.moving_variance, "float32")
+        gamma, beta = ops.ones_like(mean), ops.zeros_like(mean)
+        if self.scale:
+            gamma = ops.cast(self.gamma, "float32")
+        if self.center:
+            beta = ops.cast(self.beta, "float32")
         if not own_statistics:
             return kernels.batch_norm_inference(
                 inputs,
-                *scale_and_offset,
+                gamma,
+                beta,
                 mean,
                 variance,
                 self.epsilon,
                 data_format,
             )
         outputs, batch_mean, batch_variance = kernels.batch_norm_training(
-            inputs, *scale_and_offset, self.epsilon, data_format
+            inputs, gamma, beta, self.epsilon, data_format
         )
         kept = self.momentum
         self.moving_mean.assign(mean * kept + batch_mean * (1.0 - kept))

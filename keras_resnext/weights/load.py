@@ -1,13 +1,8 @@
-"""Fetches, verifies, converts and assigns: weights for a built model."""
+"""Weights for a built model: resolve, read, convert, assign."""
 
 import contextlib
-import hashlib
 import os
-import pathlib
 import re
-import urllib.parse
-import urllib.request
-import uuid
 import warnings
 import zipfile
 from collections.abc import Iterator
@@ -16,23 +11,16 @@ import h5py
 import keras
 
 from keras_resnext.weights import convert
-from keras_resnext.weights.catalogue import HubFile
-from keras_resnext.weights.catalogue import WebFile
 from keras_resnext.weights.catalogue import Weights
 from keras_resnext.weights.catalogue import find_weights
+from keras_resnext.weights.fetch import fetch
+from keras_resnext.weights.fetch import first_line
 from keras_resnext.weights.readers import CheckpointError
 from keras_resnext.weights.readers import read_checkpoint
 
 Path = str | os.PathLike[str]
 
 KERAS_SUFFIXES = (".weights.h5", ".keras")
-# Seconds that a server may stay silent, and bytes that are read at a time.
-TIMEOUT = 30
-CHUNK = 1 << 20
-
-
-class WeightsUnavailableError(OSError):
-    """No source of a checkpoint could be reached."""
 
 
 def resolve(weights: Path | None, variant: str | None) -> Weights | Path | None:
@@ -108,153 +96,6 @@ def load_file(model: keras.Model, path: Path) -> None:
         _assign(model, tensors, convert.detect_layout(tensors))
 
 
-def fetch(record: Weights, with_head: bool = True) -> pathlib.Path:
-    """Returns the path of a checkpoint, downloaded unless it is cached.
-
-    What is in a cache is used without asking the network. Else the sources
-    are tried in their order, the next one when one can't be reached. What the
-    catalogue knows of a file's hash is checked every time.
-
-    Args:
-        record: The checkpoint.
-        with_head: Whether the file must hold the classifier.
-
-    Returns:
-        A file in the cache of the Hugging Face hub or of Keras.
-
-    Raises:
-        WeightsUnavailableError: If no source can be reached.
-        CheckpointError: If a file's hash is wrong; it is removed.
-    """
-    sources = [s for s in record.sources if s.has_top or not with_head]
-    for source in sources:
-        cached = _cached(source)
-        if cached is not None:
-            _verify(cached, source)
-            return cached
-    failures = []
-    for source in sources:
-        try:
-            path = _download(source)
-        # Every library below has its own family of errors; whatever it is,
-        # the next source gets its turn and the report names them all.
-        except Exception as error:
-            failures.append(f"{_address(source)}: {_first_line(error)}")
-            continue
-        _verify(path, source)
-        return path
-    raise WeightsUnavailableError(
-        f"Can't get the weights '{record.name}'. Check the network, or "
-        "download a file elsewhere and pass its path as `weights`. Tried "
-        + "; ".join(failures)
-    )
-
-
-# huggingface_hub is imported in functions, as it takes longer than the rest of
-# the package together.
-
-
-def _cached(source: HubFile | WebFile) -> pathlib.Path | None:
-    import huggingface_hub
-
-    if isinstance(source, WebFile):
-        path = _web_path(source)
-        return path if path.is_file() else None
-    found = huggingface_hub.try_to_load_from_cache(
-        source.repo_id, source.filename, revision=source.revision
-    )
-    # Apart from a path and None there is a mark for files that don't exist.
-    return pathlib.Path(found) if isinstance(found, str) else None
-
-
-def _download(source: HubFile | WebFile) -> pathlib.Path:
-    import huggingface_hub
-    from huggingface_hub import constants
-
-    if isinstance(source, HubFile):
-        return pathlib.Path(
-            huggingface_hub.hf_hub_download(
-                source.repo_id, source.filename, revision=source.revision
-            )
-        )
-    if constants.HF_HUB_OFFLINE:
-        raise ConnectionError("offline mode is on (HF_HUB_OFFLINE)")
-    path = _web_path(source)
-    _download_web(source.url, path)
-    return path
-
-
-def _web_path(source: WebFile) -> pathlib.Path:
-    home = os.environ.get("KERAS_HOME", os.path.join("~", ".keras"))
-    name = os.path.basename(urllib.parse.urlsplit(source.url).path)
-    return pathlib.Path(home).expanduser() / "models" / name
-
-
-def _download_web(url: str, path: pathlib.Path) -> None:
-    """Downloads under a name of its own, and renames what is whole.
-
-    So no half file, nor one that another process writes, is ever trusted.
-    `keras.utils.get_file` waits for a silent server for ever.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")
-    # Some servers refuse urllib's own name.
-    request = urllib.request.Request(url, headers={"User-Agent": __package__})
-    try:
-        with (
-            urllib.request.urlopen(request, timeout=TIMEOUT) as response,
-            part.open("xb") as file,
-        ):
-            size = int(response.headers.get("Content-Length", 0)) or None
-            bar = keras.utils.Progbar(size, unit_name="byte")
-            while chunk := response.read(CHUNK):
-                file.write(chunk)
-                bar.update(file.tell())
-            if size not in (None, file.tell()):
-                raise ConnectionError(
-                    f"cut after {file.tell():,} of {size:,} bytes"
-                )
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def _verify(path: pathlib.Path, source: HubFile | WebFile) -> None:
-    if isinstance(source, HubFile):
-        algorithm, expected = "sha256", source.sha256
-    elif source.sha256_prefix:
-        algorithm, expected = "sha256", source.sha256_prefix
-    else:
-        algorithm, expected = "md5", source.md5
-    if expected is None:
-        return
-    with open(path, "rb") as file:
-        found = hashlib.file_digest(file, algorithm).hexdigest()
-    if found.startswith(expected):
-        return
-    # The hub's cache holds a link to the file proper: both must go.
-    path.resolve().unlink(missing_ok=True)
-    path.unlink(missing_ok=True)
-    raise CheckpointError(
-        f"{_address(source)} is not the file it should be: its {algorithm} "
-        f"is {found}, expected {expected}. It was removed; load again to "
-        "download it anew, and if that repeats, don't trust the source."
-    )
-
-
-def _address(source: HubFile | WebFile) -> str:
-    if isinstance(source, WebFile):
-        return source.url
-    return f"hub file {source.repo_id}/{source.filename}"
-
-
-def _first_line(error: BaseException) -> str:
-    line = str(error).strip().partition("\n")[0] or type(error).__name__
-    # The hub's errors say that something happened, and their causes what.
-    cause = str(error.__cause__ or "")
-    return line if cause in line else f"{line} ({cause})"
-
-
 def _load_keras_file(model: keras.Model, path: str) -> None:
     before = model.get_weights()
     try:
@@ -271,7 +112,7 @@ def _load_keras_file(model: keras.Model, path: str) -> None:
         model.set_weights(before)
         raise CheckpointError(
             f"'{path}' does not fit the model '{model.name}', or is damaged: "
-            f"{_first_line(error).rstrip(':')}"
+            f"{first_line(error).rstrip(':')}"
         ) from error
 
 

@@ -193,11 +193,6 @@ def test_float64_stays_float64():
     assert_same(layer, other, x, training=True)
 
 
-@pytest.mark.xfail(
-    keras.config.backend() == "tensorflow",
-    reason="FusedBatchNormV3 takes scales of float32 only",
-    strict=True,
-)
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_half_precision_throughout(dtype):
     x = images(2, 3, 4, 6)

@@ -1,0 +1,159 @@
+"""Fetches a checkpoint: from a cache, the hub or the web; and verifies it."""
+
+import hashlib
+import os
+import pathlib
+import socket
+import urllib.parse
+import uuid
+
+import keras
+
+from keras_resnext.weights.catalogue import HubFile
+from keras_resnext.weights.catalogue import WebFile
+from keras_resnext.weights.catalogue import Weights
+from keras_resnext.weights.pickles import CheckpointError
+
+TIMEOUT = 30  # seconds that a server may stay silent
+
+
+class WeightsUnavailableError(OSError):
+    """No source of a checkpoint could be reached."""
+
+
+def fetch(record: Weights, with_head: bool = True) -> pathlib.Path:
+    """Returns the path of a checkpoint, downloaded unless it is cached.
+
+    What is in a cache is used without asking the network. Else the sources
+    are tried in their order, the next one when one can't be reached. What the
+    catalogue knows of a file's hash is checked every time.
+
+    Args:
+        record: The checkpoint.
+        with_head: Whether the file must hold the classifier.
+
+    Returns:
+        A file in the cache of the Hugging Face hub or of Keras.
+
+    Raises:
+        WeightsUnavailableError: If no source can be reached.
+        CheckpointError: If a file's hash is wrong; it is removed.
+    """
+    sources = [s for s in record.sources if s.has_top or not with_head]
+    for source in sources:
+        cached = _cached(source)
+        if cached is not None:
+            _verify(cached, source)
+            return cached
+    failures = []
+    for source in sources:
+        try:
+            path = _download(source)
+        # Every library below has its own family of errors; whatever it is,
+        # the next source gets its turn and the report names them all.
+        except Exception as error:
+            failures.append(f"{_address(source)}: {first_line(error)}")
+            continue
+        _verify(path, source)
+        return path
+    raise WeightsUnavailableError(
+        f"Can't get the weights '{record.name}'. Check the network, or "
+        "download a file elsewhere and pass its path as `weights`. Tried "
+        + "; ".join(failures)
+    )
+
+
+# huggingface_hub is imported in functions, as it takes longer than the rest of
+# the package together.
+
+
+def _cached(source: HubFile | WebFile) -> pathlib.Path | None:
+    import huggingface_hub
+
+    if isinstance(source, WebFile):
+        path = _web_path(source)
+        return path if path.is_file() else None
+    found = huggingface_hub.try_to_load_from_cache(
+        source.repo_id, source.filename, revision=source.revision
+    )
+    # Apart from a path and None there is a mark for files that don't exist.
+    return pathlib.Path(found) if isinstance(found, str) else None
+
+
+def _download(source: HubFile | WebFile) -> pathlib.Path:
+    import huggingface_hub
+    from huggingface_hub import constants
+
+    if isinstance(source, HubFile):
+        return pathlib.Path(
+            huggingface_hub.hf_hub_download(
+                source.repo_id, source.filename, revision=source.revision
+            )
+        )
+    if constants.HF_HUB_OFFLINE:
+        raise ConnectionError("offline mode is on (HF_HUB_OFFLINE)")
+    path = _web_path(source)
+    _download_web(source.url, path)
+    return path
+
+
+def _web_path(source: WebFile) -> pathlib.Path:
+    home = os.environ.get("KERAS_HOME", os.path.join("~", ".keras"))
+    name = os.path.basename(urllib.parse.urlsplit(source.url).path)
+    return pathlib.Path(home).expanduser() / "models" / name
+
+
+def _download_web(url: str, path: pathlib.Path) -> None:
+    """Downloads under a name of its own, and renames what is whole.
+
+    get_file writes in place, where a half-written file, or one that another
+    process writes, would be taken for the whole one, and it waits for a
+    silent server for ever.
+    """
+    patience = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(TIMEOUT)
+    try:
+        part = keras.utils.get_file(
+            f"{path.name}.{uuid.uuid4().hex}.part",
+            url,
+            cache_subdir=str(path.parent.absolute()),
+        )
+    finally:
+        socket.setdefaulttimeout(patience)
+    os.replace(part, path)
+
+
+def _verify(path: pathlib.Path, source: HubFile | WebFile) -> None:
+    if isinstance(source, HubFile):
+        algorithm, expected = "sha256", source.sha256
+    elif source.sha256_prefix:
+        algorithm, expected = "sha256", source.sha256_prefix
+    else:
+        algorithm, expected = "md5", source.md5
+    if expected is None:
+        return
+    with open(path, "rb") as file:
+        found = hashlib.file_digest(file, algorithm).hexdigest()
+    if found.startswith(expected):
+        return
+    # The hub's cache holds a link to the file proper: both must go.
+    path.resolve().unlink(missing_ok=True)
+    path.unlink(missing_ok=True)
+    raise CheckpointError(
+        f"{_address(source)} is not the file it should be: its {algorithm} "
+        f"is {found}, expected {expected}. It was removed; load again to "
+        "download it anew, and if that repeats, don't trust the source."
+    )
+
+
+def _address(source: HubFile | WebFile) -> str:
+    if isinstance(source, WebFile):
+        return source.url
+    return f"hub file {source.repo_id}/{source.filename}"
+
+
+def first_line(error: BaseException) -> str:
+    line = str(error).strip().partition("\n")[0] or type(error).__name__
+    # The hub's errors say that something happened, and their causes what.
+    cause = str(error.__cause__ or "")
+    return line if cause in line else f"{line} ({cause})"
