@@ -71,8 +71,8 @@ def parser(description: str) -> argparse.ArgumentParser:
     add("--seed", type=int, default=0, help="start of all that is random")
     add(
         "--data-dir",
-        default=None,
-        help="where TensorFlow Datasets keeps its files (None: its own place)",
+        help="where TensorFlow Datasets keeps its files "
+        "(default: ~/tensorflow_datasets)",
     )
     add("--output", help="folder to write (default: runs/DATASET-MODEL)")
     return made
@@ -126,6 +126,7 @@ def with_defaults(given: argparse.Namespace) -> argparse.Namespace:
         "size": 16 if on_digits and model == "tiny" else None,
         "epochs": 25 if on_digits else 12,
         "steps": None,
+        "data_dir": None,
         "rate": 3e-3 if weights == "none" else 1e-3,
         "output": os.path.join("runs", f"{dataset}-{model}"),
     }

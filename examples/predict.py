@@ -54,25 +54,26 @@ def argument_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         usage="%(prog)s [options] [PICTURE ...]",
         description=__doc__,
-        formatter_class=HelpFormatter,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "pictures",
         nargs="*",
         metavar="PICTURE",
         type=pathlib.Path,
-        help="picture files of any kind that Pillow reads",
+        help="picture files of any kind that Pillow reads "
+        "(default: scikit-learn's samples)",
     )
     parser.add_argument(
         "--model",
         default="resnext50_32x4d",
-        help="a name of keras_resnext.list_models()",
+        help="a name of keras_resnext.list_models() (default: %(default)s)",
     )
     parser.add_argument(
         "--weights",
         default="imagenet",
         help="imagenet, a tag of keras_resnext.list_weights(), or the path "
-        "of a checkpoint",
+        "of a checkpoint (default: %(default)s)",
     )
     parser.add_argument(
         "--top",
@@ -80,16 +81,10 @@ def argument_parser() -> argparse.ArgumentParser:
         choices=range(1, 1001),
         metavar="N",
         default=5,
-        help="how many classes to print for each picture, 1 to 1000",
+        help="how many classes to print for each picture, 1 to 1000 "
+        "(default: %(default)s)",
     )
     return parser
-
-
-class HelpFormatter(
-    argparse.ArgumentDefaultsHelpFormatter,
-    argparse.RawDescriptionHelpFormatter,
-):
-    """Shows defaults, and leaves the description's lines alone."""
 
 
 def samples() -> list[pathlib.Path]:
