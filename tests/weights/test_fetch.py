@@ -9,6 +9,7 @@ import subprocess
 import sys
 
 import huggingface_hub
+import keras
 import pytest
 import safetensors.numpy
 import tinynet
@@ -282,8 +283,8 @@ def start(*sources):
     root = str(pathlib.Path(load.__file__).parents[2])
     return subprocess.Popen(
         [sys.executable, "-c", SCRIPT, folder, repr(sources)],
-        # Fetching computes nothing, and this backend is imported fastest.
-        env=os.environ | {"PYTHONPATH": root, "KERAS_BACKEND": "numpy"},
+        env=os.environ
+        | {"PYTHONPATH": root, "KERAS_BACKEND": keras.config.backend()},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
