@@ -1,6 +1,6 @@
 """The arithmetic of the two layers that meet the machine.
 
-One module per backend, each with the same five functions; `kernels.generic`
+One module per backend, each with the same four functions; `kernels.generic`
 says what they mean. Everything else in the package is plain Keras.
 """
 
@@ -33,6 +33,7 @@ class Kernels(Protocol):
         gamma: Tensor,
         beta: Tensor,
         epsilon: float,
+        relu: bool,
         data_format: str,
     ) -> tuple[Tensor, Tensor, Tensor]: ...
 
@@ -44,10 +45,9 @@ class Kernels(Protocol):
         mean: Tensor,
         variance: Tensor,
         epsilon: float,
+        relu: bool,
         data_format: str,
     ) -> Tensor: ...
-
-    def relu(self, x: Tensor) -> Tensor: ...
 
     def supports_jit(self) -> bool: ...
 

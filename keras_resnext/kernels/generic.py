@@ -56,6 +56,7 @@ def batch_norm_training(
     gamma: Tensor,
     beta: Tensor,
     epsilon: float,
+    relu: bool,
     data_format: str,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Normalizes a batch by its own statistics.
@@ -65,6 +66,7 @@ def batch_norm_training(
         gamma: Scales, float32, `(channels,)`.
         beta: Offsets, likewise.
         epsilon: Added to the variance before the root.
+        relu: Whether to cut the result off below zero, in place if possible.
         data_format: `"channels_last"` or `"channels_first"`.
 
     Returns:
@@ -80,6 +82,7 @@ def batch_norm_training(
     )
     count = ops.cast(ops.size(x) // ops.shape(x)[axis], "float32")
     unbiased = variance * (count / ops.maximum(count - 1.0, 1.0))
+    y = ops.relu(y) if relu else y
     return ops.cast(y, x.dtype), mean, unbiased
 
 
@@ -90,6 +93,7 @@ def batch_norm_inference(
     mean: Tensor,
     variance: Tensor,
     epsilon: float,
+    relu: bool,
     data_format: str,
 ) -> Tensor:
     """Normalizes a batch by statistics gathered before.
@@ -101,6 +105,7 @@ def batch_norm_inference(
         mean: Means to subtract, likewise.
         variance: Variances to divide by the root of, likewise.
         epsilon: Added to the variance before the root.
+        relu: Whether to cut the result off below zero, in place if possible.
         data_format: `"channels_last"` or `"channels_first"`.
 
     Returns:
@@ -110,19 +115,8 @@ def batch_norm_inference(
     y = ops.batch_normalization(
         ops.cast(x, "float32"), mean, variance, axis, beta, gamma, epsilon
     )
+    y = ops.relu(y) if relu else y
     return ops.cast(y, x.dtype)
-
-
-def relu(x: Tensor) -> Tensor:
-    """Cuts off what is below zero, in place where the backend can.
-
-    Args:
-        x: A tensor that the caller has made and nobody else will read.
-
-    Returns:
-        A tensor of the same shape and dtype, perhaps `x` itself.
-    """
-    return ops.relu(x)
 
 
 def supports_jit() -> bool:

@@ -7,14 +7,12 @@ from keras_resnext.kernels.generic import Tensor
 from keras_resnext.kernels.generic import batch_norm_inference
 from keras_resnext.kernels.generic import batch_norm_training
 from keras_resnext.kernels.generic import packed
-from keras_resnext.kernels.generic import relu
 from keras_resnext.kernels.generic import supports_jit
 
 __all__ = [
     "batch_norm_inference",
     "batch_norm_training",
     "conv2d",
-    "relu",
     "supports_jit",
 ]
 

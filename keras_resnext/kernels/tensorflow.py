@@ -67,11 +67,14 @@ def batch_norm_training(
     gamma: Tensor,
     beta: Tensor,
     epsilon: float,
+    relu: bool,
     data_format: str,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """See `generic.batch_norm_training`."""
     empty = tf.zeros((0,), gamma.dtype)
-    return _batch_norm(x, gamma, beta, empty, empty, True, epsilon, data_format)
+    return _batch_norm(
+        x, gamma, beta, empty, empty, True, epsilon, relu, data_format
+    )
 
 
 def batch_norm_inference(
@@ -81,18 +84,14 @@ def batch_norm_inference(
     mean: Tensor,
     variance: Tensor,
     epsilon: float,
+    relu: bool,
     data_format: str,
 ) -> Tensor:
     """See `generic.batch_norm_inference`."""
     y, _, _ = _batch_norm(
-        x, gamma, beta, mean, variance, False, epsilon, data_format
+        x, gamma, beta, mean, variance, False, epsilon, relu, data_format
     )
     return y
-
-
-def relu(x: Tensor) -> Tensor:
-    """See `generic.relu`."""
-    return tf.nn.relu(x)
 
 
 def supports_jit() -> bool:
@@ -108,6 +107,7 @@ def _batch_norm(
     variance: Tensor,
     training: bool,
     epsilon: float,
+    relu: bool,
     data_format: str,
 ) -> tuple[Tensor, Tensor, Tensor]:
     transpose = data_format == "channels_first" and not _has_accelerator()
@@ -124,6 +124,7 @@ def _batch_norm(
         data_format=_layout(data_format),
         is_training=training,
     )
+    y = tf.nn.relu(y) if relu else y
     return (_channels_first(y) if transpose else y), mean, variance
 
 

@@ -21,6 +21,11 @@ def conv2d(
     data_format: str,
 ) -> Tensor:
     """See `generic.conv2d`."""
+    if groups == 1 and _is_matrix_product(kernel, padding, data_format):
+        # The kernel as it is; torch's convolution would transpose it, and its
+        # gradient, at every step.
+        rows, columns = strides
+        return torch.matmul(x[:, ::rows, ::columns], kernel[0, 0])
     y = F.conv2d(
         _to_torch(x, data_format),
         kernel.permute(3, 2, 0, 1),
@@ -37,6 +42,7 @@ def batch_norm_training(
     gamma: Tensor,
     beta: Tensor,
     epsilon: float,
+    relu: bool,
     data_format: str,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """See `generic.batch_norm_training`."""
@@ -44,7 +50,7 @@ def batch_norm_training(
     # With a momentum of one, torch writes the batch's own statistics here.
     mean = torch.zeros_like(gamma, requires_grad=False)
     variance = torch.ones_like(gamma, requires_grad=False)
-    y = _batch_norm(x, gamma, beta, mean, variance, True, epsilon)
+    y = _batch_norm(x, gamma, beta, mean, variance, True, epsilon, relu)
     if x.numel() == x.shape[1]:
         variance.zero_()  # of one value torch says 0 / 0
     return _from_torch(y, data_format), mean, variance
@@ -57,17 +63,13 @@ def batch_norm_inference(
     mean: Tensor,
     variance: Tensor,
     epsilon: float,
+    relu: bool,
     data_format: str,
 ) -> Tensor:
     """See `generic.batch_norm_inference`."""
     x = _to_torch(x, data_format)
-    y = _batch_norm(x, gamma, beta, mean, variance, False, epsilon)
+    y = _batch_norm(x, gamma, beta, mean, variance, False, epsilon, relu)
     return _from_torch(y, data_format)
-
-
-def relu(x: Tensor) -> Tensor:
-    """See `generic.relu`."""
-    return torch.relu_(x)
 
 
 def supports_jit() -> bool:
@@ -83,9 +85,10 @@ def _batch_norm(
     variance: Tensor,
     training: bool,
     epsilon: float,
+    relu: bool,
 ) -> Tensor:
     # Not torch.nn.functional's, which refuses a batch of one 1x1 image.
-    return torch.batch_norm(
+    y = torch.batch_norm(
         x,
         gamma,
         beta,
@@ -95,6 +98,18 @@ def _batch_norm(
         1.0,
         epsilon,
         torch.backends.cudnn.enabled,
+    )
+    # Before it is a view: autograd pays dearly for changing views in place.
+    return torch.relu_(y) if relu else y
+
+
+def _is_matrix_product(
+    kernel: Tensor, padding: tuple[int, int], data_format: str
+) -> bool:
+    return (
+        tuple(kernel.shape[:2]) == (1, 1)
+        and padding == (0, 0)
+        and data_format == "channels_last"
     )
 
 

@@ -7,7 +7,6 @@ from keras import ops
 
 from keras_resnext.kernels import kernels
 from keras_resnext.kernels.generic import Tensor
-from keras_resnext.layers.activation import activate
 
 FUSED_DTYPES = ("float32", "bfloat16", "float16")
 
@@ -70,17 +69,22 @@ class BatchNormalization(keras.layers.BatchNormalization):
         data_format = self._fused_data_format(inputs)
         if data_format is None or mask is not None:
             outputs = super().call(inputs, training=training, mask=mask)
-        else:
-            own_statistics = bool(training and self.trainable)
-            outputs = self._fused(inputs, own_statistics, data_format)
-        return activate(outputs, self.activation)
+            return self.activation(outputs)
+        relu = self.activation is keras.activations.relu
+        own_statistics = bool(training and self.trainable)
+        outputs = self._fused(inputs, own_statistics, relu, data_format)
+        return outputs if relu else self.activation(outputs)
 
     def get_config(self) -> dict[str, Any]:
         activation = keras.activations.serialize(self.activation)
         return {**super().get_config(), "activation": activation}
 
     def _fused(
-        self, inputs: Tensor, own_statistics: bool, data_format: str
+        self,
+        inputs: Tensor,
+        own_statistics: bool,
+        relu: bool,
+        data_format: str,
     ) -> Tensor:
         # Half-precision variables too: the fused kernels take float32.
         mean = ops.cast(self.moving_mean, "float32")
@@ -98,10 +102,11 @@ class BatchNormalization(keras.layers.BatchNormalization):
                 mean,
                 variance,
                 self.epsilon,
+                relu,
                 data_format,
             )
         outputs, batch_mean, batch_variance = kernels.batch_norm_training(
-            inputs, gamma, beta, self.epsilon, data_format
+            inputs, gamma, beta, self.epsilon, relu, data_format
         )
         kept = self.momentum
         self.moving_mean.assign(mean * kept + batch_mean * (1.0 - kept))

@@ -5,7 +5,6 @@ from typing import Any
 import keras
 
 from keras_resnext.kernels.generic import Tensor
-from keras_resnext.layers.activation import activate
 
 
 @keras.saving.register_keras_serializable(package="keras_resnext")
@@ -20,7 +19,7 @@ class Merge(keras.layers.Add):
         **kwargs: Every other argument of `keras.layers.Add`.
 
     Call arguments:
-        inputs: Two tensors of one shape.
+        inputs: A list of tensors of one shape.
 
     Returns:
         A tensor of that shape.
@@ -36,8 +35,7 @@ class Merge(keras.layers.Add):
         self.activation = keras.activations.get(activation)
 
     def call(self, inputs: list[Tensor]) -> Tensor:
-        transformed, shortcut = inputs
-        return activate(keras.ops.add(transformed, shortcut), self.activation)
+        return self.activation(super().call(inputs))
 
     def get_config(self) -> dict[str, Any]:
         activation = keras.activations.serialize(self.activation)

@@ -244,7 +244,7 @@ def test_batch_norm_training_equals_the_loop(shape, data_format, dtype):
 
     def weighted_sum(x, gamma, beta):
         y, mean, variance = kernels.batch_norm_training(
-            ops.cast(x, dtype), gamma, beta, 0.01, data_format
+            ops.cast(x, dtype), gamma, beta, 0.01, False, data_format
         )
         assert keras.backend.standardize_dtype(y.dtype) == dtype
         y = ops.cast(y, "float32")
@@ -268,7 +268,10 @@ def test_batch_norm_training_equals_the_loop(shape, data_format, dtype):
 def test_batch_norm_of_a_single_value_is_finite():
     x, gamma, beta, _ = batch_norm_example((1, 1, 1, 6))
     y, mean, variance = kernels.batch_norm_training(
-        *map(ops.convert_to_tensor, (x, gamma, beta)), 0.01, "channels_last"
+        *map(ops.convert_to_tensor, (x, gamma, beta)),
+        0.01,
+        False,
+        "channels_last",
     )
     assert_close(
         map(ops.convert_to_numpy, (y[0, 0, 0], mean)), [beta, x[0, 0, 0]]
@@ -279,27 +282,32 @@ def test_batch_norm_of_a_single_value_is_finite():
 @pytest.mark.parametrize("module", [kernels, generic], ids=["tuned", "generic"])
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
 @pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
-def test_batch_norm_inference(module, data_format, dtype):
+@pytest.mark.parametrize("relu", [False, True])
+def test_batch_norm_inference(module, relu, data_format, dtype):
     x, gamma, beta, _ = batch_norm_example((2, 3, 5, 6))
     mean, variance = beta + 1.0, np.abs(gamma) + 0.5
     y = module.batch_norm_inference(
         ops.cast(to_format(x, data_format), dtype),
         *map(ops.convert_to_tensor, (gamma, beta, mean, variance)),
         0.01,
+        relu,
         data_format,
     )
     assert keras.backend.standardize_dtype(y.dtype) == dtype
     y = from_format(ops.convert_to_numpy(ops.cast(y, "float32")), data_format)
     expected = (x - mean) / np.sqrt(variance + 0.01) * gamma + beta
+    expected = np.maximum(expected, 0) if relu else expected
     assert_close([y], [expected], dtype)
 
 
+@pytest.mark.parametrize("relu", [False, True])
 @pytest.mark.parametrize("shape", [(3, 5, 4, 6), (1, 1, 1, 6)])
-def test_generic_batch_norm_training_equals_the_tuned_one(shape):
+def test_generic_batch_norm_training_equals_the_tuned_one(shape, relu):
     x, gamma, beta, _ = batch_norm_example(shape)
     arguments = (
         *map(ops.convert_to_tensor, (x, gamma, beta)),
         0.01,
+        relu,
         "channels_last",
     )
     found, expected = (
