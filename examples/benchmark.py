@@ -159,12 +159,14 @@ def take_turns(
     print(f"{title:<30} {'median ' + unit:>13} {'min to max':>18}  of timm")
     for name, values in samples.items():
         spread = f"{min(values):.2f} to {max(values):.2f}"
-        ratio = medians[name] / medians.get("timm", float("nan"))
+        ratio = ""
+        if "timm" in medians:
+            ratio = f"{medians[name] / medians['timm']:7.2f}x"
         label = "timm, eager, channels_last"
         if name != "timm":
             library, backend = CONTESTANTS[name]
             label = f"{library} on {backend}".replace("stock", "stock Keras")
-        print(f"  {label:<28} {medians[name]:13.2f} {spread:>18} {ratio:7.2f}x")
+        print(f"  {label:<28} {medians[name]:13.2f} {spread:>18} {ratio}")
     print(flush=True)
     return {**task, "unit": unit, "samples": samples, "medians": medians}
 
