@@ -10,8 +10,19 @@ import functools
 import tensorflow as tf
 
 from keras_resnext.kernels.generic import Tensor
+from keras_resnext.kernels.generic import max_pool2d
 from keras_resnext.kernels.generic import packed
+from keras_resnext.kernels.generic import relu
 from keras_resnext.kernels.generic import spatial_padding
+
+__all__ = [
+    "batch_norm_inference",
+    "batch_norm_training",
+    "conv2d",
+    "max_pool2d",
+    "relu",
+    "supports_jit",
+]
 
 
 def conv2d(
@@ -37,9 +48,11 @@ def conv2d(
         )
         return _channels_first(y)
 
-    # Padding inside the op fails in the gradient of a grouped convolution
-    # ("filter_size does not have enough elements").
-    if any(padding):
+    # Where nothing strides TensorFlow's "SAME" is as symmetric as ours, and
+    # saves a copy. Explicit paddings inside the op fail in the gradient of a
+    # grouped convolution ("filter_size does not have enough elements").
+    same = max(strides) == 1 and padding == _reach(kernel, dilation_rate)
+    if any(padding) and not same:
         x = tf.pad(x, spatial_padding(padding, data_format))
 
     if max(dilation_rate) > 1 and not _trains(x.dtype, dilation=2):
@@ -51,7 +64,7 @@ def conv2d(
             x,
             kernel,
             strides,
-            "VALID",
+            "SAME" if same else "VALID",
             data_format=_layout(data_format),
             dilations=dilation_rate,
         )
@@ -138,6 +151,15 @@ def _channels_last(x: Tensor) -> Tensor:
 
 def _channels_first(x: Tensor) -> Tensor:
     return tf.transpose(x, (0, 3, 1, 2))
+
+
+def _reach(
+    kernel: Tensor, dilation_rate: tuple[int, int]
+) -> tuple[float, float]:
+    """How far the kernel's outermost taps are from its middle."""
+    rows, columns = kernel.shape[:2]
+    (down, right) = dilation_rate
+    return (rows - 1) * down / 2, (columns - 1) * right / 2
 
 
 def _spread(kernel: Tensor, dilation_rate: tuple[int, int]) -> Tensor:
