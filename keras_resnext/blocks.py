@@ -12,14 +12,14 @@ import keras
 from keras_resnext.kernels.generic import Tensor
 from keras_resnext.layers import BatchNormalization
 from keras_resnext.layers import Conv2D
+from keras_resnext.layers import MaxPooling2D
 from keras_resnext.layers import Merge
 from keras_resnext.variants import ResNeXtConfig
 from keras_resnext.variants import Stem
 
 Activation = str | Callable[..., Any] | None
 
-# PyTorch's momentum of 0.1 keeps what Keras' 0.9 keeps.
-BATCH_NORM_MOMENTUM = 0.9
+BATCH_NORM_MOMENTUM = 0.9  # which PyTorch calls 0.1
 BATCH_NORM_EPSILON = 1e-5
 
 
@@ -32,7 +32,7 @@ def stem(x: Tensor, config: Stem) -> Tensor:
     if config.pool == "max":
         # After a ReLU zeros do what the -inf of a padded pooling would.
         x = keras.layers.ZeroPadding2D(1, name="stem_pool_pad")(x)
-        x = keras.layers.MaxPooling2D(3, 2, name="stem_pool")(x)
+        x = MaxPooling2D(3, 2, name="stem_pool")(x)
     return x
 
 

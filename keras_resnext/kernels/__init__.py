@@ -1,6 +1,6 @@
-"""The arithmetic of the two layers that meet the machine.
+"""The arithmetic of the layers that meet the machine.
 
-One module per backend, each with the same four functions; `kernels.generic`
+One module per backend, each with the same six functions; `kernels.generic`
 says what they mean. Everything else in the package is plain Keras.
 """
 
@@ -48,6 +48,16 @@ class Kernels(Protocol):
         relu: bool,
         data_format: str,
     ) -> Tensor: ...
+
+    def max_pool2d(
+        self,
+        x: Tensor,
+        pool_size: tuple[int, int],
+        strides: tuple[int, int],
+        data_format: str,
+    ) -> Tensor: ...
+
+    def relu(self, x: Tensor) -> Tensor: ...
 
     def supports_jit(self) -> bool: ...
 

@@ -119,6 +119,38 @@ def batch_norm_inference(
     return ops.cast(y, x.dtype)
 
 
+def max_pool2d(
+    x: Tensor,
+    pool_size: tuple[int, int],
+    strides: tuple[int, int],
+    data_format: str,
+) -> Tensor:
+    """Keeps the largest value of every window, without padding.
+
+    Args:
+        x: Images.
+        pool_size: Height and width of a window.
+        strides: Vertical and horizontal step.
+        data_format: `"channels_last"` or `"channels_first"`.
+
+    Returns:
+        Images of the dtype of `x`.
+    """
+    return ops.max_pool(x, pool_size, strides, "valid", data_format)
+
+
+def relu(x: Tensor) -> Tensor:
+    """Cuts off below zero, in place if possible: `x` is not to be used again.
+
+    Args:
+        x: A tensor that nothing else needs, such as a sum just computed.
+
+    Returns:
+        A tensor of the shape and dtype of `x`.
+    """
+    return ops.relu(x)
+
+
 def supports_jit() -> bool:
     """Whether Keras may compile a model of these kernels with XLA."""
     return True

@@ -6,13 +6,17 @@ from jax import lax
 from keras_resnext.kernels.generic import Tensor
 from keras_resnext.kernels.generic import batch_norm_inference
 from keras_resnext.kernels.generic import batch_norm_training
+from keras_resnext.kernels.generic import max_pool2d
 from keras_resnext.kernels.generic import packed
+from keras_resnext.kernels.generic import relu
 from keras_resnext.kernels.generic import supports_jit
 
 __all__ = [
     "batch_norm_inference",
     "batch_norm_training",
     "conv2d",
+    "max_pool2d",
+    "relu",
     "supports_jit",
 ]
 

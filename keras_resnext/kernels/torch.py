@@ -21,19 +21,23 @@ def conv2d(
     data_format: str,
 ) -> Tensor:
     """See `generic.conv2d`."""
-    if groups == 1 and _is_matrix_product(kernel, padding, data_format):
-        # The kernel as it is; torch's convolution would transpose it, and its
-        # gradient, at every step.
+    x = _to_torch(x, data_format)
+    if _is_pointwise(kernel, padding, groups):
+        # From pixel to pixel a transposed convolution is the same, and takes
+        # the kernel in Keras' order of axes; an ordinary one would transpose
+        # it, and its gradient, at every step.
         rows, columns = strides
-        return torch.matmul(x[:, ::rows, ::columns], kernel[0, 0])
-    y = F.conv2d(
-        _to_torch(x, data_format),
-        kernel.permute(3, 2, 0, 1),
-        stride=strides,
-        padding=padding,
-        dilation=dilation_rate,
-        groups=groups,
-    )
+        x = x[:, :, ::rows, ::columns]
+        y = F.conv_transpose2d(x, kernel.permute(2, 3, 0, 1))
+    else:
+        y = F.conv2d(
+            x,
+            kernel.permute(3, 2, 0, 1),
+            stride=strides,
+            padding=padding,
+            dilation=dilation_rate,
+            groups=groups,
+        )
     return _from_torch(y, data_format)
 
 
@@ -72,6 +76,22 @@ def batch_norm_inference(
     return _from_torch(y, data_format)
 
 
+def max_pool2d(
+    x: Tensor,
+    pool_size: tuple[int, int],
+    strides: tuple[int, int],
+    data_format: str,
+) -> Tensor:
+    """See `generic.max_pool2d`."""
+    y = F.max_pool2d(_to_torch(x, data_format), pool_size, strides)
+    return _from_torch(y, data_format)
+
+
+def relu(x: Tensor) -> Tensor:
+    """See `generic.relu`."""
+    return torch.relu_(x)
+
+
 def supports_jit() -> bool:
     """See `generic.supports_jit`."""
     return True
@@ -103,13 +123,15 @@ def _batch_norm(
     return torch.relu_(y) if relu else y
 
 
-def _is_matrix_product(
-    kernel: Tensor, padding: tuple[int, int], data_format: str
+def _is_pointwise(
+    kernel: Tensor, padding: tuple[int, int], groups: int
 ) -> bool:
     return (
         tuple(kernel.shape[:2]) == (1, 1)
         and padding == (0, 0)
-        and data_format == "channels_last"
+        and groups == 1
+        # Compilers and exporters know more about ordinary convolutions.
+        and not torch.compiler.is_compiling()
     )
 
 

@@ -5,5 +5,6 @@ from keras_resnext.layers.batch_norm import (
 )
 from keras_resnext.layers.conv import Conv2D as Conv2D
 from keras_resnext.layers.merge import Merge as Merge
+from keras_resnext.layers.pooling import MaxPooling2D as MaxPooling2D
 
-__all__ = ["BatchNormalization", "Conv2D", "Merge"]
+__all__ = ["BatchNormalization", "Conv2D", "MaxPooling2D", "Merge"]

@@ -4,6 +4,7 @@ from typing import Any
 
 import keras
 
+from keras_resnext.kernels import kernels
 from keras_resnext.kernels.generic import Tensor
 
 
@@ -35,7 +36,10 @@ class Merge(keras.layers.Add):
         self.activation = keras.activations.get(activation)
 
     def call(self, inputs: list[Tensor]) -> Tensor:
-        return self.activation(super().call(inputs))
+        total = super().call(inputs)
+        if self.activation is keras.activations.relu and len(inputs) > 1:
+            return kernels.relu(total)
+        return self.activation(total)
 
     def get_config(self) -> dict[str, Any]:
         activation = keras.activations.serialize(self.activation)

@@ -18,6 +18,9 @@ from keras_resnext.kernels import kernels
 on_tensorflow = pytest.mark.skipif(
     keras.config.backend() != "tensorflow", reason="TensorFlow's own kernels"
 )
+on_torch = pytest.mark.skipif(
+    keras.config.backend() != "torch", reason="torch's own kernels"
+)
 
 # Size, kernel size, strides, padding, dilation rate.
 GEOMETRIES = {
@@ -315,6 +318,57 @@ def test_generic_batch_norm_training_equals_the_tuned_one(shape, relu):
         for module in (generic, kernels)
     )
     assert_close(found, expected)
+
+
+@pytest.mark.parametrize("module", [kernels, generic], ids=["tuned", "generic"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+def test_max_pool2d_equals_the_loop(module, data_format, dtype):
+    x, _, _, _ = batch_norm_example((2, 8, 9, 6))
+    y = module.max_pool2d(
+        ops.cast(to_format(x, data_format), dtype), (3, 2), (2, 1), data_format
+    )
+    assert keras.backend.standardize_dtype(y.dtype) == dtype
+    y = from_format(ops.convert_to_numpy(ops.cast(y, "float32")), data_format)
+    expected = np.zeros((2, 3, 8, 6))
+    for i, j in np.ndindex(3, 8):
+        expected[:, i, j] = x[:, 2 * i : 2 * i + 3, j : j + 2].max((1, 2))
+    assert_close([y], [expected], dtype)
+
+
+@pytest.mark.parametrize("module", [kernels, generic], ids=["tuned", "generic"])
+def test_relu(module):
+    x, _, _, _ = batch_norm_example((2, 3, 5, 6))
+    y = module.relu(ops.convert_to_tensor(x.copy()) + 0.0)
+    np.testing.assert_array_equal(ops.convert_to_numpy(y), np.maximum(x, 0))
+
+
+@on_torch
+def test_torch_hands_on_channels_last_in_memory():
+    x = ops.ones((2, 9, 7, 8))
+    kernel = ops.ones((1, 1, 8, 16))
+    geometric = (1, 1), (0, 0), (1, 1), 1, "channels_last"
+    assert kernels.conv2d(x, kernel, *geometric).is_contiguous()
+    pooled = kernels.max_pool2d(x, (3, 3), (2, 2), "channels_last")
+    assert pooled.is_contiguous()
+
+
+@on_torch
+def test_torch_exports_ordinary_convolutions():
+    import torch
+
+    class Pointwise(torch.nn.Module):
+        def forward(self, x, kernel):
+            geometric = (2, 2), (0, 0), (1, 1), 1, "channels_last"
+            return kernels.conv2d(x, kernel, *geometric)
+
+    x, kernel = torch.rand(2, 9, 7, 8), torch.rand(1, 1, 8, 16)
+    program = torch.export.export(Pointwise(), (x, kernel))
+    code = program.graph_module.code
+    assert "conv2d" in code and "transpose2d" not in code
+    found = program.module()(x, kernel)
+    expected = Pointwise()(x, kernel)
+    assert_close([found.numpy()], [expected.numpy()])
 
 
 @on_tensorflow

@@ -22,6 +22,14 @@ def test_sum_is_activated_and_inputs_are_kept(activation):
         np.testing.assert_array_equal(ops.convert_to_numpy(tensor), array)
 
 
+def test_a_single_input_is_kept():
+    array = np.array([[-1.0, 2.0]], "float32")
+    tensor = ops.convert_to_tensor(array.copy())
+    found = ops.convert_to_numpy(Merge("relu")([tensor]))
+    np.testing.assert_array_equal(found, [[0.0, 2.0]])
+    np.testing.assert_array_equal(ops.convert_to_numpy(tensor), array)
+
+
 def test_config_round_trip():
     layer = Merge("relu", name="stage1_block1_out")
     config = keras.saving.serialize_keras_object(layer)
