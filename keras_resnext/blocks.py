@@ -30,8 +30,6 @@ def stem(x: Tensor, config: Stem) -> Tensor:
         x = conv(x, width, config.kernel_size, f"stem_conv{i}", strides)
         x = batch_norm(x, f"stem_bn{i}", "relu")
     if config.pool == "max":
-        # After a ReLU zeros do what the -inf of a padded pooling would.
-        x = keras.layers.ZeroPadding2D(1, name="stem_pool_pad")(x)
         x = MaxPooling2D(3, 2, name="stem_pool")(x)
     return x
 

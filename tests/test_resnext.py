@@ -38,7 +38,7 @@ def test_layers_are_named_by_stage_and_block(tiny):
     shortcut = ["shortcut_conv", "shortcut_bn"]
     expected = {
         *(f"stem_{part}{i}" for part in ("conv", "bn") for i in (1, 2)),
-        *("stem_pool_pad", "stem_pool", "avg_pool", "predictions"),
+        *("stem_pool", "avg_pool", "predictions"),
         *(f"stage1_block1_{part}" for part in block + shortcut),
         *(f"stage2_block1_{part}" for part in [*block, *shortcut]),
         *(f"stage2_block2_{part}" for part in block),

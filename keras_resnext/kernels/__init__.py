@@ -54,6 +54,7 @@ class Kernels(Protocol):
         x: Tensor,
         pool_size: tuple[int, int],
         strides: tuple[int, int],
+        padding: tuple[int, int],
         data_format: str,
     ) -> Tensor: ...
 

@@ -123,19 +123,28 @@ def max_pool2d(
     x: Tensor,
     pool_size: tuple[int, int],
     strides: tuple[int, int],
+    padding: tuple[int, int],
     data_format: str,
 ) -> Tensor:
-    """Keeps the largest value of every window, without padding.
+    """Keeps the largest value of every window, padding being less than any.
 
     Args:
-        x: Images.
+        x: Images, larger than the padding.
         pool_size: Height and width of a window.
         strides: Vertical and horizontal step.
+        padding: Rows above and below, columns left and right; at most half
+            of `pool_size`, so that every window holds a pixel.
         data_format: `"channels_last"` or `"channels_first"`.
 
     Returns:
         Images of the dtype of `x`.
     """
+    if any(padding):
+        x = ops.pad(
+            x,
+            spatial_padding(padding, data_format),
+            constant_values=-float("inf"),
+        )
     return ops.max_pool(x, pool_size, strides, "valid", data_format)
 
 

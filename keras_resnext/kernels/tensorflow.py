@@ -9,8 +9,8 @@ import functools
 
 import tensorflow as tf
 
+from keras_resnext.kernels import generic
 from keras_resnext.kernels.generic import Tensor
-from keras_resnext.kernels.generic import max_pool2d
 from keras_resnext.kernels.generic import packed
 from keras_resnext.kernels.generic import relu
 from keras_resnext.kernels.generic import spatial_padding
@@ -105,6 +105,21 @@ def batch_norm_inference(
         x, gamma, beta, mean, variance, False, epsilon, relu, data_format
     )
     return y
+
+
+def max_pool2d(
+    x: Tensor,
+    pool_size: tuple[int, int],
+    strides: tuple[int, int],
+    padding: tuple[int, int],
+    data_format: str,
+) -> Tensor:
+    """See `generic.max_pool2d`."""
+    if any(padding):
+        # What a window mirrors it holds already, so the largest value stays
+        # the same, without infinities that files of integers can't hold.
+        x = tf.pad(x, spatial_padding(padding, data_format), "REFLECT")
+    return generic.max_pool2d(x, pool_size, strides, (0, 0), data_format)
 
 
 def supports_jit() -> bool:

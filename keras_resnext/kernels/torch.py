@@ -80,10 +80,11 @@ def max_pool2d(
     x: Tensor,
     pool_size: tuple[int, int],
     strides: tuple[int, int],
+    padding: tuple[int, int],
     data_format: str,
 ) -> Tensor:
     """See `generic.max_pool2d`."""
-    y = F.max_pool2d(_to_torch(x, data_format), pool_size, strides)
+    y = F.max_pool2d(_to_torch(x, data_format), pool_size, strides, padding)
     return _from_torch(y, data_format)
 
 

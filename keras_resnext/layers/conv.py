@@ -7,8 +7,9 @@ import numpy as np
 
 from keras_resnext.kernels import kernels
 from keras_resnext.kernels.generic import Tensor
-
-PADDINGS = ("symmetric", "valid")
+from keras_resnext.layers.padding import Shape
+from keras_resnext.layers.padding import is_symmetric
+from keras_resnext.layers.padding import padded
 
 
 @keras.saving.register_keras_serializable(package="keras_resnext")
@@ -58,20 +59,11 @@ class Conv2D(keras.layers.Conv2D):
         dilation_rate: int | tuple[int, int] = 1,
         **kwargs: Any,
     ) -> None:
-        if padding not in PADDINGS:
-            raise ValueError(
-                f"`padding` must be one of {PADDINGS}. Received: {padding!r}"
-            )
         # Keras refuses strides with dilation, and doesn't know our padding.
         super().__init__(filters, kernel_size, strides, "valid", **kwargs)
-        self.symmetric = padding == "symmetric"
+        self.symmetric = is_symmetric(padding, "kernel_size", self.kernel_size)
         self.dilation_rate = tuple(np.broadcast_to(dilation_rate, 2).tolist())
         self.supports_jit = kernels.supports_jit()
-        if self.symmetric and any(size % 2 == 0 for size in self.kernel_size):
-            raise ValueError(
-                "Symmetric padding needs an odd `kernel_size`. "
-                f"Received: {self.kernel_size}. Use padding='valid'."
-            )
 
     def convolution_op(self, inputs: Tensor, kernel: Tensor) -> Tensor:
         return kernels.conv2d(
@@ -84,15 +76,11 @@ class Conv2D(keras.layers.Conv2D):
             self.data_format,
         )
 
-    def compute_output_shape(
-        self, input_shape: tuple[int | None, ...]
-    ) -> tuple[int | None, ...]:
-        padded = list(input_shape)
-        first = 2 if self.data_format == "channels_first" else 1
-        for axis, pixels in enumerate(self._pixels_of_padding(), start=first):
-            size = padded[axis]
-            padded[axis] = None if size is None else size + 2 * pixels
-        return super().compute_output_shape(tuple(padded))
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        padding = self._pixels_of_padding()
+        return super().compute_output_shape(
+            padded(input_shape, padding, self.data_format)
+        )
 
     def get_config(self) -> dict[str, Any]:
         padding = "symmetric" if self.symmetric else "valid"

@@ -1,42 +1,83 @@
 """Max pooling, as of the stem: https://arxiv.org/abs/1611.05431, Table 1."""
 
+from typing import Any
+
 import keras
 
 from keras_resnext.kernels import kernels
 from keras_resnext.kernels.generic import Tensor
+from keras_resnext.layers.padding import Shape
+from keras_resnext.layers.padding import is_symmetric
+from keras_resnext.layers.padding import padded
 
 
 @keras.saving.register_keras_serializable(package="keras_resnext")
 class MaxPooling2D(keras.layers.MaxPooling2D):
-    """Max pooling of images.
+    """Max pooling of images, padded alike on both sides.
 
-    `keras.layers.MaxPooling2D` on the kernel that is fast on the backend at
-    hand: Keras' own copies the images on torch and hands them on channels
-    first in memory, which slows down whatever comes next.
+    `keras.layers.MaxPooling2D` with two differences. Its `"symmetric"`
+    padding is as wide before as after, as in every published ResNeXt, where
+    Keras' `"same"` may pad after only. And it computes with the kernel that
+    is fast on the backend at hand: Keras' own copies the images on torch and
+    hands them on channels first in memory, which slows down what comes next.
 
     Args:
-        pool_size: Height and width of a window.
+        pool_size: Height and width of a window; odd where padded.
         strides: Step of the window; `None` for its size.
-        padding: `"valid"`, none, or `"same"`, as Keras pads.
+        padding: `"symmetric"`, which keeps the size up to the strides, or
+            `"valid"`, none. Padding never is the largest value.
         **kwargs: Every other argument of `keras.layers.MaxPooling2D`.
 
     Call arguments:
         inputs: Images, `(batch, height, width, channels)` or, channels
-            first, `(batch, channels, height, width)`.
+            first, `(batch, channels, height, width)`; larger than half of
+            `pool_size` where padded.
 
     Returns:
-        Images, `(size - pool_size) // strides + 1` high and wide unless
-        padded, of the dtype of `inputs`.
+        Images of the dtype of `inputs`; height and width are
+        `ceil(size / strides)` when padded symmetrically.
+
+    Raises:
+        ValueError: If `padding` is another word, or if the window is even
+            and padded.
 
     Example:
-    >>> x = np.ones((1, 113, 113, 64), "float32")
-    >>> keras_resnext.layers.MaxPooling2D(3, 2)(x).shape
+    >>> x = np.ones((1, 112, 112, 64), "float32")
+    >>> keras_resnext.layers.MaxPooling2D(3, strides=2)(x).shape
     (1, 56, 56, 64)
     """
 
+    def __init__(
+        self,
+        pool_size: int | tuple[int, int] = 3,
+        strides: int | tuple[int, int] | None = None,
+        padding: str = "symmetric",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(pool_size, strides, "valid", **kwargs)
+        self.symmetric = is_symmetric(padding, "pool_size", self.pool_size)
+
     def call(self, inputs: Tensor) -> Tensor:
-        if self.padding == "same":
-            return super().call(inputs)
         return kernels.max_pool2d(
-            inputs, self.pool_size, self.strides, self.data_format
+            inputs,
+            self.pool_size,
+            self.strides,
+            self._pixels_of_padding(),
+            self.data_format,
         )
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        padding = self._pixels_of_padding()
+        return super().compute_output_shape(
+            padded(input_shape, padding, self.data_format)
+        )
+
+    def get_config(self) -> dict[str, Any]:
+        padding = "symmetric" if self.symmetric else "valid"
+        return {**super().get_config(), "padding": padding}
+
+    def _pixels_of_padding(self) -> tuple[int, int]:
+        if not self.symmetric:
+            return (0, 0)
+        rows, columns = self.pool_size
+        return (rows // 2, columns // 2)

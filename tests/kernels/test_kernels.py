@@ -320,20 +320,66 @@ def test_generic_batch_norm_training_equals_the_tuned_one(shape, relu):
     assert_close(found, expected)
 
 
-@pytest.mark.parametrize("module", [kernels, generic], ids=["tuned", "generic"])
+def max_pool2d_loop(x, cotangent, pool_size, strides, padding):
+    """Max pooling and its gradient, window by window; no two pixels equal."""
+    rows, columns = padding
+    pads = [(0, 0), (rows, rows), (columns, columns), (0, 0)]
+    x = np.pad(x, pads, constant_values=-np.inf)
+    y, dx = np.zeros_like(cotangent), np.zeros_like(x)
+    for i, j in np.ndindex(y.shape[1:3]):
+        window = np.s_[
+            :,
+            i * strides[0] : i * strides[0] + pool_size[0],
+            j * strides[1] : j * strides[1] + pool_size[1],
+        ]
+        largest = x[window].max((1, 2), keepdims=True)
+        y[:, i, j] = largest[:, 0, 0]
+        dx[window] += (x[window] == largest) * cotangent[:, i : i + 1, j, None]
+    right, below = dx.shape[2] - columns, dx.shape[1] - rows
+    return y, dx[:, rows:below, columns:right]
+
+
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
 @pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
-def test_max_pool2d_equals_the_loop(module, data_format, dtype):
-    x, _, _, _ = batch_norm_example((2, 8, 9, 6))
-    y = module.max_pool2d(
-        ops.cast(to_format(x, data_format), dtype), (3, 2), (2, 1), data_format
+@pytest.mark.parametrize(
+    ("pool_size", "strides", "padding", "out"),
+    [
+        ((3, 3), (2, 2), (1, 1), (4, 5)),
+        ((5, 3), (2, 1), (2, 0), (4, 7)),
+        ((3, 2), (2, 1), (0, 0), (3, 8)),
+    ],
+)
+def test_max_pool2d_equals_the_loop(
+    pool_size, strides, padding, out, data_format, dtype
+):
+    random = np.random.default_rng(3)
+    # Negative numbers only: zeros in the padding would show.
+    x = -1.0 - random.permutation(8 * 9 * 3).reshape(1, 8, 9, 3) % 251
+    x = x.astype("float32")
+    cotangent = random.choice([-1.0, 0.5, 2.0], size=(1, *out, 3))
+    geometric = pool_size, strides, padding
+
+    def weighted_sum(x):
+        y = kernels.max_pool2d(ops.cast(x, dtype), *geometric, data_format)
+        assert keras.backend.standardize_dtype(y.dtype) == dtype
+        y = ops.cast(y, "float32")
+        weights = to_format(cotangent.astype("float32"), data_format)
+        return ops.sum(ops.multiply(y, weights)), y
+
+    (_, y), (dx,) = gradients(weighted_sum, to_format(x, data_format))
+    found = [from_format(y, data_format), from_format(dx, data_format)]
+    assert_close(found, max_pool2d_loop(x, cotangent, *geometric), dtype)
+
+
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+def test_generic_max_pool2d_equals_the_tuned_one(data_format):
+    x = to_format(batch_norm_example((2, 8, 9, 6))[0], data_format)
+    arguments = ops.convert_to_tensor(x), (3, 3), (2, 2), (1, 1), data_format
+    found, expected = (
+        ops.convert_to_numpy(module.max_pool2d(*arguments))
+        for module in (generic, kernels)
     )
-    assert keras.backend.standardize_dtype(y.dtype) == dtype
-    y = from_format(ops.convert_to_numpy(ops.cast(y, "float32")), data_format)
-    expected = np.zeros((2, 3, 8, 6))
-    for i, j in np.ndindex(3, 8):
-        expected[:, i, j] = x[:, 2 * i : 2 * i + 3, j : j + 2].max((1, 2))
-    assert_close([y], [expected], dtype)
+    np.testing.assert_array_equal(found, expected)
 
 
 @pytest.mark.parametrize("module", [kernels, generic], ids=["tuned", "generic"])
@@ -349,7 +395,7 @@ def test_torch_hands_on_channels_last_in_memory():
     kernel = ops.ones((1, 1, 8, 16))
     geometric = (1, 1), (0, 0), (1, 1), 1, "channels_last"
     assert kernels.conv2d(x, kernel, *geometric).is_contiguous()
-    pooled = kernels.max_pool2d(x, (3, 3), (2, 2), "channels_last")
+    pooled = kernels.max_pool2d(x, (3, 3), (2, 2), (1, 1), "channels_last")
     assert pooled.is_contiguous()
 
 
@@ -365,7 +411,8 @@ def test_torch_exports_ordinary_convolutions():
     x, kernel = torch.rand(2, 9, 7, 8), torch.rand(1, 1, 8, 16)
     program = torch.export.export(Pointwise(), (x, kernel))
     code = program.graph_module.code
-    assert "conv2d" in code and "transpose2d" not in code
+    assert "conv2d" in code
+    assert "transpose2d" not in code
     found = program.module()(x, kernel)
     expected = Pointwise()(x, kernel)
     assert_close([found.numpy()], [expected.numpy()])
