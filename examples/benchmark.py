@@ -338,7 +338,9 @@ def stock_layer(layer: Any) -> Any:
     if isinstance(layer, keras_resnext.layers.Conv2D):
         return keras.layers.Conv2D.from_config({**config, "padding": "same"})
     if isinstance(layer, keras_resnext.layers.MaxPooling2D):
-        return keras.layers.MaxPooling2D.from_config(config)
+        return keras.layers.MaxPooling2D.from_config(
+            {**config, "padding": "same"}
+        )
     if isinstance(layer, keras_resnext.layers.BatchNormalization):
         activation = keras.layers.Activation(config.pop("activation"))
         stock = keras.layers.BatchNormalization.from_config(config)
