@@ -280,7 +280,7 @@ def prepare_timm(
 
     def predict() -> Any:
         with torch.inference_mode(), low:
-            return model(x).softmax(-1).numpy()
+            return model(x).float().softmax(-1).numpy()
 
     optimizer = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9)
 
