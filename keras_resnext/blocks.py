@@ -12,8 +12,12 @@ import keras
 from keras_resnext.kernels.generic import Tensor
 from keras_resnext.layers import BatchNormalization
 from keras_resnext.layers import Conv2D
+from keras_resnext.layers import EfficientChannelAttention
+from keras_resnext.layers import GlobalContext
 from keras_resnext.layers import MaxPooling2D
 from keras_resnext.layers import Merge
+from keras_resnext.layers import SqueezeExcite
+from keras_resnext.variants import Attention
 from keras_resnext.variants import ResNeXtConfig
 from keras_resnext.variants import Stem
 
@@ -23,14 +27,16 @@ BATCH_NORM_MOMENTUM = 0.9  # which PyTorch calls 0.1
 BATCH_NORM_EPSILON = 1e-5
 
 
-def stem(x: Tensor, config: Stem) -> Tensor:
+def stem(x: Tensor, config: Stem, activation: str) -> Tensor:
     """One convolution, or the three of a deep stem, and the pooling."""
     for i, width in enumerate(config.widths, start=1):
         strides = config.strides if i == 1 else 1
         x = conv(x, width, config.kernel_size, f"stem_conv{i}", strides)
-        x = batch_norm(x, f"stem_bn{i}", "relu")
+        x = batch_norm(x, f"stem_bn{i}", activation)
     if config.pool == "max":
         x = MaxPooling2D(3, 2, name="stem_pool")(x)
+    elif config.pool == "avg":
+        x = keras.layers.AveragePooling2D(2, name="stem_pool")(x)
     return x
 
 
@@ -58,12 +64,27 @@ def bottleneck(
         residual = project(x, out_channels, strides, f"{name}_shortcut")
 
     x = conv(x, width, 1, f"{name}_conv1")
-    x = batch_norm(x, f"{name}_bn1", "relu")
-    x = conv(x, width, 3, f"{name}_conv2", strides, groups)
-    x = batch_norm(x, f"{name}_bn2", "relu")
+    x = batch_norm(x, f"{name}_bn1", config.activation)
+    pools = config.downsample == "avg_pool" and strides > 1
+    conv2_strides = 1 if pools else strides
+    x = conv(x, width, 3, f"{name}_conv2", conv2_strides, groups)
+    x = batch_norm(x, f"{name}_bn2", config.activation)
+    if pools:
+        x = keras.layers.AveragePooling2D(strides, name=f"{name}_pool")(x)
+    x = attention(x, f"{name}_attention", "bottleneck", config.attention)
     x = conv(x, out_channels, 1, f"{name}_conv3")
     x = batch_norm(x, f"{name}_bn3", zero=config.zero_init_last)
-    return Merge("relu", name=f"{name}_out")([x, residual])
+    x = attention(x, f"{name}_attention", "output", config.attention)
+    return Merge(config.activation, name=f"{name}_out")([x, residual])
+
+
+def attention(
+    x: Tensor, name: str, position: str, config: Attention | None
+) -> Tensor:
+    """Weighs channels, if this is where the configuration has it."""
+    if config is None or config.position != position:
+        return x
+    return ATTENTIONS[config.kind](name=name)(x)
 
 
 def conv_shortcut(x: Tensor, filters: int, strides: int, name: str) -> Tensor:
@@ -82,6 +103,11 @@ def avg_shortcut(x: Tensor, filters: int, strides: int, name: str) -> Tensor:
 
 
 SHORTCUTS = {"conv": conv_shortcut, "avg": avg_shortcut}
+ATTENTIONS = {
+    "se": SqueezeExcite,
+    "eca": EfficientChannelAttention,
+    "gc": GlobalContext,
+}
 
 
 def conv(

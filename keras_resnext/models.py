@@ -2,12 +2,12 @@
 
 import difflib
 import fnmatch
-import inspect
+import functools
 from typing import Any
-from typing import Protocol
 
 import keras
 
+from keras_resnext import contract
 from keras_resnext import resnext
 from keras_resnext.blocks import Activation
 from keras_resnext.kernels.generic import Tensor
@@ -15,61 +15,6 @@ from keras_resnext.variants import VARIANTS
 from keras_resnext.variants import ResNeXtConfig
 from keras_resnext.weights import load
 from keras_resnext.weights.catalogue import Weights
-
-
-class ResNeXtCallable(Protocol):
-    """Builds the network, with the arguments of every `keras.applications`.
-
-    Reference: Xie et al., https://arxiv.org/abs/1611.05431 (CVPR 2017). Pixels
-    go through `keras_resnext.preprocess_input` first.
-
-    Args:
-        include_top: Whether to end in the classifier.
-        weights: `"imagenet"`, the most accurate permissively licensed
-            checkpoint; the tag of another (see `list_weights`); the path of
-            a file (safetensors, `.pth`, `.h5`, `.keras`); or `None`, random.
-        input_tensor: Tensor to use as images; `None` makes an input.
-        input_shape: Shape of one image, any size from 32 pixels (CIFAR's: 4),
-            `None` for unknown, any channels: weights for RGB are adapted.
-            Defaults to 224x224 RGB (32x32), without the top to any size.
-        pooling: Without the top, `None` for the last feature maps, `"avg"`
-            or `"max"` for their mean or maximum.
-        classes: Number of classes of the classifier. Weights bring their own
-            1,000; see `keras_resnext.finetuning.replace_classifier`.
-        classifier_activation: Activation of the classifier, `None` for
-            logits.
-        name: Name of the model.
-
-    Returns:
-        A `keras.Model` from float images `(batch, height, width, channels)`
-        to float32 probabilities `(batch, classes)`, or to features. Its
-        attribute `weights_info` is the `Weights` record that it was loaded
-        from, or `None`.
-
-    Raises:
-        ValueError: If arguments contradict each other, no such checkpoint
-            exists, or the file doesn't fit.
-        OSError: If the checkpoint can't be had.
-
-    Example:
-    >>> model = keras_resnext.ResNeXt50(weights="imagenet")
-    >>> x = keras_resnext.preprocess_input(images)
-    >>> keras_resnext.decode_predictions(model.predict(x), top=3)
-    """
-
-    __name__: str
-
-    def __call__(
-        self,
-        include_top: bool = True,
-        weights: load.Path | None = "imagenet",
-        input_tensor: Tensor | None = None,
-        input_shape: tuple[int | None, ...] | None = None,
-        pooling: str | None = None,
-        classes: int = 1000,
-        classifier_activation: Activation = "softmax",
-        name: str | None = None,
-    ) -> keras.Model: ...
 
 
 def ResNeXt(
@@ -113,7 +58,9 @@ def ResNeXt(
     variant = {row: key for key, row in VARIANTS.items()}.get(config)
     source = load.resolve(weights, variant)
     if isinstance(source, Weights) and include_top:
-        _check_head(source, classes, classifier_activation)
+        # Left at its default, the number of classes is the checkpoint's.
+        classes = source.classes if classes == 1000 else classes
+        load.check_head(source, classes, classifier_activation)
     model = resnext.build(
         config,
         include_top,
@@ -126,24 +73,6 @@ def ResNeXt(
     )
     load.load(model, source)
     return model
-
-
-def _check_head(record: Weights, classes: int, activation: Activation) -> None:
-    if classes != record.classes:
-        raise ValueError(
-            f"The weights '{record.name}' tell {record.classes:,} classes "
-            f"apart. Received: classes={classes}. Build the model with "
-            f"classes={record.classes} and call keras_resnext.finetuning."
-            f"replace_classifier(model, {classes}), or use include_top=False."
-        )
-    if keras.activations.get(activation) not in (
-        keras.activations.softmax,
-        keras.activations.linear,
-    ):
-        raise ValueError(
-            "With pretrained weights `classifier_activation` must be "
-            f"'softmax' or None. Received: {activation!r}"
-        )
 
 
 def list_models(pattern: str = "*") -> list[str]:
@@ -184,23 +113,7 @@ def get_model(name: str, **kwargs: Any) -> keras.Model:
     return ResNeXt(VARIANTS[variant], **kwargs)
 
 
-def _callable(name: str) -> ResNeXtCallable:
-    config = VARIANTS[name.lower()]
-    signature = inspect.signature(ResNeXtCallable.__call__)
-    _, *arguments = signature.parameters.values()
-    signature = signature.replace(parameters=arguments)
-
-    def build(*args: Any, **kwargs: Any) -> keras.Model:
-        call = signature.bind(*args, **kwargs)
-        call.apply_defaults()
-        return ResNeXt(config, **call.arguments)
-
-    # As if written out, so that it pickles and help() reads well.
-    build.__name__ = build.__qualname__ = name
-    build.__doc__ = f"{name}. {ResNeXtCallable.__doc__}"
-    vars(build)["__signature__"] = signature
-    return build
-
+_callable = functools.partial(contract.named, ResNeXt)
 
 ResNeXt50_32x4d = _callable("ResNeXt50_32x4d")
 """ResNeXt-50 of 32x4d, the paper's first."""
@@ -220,6 +133,38 @@ ResNeXt101_64x4d = _callable("ResNeXt101_64x4d")
 """ResNeXt-101 of 64x4d, the paper's best."""
 ResNeXt152_32x4d = _callable("ResNeXt152_32x4d")
 """ResNeXt-152 of 32x4d."""
+SEResNeXt50_32x4d = _callable("SEResNeXt50_32x4d")
+"""ResNeXt-50 of 32x4d with squeeze-and-excitation."""
+SEResNeXt101_32x4d = _callable("SEResNeXt101_32x4d")
+"""ResNeXt-101 of 32x4d with squeeze-and-excitation."""
+SEResNeXt101_32x8d = _callable("SEResNeXt101_32x8d")
+"""ResNeXt-101 of 32x8d with squeeze-and-excitation."""
+SEResNeXt101_64x4d = _callable("SEResNeXt101_64x4d")
+"""ResNeXt-101 of 64x4d with squeeze-and-excitation."""
+SEResNeXt101d_32x8d = _callable("SEResNeXt101d_32x8d")
+"""SE-ResNeXt-101 with a deep stem and average-pooled shortcuts."""
+SEResNeXtAA101d_32x8d = _callable("SEResNeXtAA101d_32x8d")
+"""SE-ResNeXt-101-D that averages before it strides."""
+SEResNeXtAA201d_32x8d = _callable("SEResNeXtAA201d_32x8d")
+"""SE-ResNeXt-201-D that averages before it strides."""
+SEResNeXt26d_32x4d = _callable("SEResNeXt26d_32x4d")
+"""SE-ResNeXt-26 with a deep stem and average-pooled shortcuts."""
+SEResNeXt26t_32x4d = _callable("SEResNeXt26t_32x4d")
+"""SE-ResNeXt-26 with a tiered stem and average-pooled shortcuts."""
+ECAResNeXt26t_32x4d = _callable("ECAResNeXt26t_32x4d")
+"""The same with efficient channel attention."""
+ECAResNeXt50t_32x4d = _callable("ECAResNeXt50t_32x4d")
+"""ECA-ResNeXt-50 with a tiered stem, average-pooled shortcuts."""
+ResNeXt26TS = _callable("ResNeXt26TS")
+"""ResNeXt-26 of groups of 32 channels, SiLU and a tiered stem."""
+SEResNeXt26TS = _callable("SEResNeXt26TS")
+"""ResNeXt26TS with squeeze-and-excitation."""
+ECAResNeXt26TS = _callable("ECAResNeXt26TS")
+"""ResNeXt26TS with efficient channel attention."""
+GCResNeXt26TS = _callable("GCResNeXt26TS")
+"""ResNeXt26TS with global context."""
+GCResNeXt50TS = _callable("GCResNeXt50TS")
+"""ResNeXt-50 of the kind of GCResNeXt26TS."""
 ResNeXt29_8x64d = _callable("ResNeXt29_8x64d")
 """ResNeXt-29 of 8x64d, the paper's for CIFAR."""
 ResNeXt29_16x64d = _callable("ResNeXt29_16x64d")

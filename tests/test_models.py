@@ -11,10 +11,15 @@ from keras_resnext import VARIANTS
 from keras_resnext.weights import fetch
 from keras_resnext.weights import load
 
+
+def plain(name):
+    return name.replace("_", "").lower()
+
+
 CALLABLES = {
     name: getattr(keras_resnext, name)
     for name in keras_resnext.__all__
-    if name.startswith("ResNeXt") and name.lower() in VARIANTS
+    if plain(name) in map(plain, VARIANTS)
 }
 
 every_callable = pytest.mark.parametrize(
@@ -36,7 +41,7 @@ def without_values(build, *args, **kwargs):
 
 
 def test_every_variant_has_a_callable():
-    assert {name.lower() for name in CALLABLES} == set(VARIANTS)
+    assert sorted(map(plain, CALLABLES)) == sorted(map(plain, VARIANTS))
     assert keras_resnext.ResNeXt50 is keras_resnext.ResNeXt50_32x4d
     assert keras_resnext.ResNeXt101 is keras_resnext.ResNeXt101_32x4d
 
@@ -74,8 +79,9 @@ def test_signatures_are_those_of_keras(callable_):
 @every_callable
 def test_callables_build_their_variant(callable_):
     model = without_values(callable_, weights=None)
-    variant = callable_.__name__.lower()
-    size = 32 if "29" in variant else 224
+    names = {plain(name): name for name in VARIANTS}
+    variant = names[plain(callable_.__name__)]
+    size = VARIANTS[variant].default_size
     assert model.name == variant
     assert model.input_shape == (None, size, size, 3)
     assert model.output_shape == (None, 1000)
@@ -155,6 +161,15 @@ def test_get_model_takes_tags(name, expected, monkeypatch):
     assert [record.name for record in asked] == [expected]
 
 
+def test_weights_of_other_classes_build_their_own_head(monkeypatch):
+    monkeypatch.setattr(load, "load", lambda model, source: None)
+    name = "seresnextaa101d_32x8d.sw_in12k"
+    model = without_values(keras_resnext.get_model, name)
+    assert model.output_shape == (None, 11821)
+    with pytest.raises(ValueError, match="11,821 classes"):
+        keras_resnext.get_model(name, classes=5)
+
+
 def test_get_model_suggests():
     with pytest.raises(ValueError, match="mean 'resnext50_32x4d'") as error:
         keras_resnext.get_model("resnext50_32x5d")
@@ -164,7 +179,10 @@ def test_get_model_suggests():
 
 def test_list_models():
     assert keras_resnext.list_models() == sorted(VARIANTS)
-    assert keras_resnext.list_models("*_64x4d") == ["resnext101_64x4d"]
+    assert keras_resnext.list_models("*_64x4d") == [
+        "resnext101_64x4d",
+        "seresnext101_64x4d",
+    ]
     assert keras_resnext.list_models("resnext50*") == [
         "resnext50_32x4d",
         "resnext50d_32x4d",

@@ -1,6 +1,8 @@
 """The table of variants against the paper's arithmetic."""
 
 import dataclasses
+import math
+import re
 import types
 
 import keras
@@ -8,6 +10,8 @@ import pytest
 
 import keras_resnext
 from keras_resnext import VARIANTS
+from keras_resnext import Attention
+from keras_resnext import GroupWidth
 from keras_resnext import ResNeXtConfig
 from keras_resnext import Stem
 from keras_resnext import Template
@@ -25,6 +29,22 @@ PUBLISHED = {
     "resnext101_32x48d": (IMAGENET[1], 32, 48, 1000, 828_411_176),
     "resnext101_64x4d": (IMAGENET[1], 64, 4, 1000, 83_455_272),
     "resnext152_32x4d": (IMAGENET[2], 32, 4, 1000, 59_951_400),
+    "seresnext50_32x4d": (IMAGENET[0], 32, 4, 1000, 27_559_896),
+    "seresnext101_32x4d": (IMAGENET[1], 32, 4, 1000, 48_955_416),
+    "seresnext101_32x8d": (IMAGENET[1], 32, 8, 1000, 93_569_048),
+    "seresnext101_64x4d": (IMAGENET[1], 64, 4, 1000, 88_232_984),
+    "seresnext101d_32x8d": (IMAGENET[1], 32, 8, 1000, 93_588_280),
+    "seresnextaa101d_32x8d": (IMAGENET[1], 32, 8, 1000, 93_588_280),
+    "seresnextaa201d_32x8d": ((3, 24, 36, 4), 32, 8, 1000, 149_394_904),
+    "seresnext26d_32x4d": ((2, 2, 2, 2), 32, 4, 1000, 16_809_512),
+    "seresnext26t_32x4d": ((2, 2, 2, 2), 32, 4, 1000, 16_806_976),
+    "ecaresnext26t_32x4d": ((2, 2, 2, 2), 32, 4, 1000, 15_406_220),
+    "ecaresnext50t_32x4d": (IMAGENET[0], 32, 4, 1000, 25_045_686),
+    "resnext26ts": ((2, 2, 2, 2), None, 32, 1000, 10_297_952),
+    "seresnext26ts": ((2, 2, 2, 2), None, 32, 1000, 10_388_064),
+    "eca_resnext26ts": ((2, 2, 2, 2), None, 32, 1000, 10_297_988),
+    "gcresnext26ts": ((2, 2, 2, 2), None, 32, 1000, 10_476_600),
+    "gcresnext50ts": (IMAGENET[0], None, 32, 1000, 15_667_320),
     "resnext29_8x64d": ((3, 3, 3), 8, 64, 10, 34_426_698),
     "resnext29_16x64d": ((3, 3, 3), 16, 64, 10, 68_155_210),
 }
@@ -42,18 +62,73 @@ SMALLER = (
     "resnext50d_32x4d",
     "resnext101_32x4d",
     "resnext29_8x64d",
+    "seresnext26d_32x4d",
+    "seresnext26t_32x4d",
+    "seresnext50_32x4d",
+    "ecaresnext26t_32x4d",
+    "resnext26ts",
+    "seresnext26ts",
+    "eca_resnext26ts",
+    "gcresnext26ts",
+    "gcresnext50ts",
 )
 
 
-def count(depths, cardinality, bottleneck_width, classes, stem):
+# Kernel size and filters of each convolution of a stem, by how it is called.
+STEMS = {
+    "7x7": [(7, 64)],
+    "d": [(3, 32), (3, 32), (3, 64)],
+    "t": [(3, 24), (3, 32), (3, 64)],
+    "201d": [(3, 64), (3, 64), (3, 128)],
+    "29": [(3, 64)],
+}
+
+
+def squeeze_excite(channels):
+    """Parameters of the two dense layers, 16 times narrower between them."""
+    narrow = -(-channels // 128) * 8
+    return 2 * channels * narrow + narrow + channels
+
+
+def efficient_channel_attention(channels):
+    """Parameters of a convolution over channels."""
+    size = int((math.log2(channels) + 1) / 2)
+    return max(size + (size % 2 == 0), 3)
+
+
+def global_context(channels):
+    """Parameters of a map and a bottleneck 8 times narrower, normalized."""
+    narrow = channels // 8
+    return channels + 1 + 2 * channels * narrow + narrow + 2 * narrow + channels
+
+
+ATTENTIONS = {
+    None: lambda channels: 0,
+    "se": squeeze_excite,
+    "eca": efficient_channel_attention,
+    "gc": global_context,
+}
+
+
+def count(
+    depths,
+    cardinality,
+    group_width,
+    classes,
+    stem=STEMS["7x7"],
+    attention=ATTENTIONS[None],
+    inside=False,
+):
     """Trainable parameters by Table 1 of the paper.
 
     Args:
         depths: Blocks of each stage.
-        cardinality: The paper's C.
-        bottleneck_width: The paper's d.
+        cardinality: The paper's C; `None` for a quarter of the output.
+        group_width: The paper's d, or the width of all groups.
         classes: Number of classes.
         stem: Kernel size and filters of each convolution before the stages.
+        attention: Parameters of attention to so many channels.
+        inside: Whether attention stands inside the bottleneck.
     """
     total, channels = 0, 3
     for size, filters in stem:
@@ -61,11 +136,15 @@ def count(depths, cardinality, bottleneck_width, classes, stem):
         channels = filters
     for stage, depth in enumerate(depths):
         planes = 64 * 2**stage
-        width = planes * bottleneck_width // 64 * cardinality
+        width, group = planes, group_width
+        if cardinality is not None:
+            group = planes * group_width // 64
+            width = group * cardinality
         for _ in range(depth):
             total += channels * width + 2 * width
-            total += 9 * width * width // cardinality + 2 * width
+            total += 9 * width * group + 2 * width
             total += width * 4 * planes + 2 * 4 * planes
+            total += attention(width if inside else 4 * planes)
             if channels != 4 * planes:
                 total += channels * 4 * planes + 2 * 4 * planes
             channels = 4 * planes
@@ -88,30 +167,47 @@ def test_rows_are_plain_data(name):
     assert hash(dataclasses.replace(row)) == hash(row)
     assert len(row.depths) == len(row.out_channels)
     assert not row.zero_init_last  # the paper's own start
+    size = 256 if name.endswith("ts") else 32 if "29" in name else 224
+    assert row.default_size == size
     with pytest.raises(dataclasses.FrozenInstanceError):
         row.depths = (1,)
 
 
+def parts(name):
+    """A variant's name, taken apart: attention, layers, kind and template."""
+    pattern = r"(se|eca|gc)?_?resnext(aa)?(\d+)(d|ts?)?(?:_(\d+)x(\d+)d)?"
+    attention, averages, layers, kind, *template = re.fullmatch(
+        pattern, name
+    ).groups()
+    return attention, averages, int(layers), kind, template
+
+
 @pytest.mark.parametrize("name", VARIANTS)
-def test_names_say_depth_and_template(name):
+def test_names_say_what_rows_hold(name):
     row = VARIANTS[name]
-    grouping = row.grouping
-    template = f"{grouping.cardinality}x{grouping.bottleneck_width}d"
-    stem = len(row.stem.widths)
-    layers = sum(row.depths) * 3 + 2
-    deep = "d" if stem == 3 else ""
-    assert name == f"resnext{layers}{deep}_{template}"
+    attention, averages, layers, kind, template = parts(name)
+    position = "bottleneck" if kind == "ts" else "output"
+    if kind == "ts":
+        assert row.grouping == GroupWidth(32)
+    else:
+        assert row.grouping == Template(*map(int, template))
+    assert layers in (sum(row.depths) * 3 + 2, sum(row.depths) * 3)
+    assert row.attention == (attention and Attention(attention, position))
+    assert row.activation == ("silu" if kind == "ts" else "relu")
+    assert row.downsample == ("avg_pool" if averages else "stride")
+    assert row.shortcut == ("avg" if kind in ("d", "t") else "conv")
+    assert len(row.stem.widths) == (3 if kind else 1)
+    assert (len(set(row.stem.widths)) == 3) == (kind in ("t", "ts"))
 
 
 @pytest.mark.parametrize("name", VARIANTS)
 def test_analytic_parameters_are_the_published_ones(name):
     *arguments, published = PUBLISHED[name]
-    stem = [(7, 64)]
-    if "d_" in name:
-        stem = [(3, 32), (3, 32), (3, 64)]
-    elif "29" in name:
-        stem = [(3, 64)]
-    assert count(*arguments, stem) == published
+    attention, _, layers, kind, _ = parts(name)
+    named = f"{layers}{kind}", f"{layers}", kind and kind[0], "7x7"
+    stem = next(STEMS[key] for key in named if key in STEMS)
+    found = count(*arguments, stem, ATTENTIONS[attention], kind == "ts")
+    assert found == published
 
 
 @pytest.mark.parametrize(
@@ -139,9 +235,7 @@ def test_built_parameters_are_the_published_ones(name):
 def test_templates_of_constant_complexity(
     cardinality, bottleneck_width, millions
 ):
-    expected = count(
-        IMAGENET[0], cardinality, bottleneck_width, 1000, [(7, 64)]
-    )
+    expected = count(IMAGENET[0], cardinality, bottleneck_width, 1000)
     assert round(expected / 1e6, 3) == millions
     config = dataclasses.replace(
         VARIANTS["resnext50_32x4d"],
@@ -157,6 +251,13 @@ def test_templates_of_constant_complexity(
 def test_templates_are_positive(numbers):
     with pytest.raises(ValueError, match="positive"):
         Template(*numbers)
+
+
+def test_group_widths_divide_the_bottleneck():
+    assert GroupWidth(32).width_and_groups(1024) == (256, 8)
+    for channels in (0, 48):
+        with pytest.raises(ValueError, match="don't divide 64"):
+            GroupWidth(channels).width_and_groups(256)
 
 
 def test_a_group_needs_a_channel():
@@ -180,7 +281,20 @@ def test_shortcuts_are_known():
 
 def test_stem_pools_are_known():
     with pytest.raises(ValueError, match="max"):
-        Stem(pool="avg")
+        Stem(pool="min")
+
+
+def test_attentions_are_known():
+    with pytest.raises(ValueError, match="'se', 'eca'"):
+        Attention("self")
+    with pytest.raises(ValueError, match="'output', 'bottleneck'"):
+        Attention("se", "input")
+
+
+def test_downsamples_are_known():
+    row = VARIANTS["resnext50_32x4d"]
+    with pytest.raises(ValueError, match="'stride', 'avg_pool'"):
+        dataclasses.replace(row, downsample="blur")
 
 
 def test_stages_have_blocks():

@@ -4,7 +4,20 @@ from keras_resnext.layers.batch_norm import (
     BatchNormalization as BatchNormalization,
 )
 from keras_resnext.layers.conv import Conv2D as Conv2D
+from keras_resnext.layers.efficient_channel_attention import (
+    EfficientChannelAttention as EfficientChannelAttention,
+)
+from keras_resnext.layers.global_context import GlobalContext as GlobalContext
 from keras_resnext.layers.merge import Merge as Merge
 from keras_resnext.layers.pooling import MaxPooling2D as MaxPooling2D
+from keras_resnext.layers.squeeze_excite import SqueezeExcite as SqueezeExcite
 
-__all__ = ["BatchNormalization", "Conv2D", "MaxPooling2D", "Merge"]
+__all__ = [
+    "BatchNormalization",
+    "Conv2D",
+    "EfficientChannelAttention",
+    "GlobalContext",
+    "MaxPooling2D",
+    "Merge",
+    "SqueezeExcite",
+]

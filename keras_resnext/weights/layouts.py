@@ -30,9 +30,9 @@ class Layout:
 
     Args:
         names: Our layer names, as patterns, and theirs, as format strings
-            over the pattern's groups. `{block0}` counts blocks from zero and
-            `{stage1}` counts stages from two. Alternatives are separated by
-            `|`; a checkpoint decides which it holds.
+            over the pattern's groups. `{block0}` and `{stage0}` count from
+            zero, and `{stage1}` counts stages from two. Alternatives are
+            separated by `|`; a checkpoint decides which it holds.
         variables: For each of our variables, the foreign name and transform.
             `"conv2.kernel"` stands before `"kernel"` for a layer whose name
             ends in `conv2`.
@@ -71,6 +71,7 @@ def foreign_name(names: Mapping[str, str], layer: str) -> str | None:
             }
             return name.format(
                 **groups,
+                stage0=groups.get("stage", 1) - 1,
                 block0=groups.get("block", 1) - 1,
                 stage1=groups.get("stage", 0) + 1,
             )
@@ -126,10 +127,42 @@ _OIHW = Transform(
     lambda array, _: array.transpose(2, 3, 1, 0),
     lambda array: array.transpose(3, 2, 0, 1),
 )
+# Matrices, and all else that PyTorch has the other way round.
 _TRANSPOSED = Transform(lambda array, _: array.T, lambda array: array.T)
+# A matrix here, a 1x1 convolution there.
+_POINTWISE = Transform(
+    lambda array, _: array[:, :, 0, 0].T,
+    lambda array: array.T[:, :, None, None],
+)
 _DEPTHWISE = Transform(_grouped_from_depthwise, _depthwise_from_grouped)
 
 _BLOCK = r"stage(?P<stage>\d+)_block(?P<block>\d+)"
+
+_TORCH_VARIABLES = {
+    "predictions.kernel": ("weight", _TRANSPOSED),
+    "attention.kernel": ("conv.weight", _TRANSPOSED),
+    "kernel": ("weight", _OIHW),
+    "bias": ("bias", _AS_IS),
+    "gamma": ("weight", _AS_IS),
+    "beta": ("bias", _AS_IS),
+    "moving_mean": ("running_mean", _AS_IS),
+    "moving_variance": ("running_var", _AS_IS),
+    # Squeeze-and-excitation.
+    "reduce_kernel": ("fc1.weight", _POINTWISE),
+    "reduce_bias": ("fc1.bias", _AS_IS),
+    "expand_kernel": ("fc2.weight", _POINTWISE),
+    "expand_bias": ("fc2.bias", _AS_IS),
+    # Global context.
+    "context_kernel": ("conv_attn.weight", _POINTWISE),
+    "context_bias": ("conv_attn.bias", _AS_IS),
+    "narrow_kernel": ("mlp_add.fc1.weight", _POINTWISE),
+    "narrow_bias": ("mlp_add.fc1.bias", _AS_IS),
+    "narrow_gamma": ("mlp_add.norm.weight", _AS_IS),
+    "narrow_beta": ("mlp_add.norm.bias", _AS_IS),
+    "wide_kernel": ("mlp_add.fc2.weight", _POINTWISE),
+    "wide_bias": ("mlp_add.fc2.bias", _AS_IS),
+}
+_TORCH_IGNORED = r".*\.num_batches_tracked"
 
 # timm and torchvision: resnet.py of both.
 _TIMM_RESNET = Layout(
@@ -140,17 +173,10 @@ _TIMM_RESNET = Layout(
         _BLOCK + r"_bn(?P<i>\d)": "layer{stage}.{block0}.bn{i}",
         _BLOCK + "_shortcut_conv": "layer{stage}.{block0}.downsample.0",
         _BLOCK + "_shortcut_bn": "layer{stage}.{block0}.downsample.1",
+        _BLOCK + "_attention": "layer{stage}.{block0}.se",
         "predictions": "fc",
     },
-    variables={
-        "predictions.kernel": ("weight", _TRANSPOSED),
-        "kernel": ("weight", _OIHW),
-        "bias": ("bias", _AS_IS),
-        "gamma": ("weight", _AS_IS),
-        "beta": ("bias", _AS_IS),
-        "moving_mean": ("running_mean", _AS_IS),
-        "moving_variance": ("running_var", _AS_IS),
-    },
+    variables=_TORCH_VARIABLES,
     separator=".",
     special={
         "stem_conv3": {
@@ -167,7 +193,28 @@ _TIMM_RESNET = Layout(
             _BLOCK + "_shortcut_bn": "layer{stage}.{block0}.downsample.2",
         },
     },
-    ignored=r".*\.num_batches_tracked",
+    ignored=_TORCH_IGNORED,
+)
+
+# timm's byobnet.py.
+_TIMM_BYOB = Layout(
+    names={
+        "stem_conv1": "stem.conv1.conv",
+        "stem_bn1": "stem.conv1.bn",
+        r"stem_conv(?P<i>\d)": "stem.conv{i}.conv",
+        r"stem_bn(?P<i>\d)": "stem.conv{i}.bn",
+        _BLOCK + "_conv2": "stages.{stage0}.{block0}.conv2_kxk.conv",
+        _BLOCK + "_bn2": "stages.{stage0}.{block0}.conv2_kxk.bn",
+        _BLOCK + r"_conv(?P<i>\d)": "stages.{stage0}.{block0}.conv{i}_1x1.conv",
+        _BLOCK + r"_bn(?P<i>\d)": "stages.{stage0}.{block0}.conv{i}_1x1.bn",
+        _BLOCK + "_shortcut_conv": "stages.{stage0}.{block0}.shortcut.conv",
+        _BLOCK + "_shortcut_bn": "stages.{stage0}.{block0}.shortcut.bn",
+        _BLOCK + "_attention": "stages.{stage0}.{block0}.attn",
+        "predictions": "head.fc",
+    },
+    variables=_TORCH_VARIABLES,
+    separator=".",
+    ignored=_TORCH_IGNORED,
 )
 
 # The .h5 files of keras-applications' resnext.py, gone since Keras 2.3.
@@ -197,5 +244,6 @@ _KERAS_APPLICATIONS = Layout(
 
 LAYOUTS: Mapping[str, Layout] = {
     "timm_resnet": _TIMM_RESNET,
+    "timm_byob": _TIMM_BYOB,
     "keras_applications": _KERAS_APPLICATIONS,
 }

@@ -50,6 +50,30 @@ def resolve(weights: Path | None, variant: str | None) -> Weights | Path | None:
     return find_weights(variant, text)
 
 
+def check_head(record: Weights, classes: int, activation: object) -> None:
+    """Refuses a classifier that a checkpoint does not fit.
+
+    Raises:
+        ValueError: If it has other classes, or another activation than the
+            checkpoint was trained with, or none.
+    """
+    if classes != record.classes:
+        raise ValueError(
+            f"The weights '{record.name}' tell {record.classes:,} classes "
+            f"apart. Received: classes={classes}. Build the model with "
+            f"classes={record.classes} and call keras_resnext.finetuning."
+            f"replace_classifier(model, {classes}), or use include_top=False."
+        )
+    if keras.activations.get(activation) not in (
+        keras.activations.softmax,
+        keras.activations.linear,
+    ):
+        raise ValueError(
+            "With pretrained weights `classifier_activation` must be "
+            f"'softmax' or None. Received: {activation!r}"
+        )
+
+
 def load(model: keras.Model, source: Weights | Path | None) -> None:
     """Loads what `resolve` returned, and says so in `model.weights_info`."""
     if isinstance(source, Weights):

@@ -13,6 +13,7 @@ from keras_resnext.weights.catalogue import WebFile
 from keras_resnext.weights.catalogue import default_weights
 from keras_resnext.weights.catalogue import find_weights
 from keras_resnext.weights.catalogue import list_weights
+from keras_resnext.weights.layouts import LAYOUTS
 
 LICENSES = {"apache-2.0", "bsd-3-clause", "cc-by-nc-4.0"}
 
@@ -25,6 +26,20 @@ NUM_PARAMS = {
     "resnext101_32x16d": 194026792,
     "resnext101_32x32d": 468530472,
     "resnext101_32x48d": 828411176,
+    "seresnext26d_32x4d": 16809512,
+    "seresnext26t_32x4d": 16806976,
+    "seresnext50_32x4d": 27559896,
+    "seresnext101_32x4d": 48955416,
+    "seresnext101_32x8d": 93569048,
+    "seresnext101_64x4d": 88232984,
+    "seresnext101d_32x8d": 93588280,
+    "seresnextaa101d_32x8d": 93588280,
+    "seresnextaa201d_32x8d": 149394904,
+    "resnext26ts": 10297952,
+    "seresnext26ts": 10388064,
+    "eca_resnext26ts": 10297988,
+    "gcresnext26ts": 10476600,
+    "gcresnext50ts": 15667320,
 }
 
 every_row = pytest.mark.parametrize("row", WEIGHTS, ids=lambda row: row.name)
@@ -35,14 +50,15 @@ def is_hex(text, length):
 
 
 def test_names_are_unique():
-    assert len({row.name for row in WEIGHTS}) == len(WEIGHTS) == 29
+    assert len({row.name for row in WEIGHTS}) == len(WEIGHTS) == 48
 
 
 def test_rows_of_a_variant_stand_together_best_first():
     variants = list(dict.fromkeys(row.variant for row in WEIGHTS))
     assert set(variants) == set(NUM_PARAMS)
     assert list(WEIGHTS) == sorted(
-        WEIGHTS, key=lambda row: (variants.index(row.variant), -row.top1)
+        WEIGHTS,
+        key=lambda row: (variants.index(row.variant), -(row.top1 or 0)),
     )
 
 
@@ -51,11 +67,12 @@ def test_row(row):
     assert hash(row) == hash(find_weights(row.variant, row.tag))
     assert row.license in LICENSES
     assert row.permissive == (row.license != "cc-by-nc-4.0")
-    assert row.num_params == NUM_PARAMS[row.variant]
-    assert row.classes == 1000
-    assert row.train_size in (160, 176, 224)
+    head = 2049 * (row.classes - 1000)
+    assert row.num_params == NUM_PARAMS[row.variant] + head
+    assert row.classes == (11821 if row.tag == "sw_in12k" else 1000)
+    assert row.train_size in (160, 176, 224, 256, 288, 320, 384)
     assert row.interpolation in ("bilinear", "bicubic")
-    assert row.layout in ("timm_resnet", "keras_applications")
+    assert row.layout in LAYOUTS
     assert row.mean == (0.485, 0.456, 0.406)
     assert row.std == (0.229, 0.224, 0.225)
 
@@ -64,10 +81,13 @@ def test_row(row):
 def test_evaluations(row):
     assert row.evaluations
     for evaluation in row.evaluations:
-        assert evaluation.size in (160, 176, 224, 288)
+        assert evaluation.size in (160, 176, 224, 256, 288, 320, 384)
         assert 0.875 <= evaluation.crop <= 1.0
-        assert 75 < evaluation.top1 < evaluation.top5 < 98
-    figures = [evaluation.top1 for evaluation in row.evaluations]
+        if row.tag == "sw_in12k":  # nobody published its accuracy
+            assert evaluation.top1 is evaluation.top5 is None
+        else:
+            assert 75 < evaluation.top1 < evaluation.top5 < 99
+    figures = [evaluation.top1 or 0 for evaluation in row.evaluations]
     assert figures == sorted(figures, reverse=True)
     best = row.evaluations[0]
     assert (row.top1, row.top5) == (best.top1, best.top5)
@@ -99,7 +119,9 @@ def test_sources(row):
 def test_hub_files_come_first_and_are_missing_once():
     hubless = []
     for row in WEIGHTS:
-        if row.layout == "timm_resnet" and isinstance(row.sources[0], WebFile):
+        if row.layout.startswith("timm") and isinstance(
+            row.sources[0], WebFile
+        ):
             hubless.append(row.name)
         assert not any(isinstance(file, HubFile) for file in row.sources[1:])
     assert hubless == ["resnext101_32x48d.fb_wsl_ig1b_ft_in1k"]
@@ -114,7 +136,7 @@ def test_known_hashes():
             "b952952a7b3e856b16ebf82fb44d2aa8c502e73ec678976c9e3b970fcd530bd5"
         ),
     )
-    assert sum(bool(getattr(w.sources[0], "sha256", 0)) for w in WEIGHTS) == 9
+    assert sum(bool(getattr(w.sources[0], "sha256", 0)) for w in WEIGHTS) == 14
 
 
 @pytest.mark.parametrize(
@@ -235,7 +257,7 @@ def test_list_weights():
         "resnext101_32x8d.tv_in1k",
     ]
     permissive = list_weights(license="permissive")
-    assert len(permissive) == 15
+    assert len(permissive) == 34
     assert {row.license for row in permissive} == LICENSES - {"cc-by-nc-4.0"}
     assert list_weights("resnext101_32x16d", license="permissive") == []
 
@@ -265,11 +287,13 @@ def timm_configs():
     """Every trained checkpoint that timm knows of our variants, by name."""
     import_torchvision()
     pytest.importorskip("timm")
-    from timm.models.resnet import default_cfgs
+    from timm.models import byobnet
+    from timm.models import resnet
 
+    configs = {**resnet.default_cfgs, **byobnet.default_cfgs}
     return {
         f"{variant}.{tag}": config
-        for variant, default in default_cfgs.items()
+        for variant, default in configs.items()
         if variant in NUM_PARAMS
         for tag, config in default.cfgs.items()
         if config.url or config.hf_hub_id
@@ -278,7 +302,7 @@ def timm_configs():
 
 @pytest.mark.parity
 def test_every_timm_tag_is_here(timm_configs):
-    ours = {row.name for row in WEIGHTS if row.layout == "timm_resnet"}
+    ours = {row.name for row in WEIGHTS if row.layout.startswith("timm")}
     assert ours == set(timm_configs)
 
 
@@ -291,7 +315,7 @@ def test_rows_agree_with_timm(timm_configs):
         assert row.interpolation == config.interpolation, name
         assert (row.mean, row.std) == (config.mean, config.std), name
         assert row.classes == config.num_classes, name
-        assert row.sources[-1].url == config.url, name
+        assert getattr(row.sources[-1], "url", "") == config.url, name
         assert config.crop_mode == "center", name
 
         transforms = {(row.size, row.crop) for row in row.evaluations}

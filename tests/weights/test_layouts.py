@@ -22,7 +22,7 @@ def small(config):
     return dataclasses.replace(
         config,
         grouping=Template(1, 2),
-        out_channels=(128,) * len(config.depths),
+        out_channels=(192,) * len(config.depths),
     )
 
 
@@ -35,12 +35,18 @@ def model_for(variant):
     return model_of(small(VARIANTS[variant]))
 
 
-# keras-applications published no network with a deep stem.
+def layouts(variant):
+    """Those that have words for a variant; timm's first."""
+    if variant.endswith("ts"):
+        return ["timm_byob"]
+    # keras-applications published neither deep stems nor attention.
+    config = VARIANTS[variant]
+    plain = len(config.stem.widths) == 1 and config.attention is None
+    return ["timm_resnet", "keras_applications"] if plain else ["timm_resnet"]
+
+
 PAIRS = [
-    (variant, layout)
-    for variant, config in VARIANTS.items()
-    for layout in LAYOUTS
-    if layout == "timm_resnet" or len(config.stem.widths) == 1
+    (variant, layout) for variant in VARIANTS for layout in layouts(variant)
 ]
 
 
@@ -81,7 +87,7 @@ def test_names_are_timms(variant):
     }
     model = model_for(variant)
     tensors = convert.from_keras(
-        tinynet.values(model), tinynet.layers(model), "timm_resnet"
+        tinynet.values(model), tinynet.layers(model), layouts(variant)[0]
     )
     assert tensors.keys() == names
 

@@ -1,0 +1,99 @@
+"""Efficient channel attention. https://arxiv.org/abs/1910.03151."""
+
+import math
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_resnext.kernels.generic import Tensor
+
+
+@keras.saving.register_keras_serializable(package="keras_resnext")
+class EfficientChannelAttention(keras.layers.Layer):
+    """Weighs every channel by what it and its neighbours say of the image.
+
+    A short convolution over the means of the channels, and a sigmoid: a
+    handful of weights where squeeze-and-excitation needs two matrices
+    (equation 9 of the paper).
+
+    Args:
+        kernel_size: Number of neighbouring channels, odd; `None` derives it
+            from the number of channels (equation 12).
+        data_format: `"channels_last"` or `"channels_first"`; `None` for
+            Keras' own setting.
+        **kwargs: Arguments of `keras.layers.Layer`.
+
+    Call arguments:
+        inputs: Images, `(batch, height, width, channels)` or, channels
+            first, `(batch, channels, height, width)`.
+
+    Returns:
+        Images of the shape of `inputs` and of the layer's compute dtype.
+
+    Raises:
+        ValueError: If `kernel_size` is even or not positive.
+
+    Example:
+    >>> x = np.ones((1, 14, 14, 256), "float32")
+    >>> keras_resnext.layers.EfficientChannelAttention()(x).shape
+    (1, 14, 14, 256)
+    """
+
+    def __init__(
+        self,
+        kernel_size: int | None = None,
+        data_format: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if kernel_size is not None and (kernel_size < 1 or not kernel_size % 2):
+            raise ValueError(
+                f"`kernel_size` must be odd. Received: {kernel_size}"
+            )
+        self.kernel_size = kernel_size
+        self.data_format = data_format or keras.config.image_data_format()
+        first = self.data_format == "channels_first"
+        self.spatial_axes = (2, 3) if first else (1, 2)
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        first = self.data_format == "channels_first"
+        channels = input_shape[1 if first else 3]
+        assert channels is not None
+        size = self.kernel_size or neighbours(channels)
+        self.kernel = self.add_weight((size, 1, 1), name="kernel")
+
+    def call(self, inputs: Tensor) -> Tensor:
+        x = ops.expand_dims(ops.mean(inputs, self.spatial_axes), 2)
+        x = ops.conv(x, self.kernel, 1, "same", "channels_last")
+        gates = ops.expand_dims(
+            ops.sigmoid(ops.squeeze(x, 2)), self.spatial_axes
+        )
+        return ops.multiply(inputs, gates)
+
+    def compute_output_shape(
+        self, input_shape: tuple[int | None, ...]
+    ) -> tuple[int | None, ...]:
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "kernel_size": self.kernel_size,
+            "data_format": self.data_format,
+        }
+
+
+def neighbours(channels: int, gamma: float = 2.0, b: float = 1.0) -> int:
+    """The paper's equation 12: the odd size nearest to a logarithm's.
+
+    Args:
+        channels: Number of channels.
+        gamma: The paper's gamma.
+        b: The paper's b.
+
+    Returns:
+        An odd kernel size, at least 3.
+    """
+    size = int(abs((math.log2(channels) + b) / gamma))
+    return max(size if size % 2 else size + 1, 3)

@@ -1,0 +1,101 @@
+"""Squeeze-and-excitation. https://arxiv.org/abs/1709.01507."""
+
+import math
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_resnext.kernels.generic import Tensor
+
+
+@keras.saving.register_keras_serializable(package="keras_resnext")
+class SqueezeExcite(keras.layers.Layer):
+    """Weighs every channel by what all the channels say of the image.
+
+    The mean of each channel goes through two dense layers, narrow and wide
+    again, and a sigmoid; the results scale the channels (equations 2 to 4 of
+    the paper).
+
+    Args:
+        ratio: Width of the narrow layer as a share of the channels.
+        divisor: What that width is rounded up to a multiple of.
+        activation: Activation of the narrow layer.
+        data_format: `"channels_last"` or `"channels_first"`; `None` for
+            Keras' own setting.
+        **kwargs: Arguments of `keras.layers.Layer`.
+
+    Call arguments:
+        inputs: Images, `(batch, height, width, channels)` or, channels
+            first, `(batch, channels, height, width)`.
+
+    Returns:
+        Images of the shape of `inputs` and of the layer's compute dtype.
+
+    Raises:
+        ValueError: If `ratio` or `divisor` is not positive.
+
+    Example:
+    >>> x = np.ones((1, 14, 14, 256), "float32")
+    >>> keras_resnext.layers.SqueezeExcite()(x).shape
+    (1, 14, 14, 256)
+    """
+
+    def __init__(
+        self,
+        ratio: float = 1 / 16,
+        divisor: int = 8,
+        activation: Any = "relu",
+        data_format: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if ratio <= 0 or divisor < 1:
+            raise ValueError(
+                "`ratio` and `divisor` must be positive. "
+                f"Received: {ratio} and {divisor}"
+            )
+        self.ratio = ratio
+        self.divisor = divisor
+        self.activation = keras.activations.get(activation)
+        self.data_format = data_format or keras.config.image_data_format()
+        first = self.data_format == "channels_first"
+        self.spatial_axes = (2, 3) if first else (1, 2)
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        first = self.data_format == "channels_first"
+        channels = input_shape[1 if first else 3]
+        assert channels is not None
+        narrow = math.ceil(channels * self.ratio / self.divisor) * self.divisor
+        for name, wide_in, wide_out in (
+            ("reduce", channels, narrow),
+            ("expand", narrow, channels),
+        ):
+            kernel = self.add_weight(
+                (wide_in, wide_out), "glorot_uniform", name=f"{name}_kernel"
+            )
+            bias = self.add_weight((wide_out,), "zeros", name=f"{name}_bias")
+            setattr(self, f"{name}_kernel", kernel)
+            setattr(self, f"{name}_bias", bias)
+
+    def call(self, inputs: Tensor) -> Tensor:
+        x = ops.mean(inputs, self.spatial_axes)
+        x = ops.add(ops.matmul(x, self.reduce_kernel), self.reduce_bias)
+        x = self.activation(x)
+        x = ops.add(ops.matmul(x, self.expand_kernel), self.expand_bias)
+        gates = ops.expand_dims(ops.sigmoid(x), self.spatial_axes)
+        return ops.multiply(inputs, gates)
+
+    def compute_output_shape(
+        self, input_shape: tuple[int | None, ...]
+    ) -> tuple[int | None, ...]:
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "ratio": self.ratio,
+            "divisor": self.divisor,
+            "activation": keras.activations.serialize(self.activation),
+            "data_format": self.data_format,
+        }
