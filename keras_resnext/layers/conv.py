@@ -7,13 +7,11 @@ import numpy as np
 
 from keras_resnext.kernels import kernels
 from keras_resnext.kernels.generic import Tensor
-from keras_resnext.layers.padding import Shape
-from keras_resnext.layers.padding import is_symmetric
-from keras_resnext.layers.padding import padded
+from keras_resnext.layers.padding import SymmetricPadding
 
 
 @keras.saving.register_keras_serializable(package="keras_resnext")
-class Conv2D(keras.layers.Conv2D):
+class Conv2D(SymmetricPadding, keras.layers.Conv2D):
     """2D convolution, grouped or not, padded alike on both sides.
 
     `keras.layers.Conv2D` with two differences. Its `"symmetric"` padding
@@ -61,8 +59,8 @@ class Conv2D(keras.layers.Conv2D):
     ) -> None:
         # Keras refuses strides with dilation, and doesn't know our padding.
         super().__init__(filters, kernel_size, strides, "valid", **kwargs)
-        self.symmetric = is_symmetric(padding, "kernel_size", self.kernel_size)
         self.dilation_rate = tuple(np.broadcast_to(dilation_rate, 2).tolist())
+        self.pad(padding, "kernel_size", self.kernel_size, self.dilation_rate)
         self.supports_jit = kernels.supports_jit()
 
     def convolution_op(self, inputs: Tensor, kernel: Tensor) -> Tensor:
@@ -70,25 +68,8 @@ class Conv2D(keras.layers.Conv2D):
             inputs,
             keras.ops.convert_to_tensor(kernel),
             self.strides,
-            self._pixels_of_padding(),
+            self.pixels,
             self.dilation_rate,
             self.groups,
             self.data_format,
         )
-
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
-        padding = self._pixels_of_padding()
-        return super().compute_output_shape(
-            padded(input_shape, padding, self.data_format)
-        )
-
-    def get_config(self) -> dict[str, Any]:
-        padding = "symmetric" if self.symmetric else "valid"
-        return {**super().get_config(), "padding": padding}
-
-    def _pixels_of_padding(self) -> tuple[int, int]:
-        if not self.symmetric:
-            return (0, 0)
-        reach = np.subtract(self.kernel_size, 1) * self.dilation_rate
-        rows, columns = (reach // 2).tolist()
-        return (rows, columns)

@@ -7,10 +7,12 @@ import keras
 from keras import ops
 
 from keras_resnext.kernels.generic import Tensor
+from keras_resnext.layers.attention import ChannelAttention
+from keras_resnext.layers.attention import Shape
 
 
 @keras.saving.register_keras_serializable(package="keras_resnext")
-class EfficientChannelAttention(keras.layers.Layer):
+class EfficientChannelAttention(ChannelAttention):
     """Weighs every channel by what it and its neighbours say of the image.
 
     A short convolution over the means of the channels, and a sigmoid: a
@@ -20,9 +22,8 @@ class EfficientChannelAttention(keras.layers.Layer):
     Args:
         kernel_size: Number of neighbouring channels, odd; `None` derives it
             from the number of channels (equation 12).
-        data_format: `"channels_last"` or `"channels_first"`; `None` for
-            Keras' own setting.
-        **kwargs: Arguments of `keras.layers.Layer`.
+        **kwargs: Arguments of `keras.layers.Layer`, and `data_format`:
+            `"channels_last"`, `"channels_first"` or `None` for Keras' own.
 
     Call arguments:
         inputs: Images, `(batch, height, width, channels)` or, channels
@@ -43,7 +44,6 @@ class EfficientChannelAttention(keras.layers.Layer):
     def __init__(
         self,
         kernel_size: int | None = None,
-        data_format: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -52,35 +52,22 @@ class EfficientChannelAttention(keras.layers.Layer):
                 f"`kernel_size` must be odd. Received: {kernel_size}"
             )
         self.kernel_size = kernel_size
-        self.data_format = data_format or keras.config.image_data_format()
-        first = self.data_format == "channels_first"
-        self.spatial_axes = (2, 3) if first else (1, 2)
 
-    def build(self, input_shape: tuple[int | None, ...]) -> None:
-        first = self.data_format == "channels_first"
-        channels = input_shape[1 if first else 3]
-        assert channels is not None
+    def build(self, input_shape: Shape) -> None:
+        channels = self.channels(input_shape)
         size = self.kernel_size or neighbours(channels)
         self.kernel = self.add_weight((size, 1, 1), name="kernel")
 
     def call(self, inputs: Tensor) -> Tensor:
-        x = ops.expand_dims(ops.mean(inputs, self.spatial_axes), 2)
+        x = ops.expand_dims(self.squeeze(inputs), 2)
         x = ops.conv(x, self.kernel, 1, "same", "channels_last")
-        gates = ops.expand_dims(
-            ops.sigmoid(ops.squeeze(x, 2)), self.spatial_axes
-        )
+        gates = self.spread(ops.sigmoid(ops.squeeze(x, 2)))
         return ops.multiply(inputs, gates)
-
-    def compute_output_shape(
-        self, input_shape: tuple[int | None, ...]
-    ) -> tuple[int | None, ...]:
-        return input_shape
 
     def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "kernel_size": self.kernel_size,
-            "data_format": self.data_format,
         }
 
 

@@ -6,10 +6,12 @@ import keras
 from keras import ops
 
 from keras_resnext.kernels.generic import Tensor
+from keras_resnext.layers.attention import ChannelAttention
+from keras_resnext.layers.attention import Shape
 
 
 @keras.saving.register_keras_serializable(package="keras_resnext")
-class GlobalContext(keras.layers.Layer):
+class GlobalContext(ChannelAttention):
     """Tells every pixel of an image about the image as a whole.
 
     One map of attention, a softmax over all pixels, gathers the context of
@@ -21,9 +23,8 @@ class GlobalContext(keras.layers.Layer):
         ratio: Width of the bottleneck as a share of the channels.
         activation: Activation of the bottleneck.
         epsilon: Added to the bottleneck's variance before the root.
-        data_format: `"channels_last"` or `"channels_first"`; `None` for
-            Keras' own setting.
-        **kwargs: Arguments of `keras.layers.Layer`.
+        **kwargs: Arguments of `keras.layers.Layer`, and `data_format`:
+            `"channels_last"`, `"channels_first"` or `None` for Keras' own.
 
     Call arguments:
         inputs: Images, `(batch, height, width, channels)` or, channels
@@ -46,7 +47,6 @@ class GlobalContext(keras.layers.Layer):
         ratio: float = 1 / 8,
         activation: Any = "relu",
         epsilon: float = 1e-6,
-        data_format: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -55,14 +55,9 @@ class GlobalContext(keras.layers.Layer):
         self.ratio = ratio
         self.activation = keras.activations.get(activation)
         self.epsilon = epsilon
-        self.data_format = data_format or keras.config.image_data_format()
-        first = self.data_format == "channels_first"
-        self.spatial_axes = (2, 3) if first else (1, 2)
 
-    def build(self, input_shape: tuple[int | None, ...]) -> None:
-        first = self.data_format == "channels_first"
-        channels = input_shape[1 if first else 3]
-        assert channels is not None
+    def build(self, input_shape: Shape) -> None:
+        channels = self.channels(input_shape)
         narrow = max(1, int(channels * self.ratio))
         self.context_kernel = self.add_weight(
             (channels, 1), "he_normal", name="context_kernel"
@@ -90,7 +85,7 @@ class GlobalContext(keras.layers.Layer):
         x = self._normalize(ops.add(x, self.narrow_bias))
         x = ops.matmul(self.activation(x), self.wide_kernel)
         x = ops.add(x, self.wide_bias)
-        return ops.add(inputs, ops.expand_dims(x, self.spatial_axes))
+        return ops.add(inputs, self.spread(x))
 
     def _context(self, inputs: Tensor) -> Tensor:
         """The mean of all pixels, weighed by the map of attention."""
@@ -112,16 +107,10 @@ class GlobalContext(keras.layers.Layer):
         x = ops.cast(wide, x.dtype)
         return ops.add(ops.multiply(x, self.narrow_gamma), self.narrow_beta)
 
-    def compute_output_shape(
-        self, input_shape: tuple[int | None, ...]
-    ) -> tuple[int | None, ...]:
-        return input_shape
-
     def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "ratio": self.ratio,
             "activation": keras.activations.serialize(self.activation),
             "epsilon": self.epsilon,
-            "data_format": self.data_format,
         }

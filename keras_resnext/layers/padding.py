@@ -1,44 +1,64 @@
 """Padding alike on both sides, which Keras' "same" is not when it strides."""
 
-from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
 
 PADDINGS = ("symmetric", "valid")
 
 Shape = tuple[int | None, ...]
 
 
-def is_symmetric(padding: str, window: str, size: Sequence[int]) -> bool:
-    """Reads the argument `padding` of a layer whose window has some size.
+class SymmetricPadding(keras.layers.Layer):
+    """Stands before a layer of Keras that was made with `padding="valid"`.
 
-    Args:
-        padding: `"symmetric"` or `"valid"`.
-        window: The name of the layer's argument for its window.
-        size: Height and width of the window.
-
-    Returns:
-        Whether the layer pads.
-
-    Raises:
-        ValueError: If `padding` is another word, or if the window is even
-            and padded.
+    Attributes:
+        symmetric: Whether the layer pads.
+        pixels: By how many rows and columns on each side.
     """
-    if padding not in PADDINGS:
-        raise ValueError(
-            f"`padding` must be one of {PADDINGS}. Received: {padding!r}"
-        )
-    if padding == "symmetric" and any(pixels % 2 == 0 for pixels in size):
-        raise ValueError(
-            f"Symmetric padding needs an odd `{window}`. "
-            f"Received: {tuple(size)}. Use padding='valid'."
-        )
-    return padding == "symmetric"
 
+    def pad(
+        self,
+        padding: str,
+        window: str,
+        size: tuple[int, int],
+        dilation_rate: tuple[int, int] = (1, 1),
+    ) -> None:
+        """Takes the argument `padding` of a layer.
 
-def padded(shape: Shape, padding: tuple[int, int], data_format: str) -> Shape:
-    """The shape of images after padding that many rows and columns."""
-    sizes = list(shape)
-    first = 2 if data_format == "channels_first" else 1
-    for axis, pixels in enumerate(padding, start=first):
-        size = sizes[axis]
-        sizes[axis] = None if size is None else size + 2 * pixels
-    return tuple(sizes)
+        Args:
+            padding: `"symmetric"` or `"valid"`.
+            window: The name of the layer's argument for its window.
+            size: Height and width of the window.
+            dilation_rate: Distance of the window's taps.
+
+        Raises:
+            ValueError: If `padding` is another word, or if the window is even
+                and padded.
+        """
+        if padding not in PADDINGS:
+            raise ValueError(
+                f"`padding` must be one of {PADDINGS}. Received: {padding!r}"
+            )
+        self.symmetric = padding == "symmetric"
+        if self.symmetric and any(pixels % 2 == 0 for pixels in size):
+            raise ValueError(
+                f"Symmetric padding needs an odd `{window}`. "
+                f"Received: {tuple(size)}. Use padding='valid'."
+            )
+        reach = np.subtract(size, 1) * dilation_rate // 2
+        rows, columns = (reach * self.symmetric).tolist()
+        self.pixels = (rows, columns)
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        padded = list(input_shape)
+        first = 2 if self.data_format == "channels_first" else 1
+        for axis, pixels in enumerate(self.pixels, start=first):
+            size = padded[axis]
+            padded[axis] = None if size is None else size + 2 * pixels
+        return super().compute_output_shape(tuple(padded))
+
+    def get_config(self) -> dict[str, Any]:
+        padding = "symmetric" if self.symmetric else "valid"
+        return {**super().get_config(), "padding": padding}

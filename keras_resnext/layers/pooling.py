@@ -6,13 +6,11 @@ import keras
 
 from keras_resnext.kernels import kernels
 from keras_resnext.kernels.generic import Tensor
-from keras_resnext.layers.padding import Shape
-from keras_resnext.layers.padding import is_symmetric
-from keras_resnext.layers.padding import padded
+from keras_resnext.layers.padding import SymmetricPadding
 
 
 @keras.saving.register_keras_serializable(package="keras_resnext")
-class MaxPooling2D(keras.layers.MaxPooling2D):
+class MaxPooling2D(SymmetricPadding, keras.layers.MaxPooling2D):
     """Max pooling of images, padded alike on both sides.
 
     `keras.layers.MaxPooling2D` with two differences. Its `"symmetric"`
@@ -55,29 +53,13 @@ class MaxPooling2D(keras.layers.MaxPooling2D):
         **kwargs: Any,
     ) -> None:
         super().__init__(pool_size, strides, "valid", **kwargs)
-        self.symmetric = is_symmetric(padding, "pool_size", self.pool_size)
+        self.pad(padding, "pool_size", self.pool_size)
 
     def call(self, inputs: Tensor) -> Tensor:
         return kernels.max_pool2d(
             inputs,
             self.pool_size,
             self.strides,
-            self._pixels_of_padding(),
+            self.pixels,
             self.data_format,
         )
-
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
-        padding = self._pixels_of_padding()
-        return super().compute_output_shape(
-            padded(input_shape, padding, self.data_format)
-        )
-
-    def get_config(self) -> dict[str, Any]:
-        padding = "symmetric" if self.symmetric else "valid"
-        return {**super().get_config(), "padding": padding}
-
-    def _pixels_of_padding(self) -> tuple[int, int]:
-        if not self.symmetric:
-            return (0, 0)
-        rows, columns = self.pool_size
-        return (rows // 2, columns // 2)

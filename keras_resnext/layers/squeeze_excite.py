@@ -7,10 +7,12 @@ import keras
 from keras import ops
 
 from keras_resnext.kernels.generic import Tensor
+from keras_resnext.layers.attention import ChannelAttention
+from keras_resnext.layers.attention import Shape
 
 
 @keras.saving.register_keras_serializable(package="keras_resnext")
-class SqueezeExcite(keras.layers.Layer):
+class SqueezeExcite(ChannelAttention):
     """Weighs every channel by what all the channels say of the image.
 
     The mean of each channel goes through two dense layers, narrow and wide
@@ -21,9 +23,8 @@ class SqueezeExcite(keras.layers.Layer):
         ratio: Width of the narrow layer as a share of the channels.
         divisor: What that width is rounded up to a multiple of.
         activation: Activation of the narrow layer.
-        data_format: `"channels_last"` or `"channels_first"`; `None` for
-            Keras' own setting.
-        **kwargs: Arguments of `keras.layers.Layer`.
+        **kwargs: Arguments of `keras.layers.Layer`, and `data_format`:
+            `"channels_last"`, `"channels_first"` or `None` for Keras' own.
 
     Call arguments:
         inputs: Images, `(batch, height, width, channels)` or, channels
@@ -46,7 +47,6 @@ class SqueezeExcite(keras.layers.Layer):
         ratio: float = 1 / 16,
         divisor: int = 8,
         activation: Any = "relu",
-        data_format: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -58,14 +58,9 @@ class SqueezeExcite(keras.layers.Layer):
         self.ratio = ratio
         self.divisor = divisor
         self.activation = keras.activations.get(activation)
-        self.data_format = data_format or keras.config.image_data_format()
-        first = self.data_format == "channels_first"
-        self.spatial_axes = (2, 3) if first else (1, 2)
 
-    def build(self, input_shape: tuple[int | None, ...]) -> None:
-        first = self.data_format == "channels_first"
-        channels = input_shape[1 if first else 3]
-        assert channels is not None
+    def build(self, input_shape: Shape) -> None:
+        channels = self.channels(input_shape)
         narrow = math.ceil(channels * self.ratio / self.divisor) * self.divisor
         for name, wide_in, wide_out in (
             ("reduce", channels, narrow),
@@ -79,17 +74,12 @@ class SqueezeExcite(keras.layers.Layer):
             setattr(self, f"{name}_bias", bias)
 
     def call(self, inputs: Tensor) -> Tensor:
-        x = ops.mean(inputs, self.spatial_axes)
+        x = self.squeeze(inputs)
         x = ops.add(ops.matmul(x, self.reduce_kernel), self.reduce_bias)
         x = self.activation(x)
         x = ops.add(ops.matmul(x, self.expand_kernel), self.expand_bias)
-        gates = ops.expand_dims(ops.sigmoid(x), self.spatial_axes)
+        gates = self.spread(ops.sigmoid(x))
         return ops.multiply(inputs, gates)
-
-    def compute_output_shape(
-        self, input_shape: tuple[int | None, ...]
-    ) -> tuple[int | None, ...]:
-        return input_shape
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -97,5 +87,4 @@ class SqueezeExcite(keras.layers.Layer):
             "ratio": self.ratio,
             "divisor": self.divisor,
             "activation": keras.activations.serialize(self.activation),
-            "data_format": self.data_format,
         }

@@ -1,0 +1,47 @@
+"""What every layer of attention to channels shares."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_resnext.kernels.generic import Tensor
+
+Shape = tuple[int | None, ...]
+
+
+class ChannelAttention(keras.layers.Layer):
+    """A layer whose image tells each of its channels something.
+
+    Args:
+        data_format: `"channels_last"` or `"channels_first"`; `None` for
+            Keras' own setting.
+        **kwargs: Arguments of `keras.layers.Layer`.
+    """
+
+    def __init__(self, data_format: str | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.data_format = data_format or keras.config.image_data_format()
+        first = self.data_format == "channels_first"
+        self.spatial_axes = (2, 3) if first else (1, 2)
+
+    def channels(self, input_shape: Shape) -> int:
+        """The number of channels of images of a shape."""
+        (axis,) = {1, 2, 3} - set(self.spatial_axes)
+        channels = input_shape[axis]
+        assert channels is not None
+        return channels
+
+    def squeeze(self, inputs: Tensor) -> Tensor:
+        """The mean of every channel, `(batch, channels)`."""
+        return ops.mean(inputs, self.spatial_axes)
+
+    def spread(self, x: Tensor) -> Tensor:
+        """`(batch, channels)` as images of one pixel."""
+        return ops.expand_dims(x, self.spatial_axes)
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "data_format": self.data_format}
