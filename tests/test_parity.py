@@ -14,6 +14,7 @@ from keras_resnext import VARIANTS
 from keras_resnext import ResNeXtConfig
 from keras_resnext import Template
 from keras_resnext.weights import convert
+from keras_resnext.weights.load import variables_of
 
 pytestmark = pytest.mark.parity
 
@@ -151,21 +152,9 @@ def test_torchvisions_state_dict_loads(tmp_path):
 
 def by_timms_names(model, arrays):
     """Arrays in the order of `model.weights`, under timm's names and axes."""
-    keys = [
-        (layer.name, variable.name)
-        for layer in model.layers
-        for variable in layer.weights
-    ]
-    order = {
-        id(variable): key
-        for key, variable in zip(
-            keys,
-            [v for layer in model.layers for v in layer.weights],
-            strict=True,
-        )
-    }
+    keys = {id(variable): key for key, variable in variables_of(model)}
     named = {
-        order[id(variable)]: array
+        keys[id(variable)]: array
         for variable, array in zip(model.weights, arrays, strict=True)
     }
     names = [layer.name for layer in model.layers]

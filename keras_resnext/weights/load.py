@@ -148,13 +148,33 @@ def _stored_layers(path: str) -> set[str]:
             archive = stack.enter_context(zipfile.ZipFile(path))
             file = stack.enter_context(archive.open("model.weights.h5"))
         layers = stack.enter_context(h5py.File(file, "r"))["layers"]
-        stored = [layer["vars"] for layer in layers.values() if "vars" in layer]
-        names = {str(v.attrs.get("name")) for v in stored if len(v)}
+        names = {
+            str(layer["vars"].attrs.get("name"))
+            for layer in layers.values()
+            if "vars" in layer and layer.visititems(_is_array)
+        }
     return {name for name in names if re.fullmatch(convert.OUR_LAYERS, name)}
 
 
+def _is_array(_: str, item: h5py.Group | h5py.Dataset) -> bool | None:
+    return isinstance(item, h5py.Dataset) or None  # None visits the next
+
+
+def variables_of(
+    model: keras.Model,
+) -> Iterator[tuple[convert.Variable, keras.Variable]]:
+    """A model's variables, by layer and by name or path within that layer.
+
+    A layer of layers may hold several of one name: `"conv_norm/gamma"`.
+    """
+    for layer in model.layers:
+        for variable in layer.weights:
+            path = f"/{variable.path}".rpartition(f"/{layer.name}/")[2]
+            yield (layer.name, path), variable
+
+
 def _assign(model: keras.Model, tensors: convert.Tensors, layout: str) -> None:
-    variables = dict(_variables(model))
+    variables = dict(variables_of(model))
     values = convert.to_keras(
         tensors,
         {key: tuple(variable.shape) for key, variable in variables.items()},
@@ -163,14 +183,6 @@ def _assign(model: keras.Model, tensors: convert.Tensors, layout: str) -> None:
     )
     for key, value in values.items():
         variables[key].assign(value)
-
-
-def _variables(
-    model: keras.Model,
-) -> Iterator[tuple[convert.Variable, keras.Variable]]:
-    for layer in model.layers:
-        for variable in layer.weights:
-            yield (layer.name, variable.name), variable
 
 
 def _has_head(model: keras.Model) -> bool:

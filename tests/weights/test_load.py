@@ -29,9 +29,9 @@ def write_safetensors(path, tensors):
 
 
 def filled(model, seed=1):
-    for (layer, name), value in tinynet.random_values(model, seed).items():
-        variables = model.get_layer(layer).weights
-        next(v for v in variables if v.name == name).assign(value)
+    variables = dict(load.variables_of(model))
+    for key, value in tinynet.random_values(model, seed).items():
+        variables[key].assign(value)
     return model
 
 
@@ -109,6 +109,31 @@ def test_layers_before_the_network_are_left_alone(tmp_path):
         np.testing.assert_array_equal(actual[key], value)
 
 
+def test_variables_are_told_by_their_path_below_the_layer():
+    inputs = keras.Input((4,))
+    with keras.name_scope("norm"):
+        x = keras.layers.Dense(4, name="head")(Norms(name="norm")(inputs))
+    model = keras.Model(inputs, x)
+    keys = [key for key, _ in load.variables_of(model)]
+    assert keys == [
+        ("norm", "a_norm/scale"),
+        ("norm", "b_norm/scale"),
+        ("head", "kernel"),
+        ("head", "bias"),
+    ]
+
+
+class Norms(keras.layers.Layer):
+    def build(self, input_shape):
+        self.a = keras.layers.RMSNormalization(name="a_norm")
+        self.b = keras.layers.RMSNormalization(name="b_norm")
+        self.a.build(input_shape)
+        self.b.build(input_shape)
+
+    def call(self, inputs):
+        return self.a(self.b(inputs))
+
+
 # What Keras saves
 
 SUFFIXES = pytest.mark.parametrize("suffix", [".keras", ".weights.h5"])
@@ -145,6 +170,15 @@ def test_keras_file_of_another_depth(suffix, depths, tmp_path):
     assert_refused(model, path, "does not fit the model 'resnext'")
     path = save(model, tmp_path / f"shallower{suffix}")
     assert_refused(deeper, path, "does not fit the model 'resnext'")
+
+
+@SUFFIXES
+def test_keras_file_with_a_layer_of_layers_more(suffix, tmp_path):
+    inputs = keras.Input((4,))
+    more = Norms(name="stage1_block1_attention")
+    path = save(keras.Model(inputs, more(inputs)), tmp_path / f"more{suffix}")
+    with pytest.raises(CheckpointError, match=r"1 more: stage1_block1_att"):
+        load.load(keras.Model(inputs, inputs), path)
 
 
 @SUFFIXES

@@ -14,6 +14,7 @@ from keras_resnext.weights.catalogue import Evaluation
 from keras_resnext.weights.catalogue import HubFile
 from keras_resnext.weights.catalogue import WebFile
 from keras_resnext.weights.catalogue import Weights
+from keras_resnext.weights.load import variables_of
 
 CONFIG = ResNeXtConfig(
     depths=(1, 1), grouping=Template(2, 16), out_channels=(128, 256)
@@ -35,19 +36,14 @@ def build(config: ResNeXtConfig = CONFIG, **options: Any) -> keras.Model:
 def values(model: keras.Model) -> dict[convert.Variable, np.ndarray]:
     """Every variable of a model, as an array."""
     return {
-        (layer.name, variable.name): keras.ops.convert_to_numpy(variable.value)
-        for layer in model.layers
-        for variable in layer.weights
+        key: keras.ops.convert_to_numpy(variable.value)
+        for key, variable in variables_of(model)
     }
 
 
 def shapes(model: keras.Model) -> dict[convert.Variable, tuple[int, ...]]:
     """The shape of every variable of a model."""
-    return {
-        (layer.name, variable.name): tuple(variable.shape)
-        for layer in model.layers
-        for variable in layer.weights
-    }
+    return {key: tuple(variable.shape) for key, variable in variables_of(model)}
 
 
 def layers(model: keras.Model) -> list[str]:
@@ -76,7 +72,8 @@ def random_values(
 ) -> dict[convert.Variable, np.ndarray]:
     """Random values for every variable of a model."""
     sizes = shapes(model)
-    return random(sizes, [k for k in sizes if k[1] == "moving_variance"], seed)
+    variances = [k for k in sizes if k[1].endswith("moving_variance")]
+    return random(sizes, variances, seed)
 
 
 def checkpoint(
