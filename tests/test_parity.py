@@ -8,6 +8,7 @@ import pytest
 from autodiff import gradients
 from keras import ops
 from torch_helpers import import_torchvision
+from torch_helpers import randomize
 
 import keras_resnext
 from keras_resnext import VARIANTS
@@ -52,22 +53,6 @@ SIZES = ((224, 224), (160, 160), (225, 193))
 def timm():
     import_torchvision()
     return pytest.importorskip("timm")
-
-
-def randomize(net):
-    """Batch statistics and scales as after training, some scales negative."""
-    import torch
-
-    torch.manual_seed(0)
-    for module in net.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            shape = module.weight.shape
-            signs = torch.where(torch.rand(shape) < 0.3, -1.0, 1.0)
-            module.weight.data = signs * (0.5 + torch.rand(shape))
-            module.bias.data = 0.1 * torch.randn(shape)
-            module.running_mean.data = 0.1 * torch.randn(shape)
-            module.running_var.data = 0.5 + torch.rand(shape)
-    return net.eval()
 
 
 def save(net, path):

@@ -29,3 +29,19 @@ def import_torchvision() -> ModuleType:
 
     with mock.patch.object(torch.library, "register_fake", skip_torchvision):
         return pytest.importorskip("torchvision")
+
+
+def randomize(net: Any) -> Any:
+    """Batch statistics and scales as after training, some scales negative."""
+    import torch
+
+    torch.manual_seed(0)
+    for module in net.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            shape = module.weight.shape
+            signs = torch.where(torch.rand(shape) < 0.3, -1.0, 1.0)
+            module.weight.data = signs * (0.5 + torch.rand(shape))
+            module.bias.data = 0.1 * torch.randn(shape)
+            module.running_mean.data = 0.1 * torch.randn(shape)
+            module.running_var.data = 0.5 + torch.rand(shape)
+    return net.eval()

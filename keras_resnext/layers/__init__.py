@@ -10,6 +10,9 @@ from keras_resnext.layers.efficient_channel_attention import (
 from keras_resnext.layers.global_context import GlobalContext as GlobalContext
 from keras_resnext.layers.merge import Merge as Merge
 from keras_resnext.layers.pooling import MaxPooling2D as MaxPooling2D
+from keras_resnext.layers.selective_kernel import (
+    SelectiveKernel as SelectiveKernel,
+)
 from keras_resnext.layers.squeeze_excite import SqueezeExcite as SqueezeExcite
 
 __all__ = [
@@ -19,5 +22,6 @@ __all__ = [
     "GlobalContext",
     "MaxPooling2D",
     "Merge",
+    "SelectiveKernel",
     "SqueezeExcite",
 ]

@@ -1,5 +1,6 @@
 """What every layer of attention to channels shares."""
 
+import math
 from typing import Any
 
 import keras
@@ -45,3 +46,37 @@ class ChannelAttention(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "data_format": self.data_format}
+
+
+class NarrowAttention(ChannelAttention):
+    """Attention that passes through a layer narrower than the image.
+
+    Args:
+        ratio: Width of the narrow layer as a share of the channels.
+        divisor: What that width is rounded up to a multiple of.
+        **kwargs: Arguments of `ChannelAttention`.
+
+    Raises:
+        ValueError: If `ratio` or `divisor` is not positive.
+    """
+
+    def __init__(self, ratio: float, divisor: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if ratio <= 0 or divisor < 1:
+            raise ValueError(
+                "`ratio` and `divisor` must be positive. "
+                f"Received: {ratio} and {divisor}"
+            )
+        self.ratio = ratio
+        self.divisor = divisor
+
+    def narrow(self, channels: int) -> int:
+        """The width of the narrow layer."""
+        return math.ceil(channels * self.ratio / self.divisor) * self.divisor
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "ratio": self.ratio,
+            "divisor": self.divisor,
+        }

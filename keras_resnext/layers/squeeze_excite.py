@@ -1,18 +1,17 @@
 """Squeeze-and-excitation. https://arxiv.org/abs/1709.01507."""
 
-import math
 from typing import Any
 
 import keras
 from keras import ops
 
 from keras_resnext.kernels.generic import Tensor
-from keras_resnext.layers.attention import ChannelAttention
+from keras_resnext.layers.attention import NarrowAttention
 from keras_resnext.layers.attention import Shape
 
 
 @keras.saving.register_keras_serializable(package="keras_resnext")
-class SqueezeExcite(ChannelAttention):
+class SqueezeExcite(NarrowAttention):
     """Weighs every channel by what all the channels say of the image.
 
     The mean of each channel goes through two dense layers, narrow and wide
@@ -49,19 +48,12 @@ class SqueezeExcite(ChannelAttention):
         activation: Any = "relu",
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
-        if ratio <= 0 or divisor < 1:
-            raise ValueError(
-                "`ratio` and `divisor` must be positive. "
-                f"Received: {ratio} and {divisor}"
-            )
-        self.ratio = ratio
-        self.divisor = divisor
+        super().__init__(ratio, divisor, **kwargs)
         self.activation = keras.activations.get(activation)
 
     def build(self, input_shape: Shape) -> None:
         channels = self.channels(input_shape)
-        narrow = math.ceil(channels * self.ratio / self.divisor) * self.divisor
+        narrow = self.narrow(channels)
         for name, wide_in, wide_out in (
             ("reduce", channels, narrow),
             ("expand", narrow, channels),
@@ -84,7 +76,5 @@ class SqueezeExcite(ChannelAttention):
     def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
-            "ratio": self.ratio,
-            "divisor": self.divisor,
             "activation": keras.activations.serialize(self.activation),
         }

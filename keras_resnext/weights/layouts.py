@@ -138,6 +138,19 @@ _DEPTHWISE = Transform(_grouped_from_depthwise, _depthwise_from_grouped)
 
 _BLOCK = r"stage(?P<stage>\d+)_block(?P<block>\d+)"
 
+
+def _torch_batch_norm(
+    ours: str, theirs: str
+) -> dict[str, tuple[str, Transform]]:
+    """The variables of a batch normalization within a layer."""
+    return {
+        f"{ours}/gamma": (f"{theirs}.weight", _AS_IS),
+        f"{ours}/beta": (f"{theirs}.bias", _AS_IS),
+        f"{ours}/moving_mean": (f"{theirs}.running_mean", _AS_IS),
+        f"{ours}/moving_variance": (f"{theirs}.running_var", _AS_IS),
+    }
+
+
 _TORCH_VARIABLES = {
     "predictions.kernel": ("weight", _TRANSPOSED),
     "attention.kernel": ("conv.weight", _TRANSPOSED),
@@ -161,6 +174,10 @@ _TORCH_VARIABLES = {
     "narrow_beta": ("mlp_add.norm.bias", _AS_IS),
     "wide_kernel": ("mlp_add.fc2.weight", _POINTWISE),
     "wide_bias": ("mlp_add.fc2.bias", _AS_IS),
+    # Selective kernels.
+    "compact_kernel": ("fc_reduce.weight", _POINTWISE),
+    **_torch_batch_norm("compact_norm", "bn"),
+    "select_kernel": ("fc_select.weight", _POINTWISE),
 }
 _TORCH_IGNORED = r".*\.num_batches_tracked"
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from keras import tree
 
 
 @dataclass(frozen=True)
@@ -19,22 +20,34 @@ class Case:
         arguments: What it is made with, channels last.
         channels_first: Arguments that differ when channels come first.
         shape: Shape of a batch of images, channels last.
+        views: How many batches of images the layer takes, as a list; `None`
+            for one that is no list.
     """
 
     layer: type[keras.layers.Layer]
     arguments: Mapping[str, Any] = field(default_factory=dict)
     channels_first: Mapping[str, Any] = field(default_factory=dict)
     shape: tuple[int, ...] = (2, 9, 7, 8)
+    views: int | None = None
 
     def make(self, **more: Any) -> keras.layers.Layer:
         return self.layer(**{**self.arguments, **more})
 
-    def images(self) -> np.ndarray:
-        return np.random.default_rng(0).normal(size=self.shape).astype("f4")
+    def images(self) -> Any:
+        random = np.random.default_rng(0)
+        images = [
+            random.normal(size=self.shape).astype("f4")
+            for _ in range(self.views or 1)
+        ]
+        return images[0] if self.views is None else images
+
+    def per_input(self, value: Any) -> Any:
+        """The value, or a list of as many as the layer takes inputs."""
+        return value if self.views is None else [value] * self.views
 
 
-def outputs(layer: Any, x: np.ndarray, **kwargs: Any) -> np.ndarray:
-    y = layer(keras.ops.convert_to_tensor(x), **kwargs)
+def outputs(layer: Any, x: Any, **kwargs: Any) -> np.ndarray:
+    y = layer(tree.map_structure(keras.ops.convert_to_tensor, x), **kwargs)
     return keras.ops.convert_to_numpy(keras.ops.cast(y, "float32"))
 
 
@@ -57,10 +70,11 @@ def shape_inference(case: Case, tmp_path: Any) -> None:
     x = case.images()
     layer = case.make()
     real = layer(x).shape
-    assert layer.compute_output_shape(x.shape) == tuple(real)
-    assert case.make()(keras.Input(batch_shape=x.shape)).shape == tuple(real)
-    unknown = case.make()(keras.Input((None, None, x.shape[3])))
-    assert unknown.shape == (None, None, None, real[3])
+    assert layer.compute_output_shape(case.per_input(case.shape)) == tuple(real)
+    symbolic = case.per_input(keras.Input(batch_shape=case.shape))
+    assert case.make()(symbolic).shape == tuple(real)
+    unknown = case.per_input(keras.Input((None, None, case.shape[3])))
+    assert case.make()(unknown).shape == (None, None, None, real[3])
 
 
 def config_round_trip(case: Case, tmp_path: Any) -> None:
@@ -76,23 +90,24 @@ def config_round_trip(case: Case, tmp_path: Any) -> None:
 
 
 def save_and_load(case: Case, tmp_path: Any) -> None:
-    images = keras.Input(case.shape[1:])
+    x = case.images()
+    images = tree.map_structure(lambda one: keras.Input(one.shape[1:]), x)
     layer = case.make()
     model = keras.Model(images, layer(images))
     randomize(layer)
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
-    x = case.images()
     np.testing.assert_array_equal(outputs(loaded, x), outputs(model, x))
 
 
 def mixed_precision(case: Case, tmp_path: Any) -> None:
-    layer, x = case.make(), case.images()
-    layer.build(x.shape)
+    x, shape = case.images(), case.per_input(case.shape)
+    layer = case.make()
+    layer.build(shape)
     randomize(layer)
     for half in ("bfloat16", "float16"):
         mixed = case.make(dtype=f"mixed_{half}")
-        mixed.build(x.shape)
+        mixed.build(shape)
         mixed.set_weights(layer.get_weights())
         assert {v.dtype for v in mixed.weights} <= {"float32"}
         for training in (False, True):
@@ -105,17 +120,20 @@ def mixed_precision(case: Case, tmp_path: Any) -> None:
 
 def channels_first(case: Case, tmp_path: Any) -> None:
     x = case.images()
+    turned = tree.map_structure(lambda one: one.transpose(0, 3, 1, 2), x)
+    batch, height, width, channels = case.shape
     layer, first = case.make(), case.make(**case.channels_first)
-    layer.build(x.shape)
+    layer.build(case.per_input(case.shape))
     randomize(layer)
-    first.build(tuple(np.take(x.shape, (0, 3, 1, 2)).tolist()))
+    first.build(case.per_input((batch, channels, height, width)))
     first.set_weights(layer.get_weights())
     for training in (False, True):
-        found = outputs(first, x.transpose(0, 3, 1, 2), training=training)
+        found = outputs(first, turned, training=training)
         expected = outputs(layer, x, training=training).transpose(0, 3, 1, 2)
         assert_close(found, expected)
-        shape = first.compute_output_shape((2, x.shape[3], 9, None))
-        assert shape == (2, expected.shape[1], expected.shape[2], None)
+        shape = case.per_input((batch, channels, height, None))
+        shape = first.compute_output_shape(shape)
+        assert shape == (batch, *expected.shape[1:3], None)
 
 
 CHECKS = (

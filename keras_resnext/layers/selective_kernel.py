@@ -1,0 +1,105 @@
+"""Selective kernels. https://arxiv.org/abs/1903.06586."""
+
+from functools import reduce
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_resnext.kernels.generic import Tensor
+from keras_resnext.layers.attention import NarrowAttention
+from keras_resnext.layers.attention import Shape
+from keras_resnext.layers.batch_norm import BatchNormalization
+
+
+@keras.saving.register_keras_serializable(package="keras_resnext")
+class SelectiveKernel(NarrowAttention):
+    """Weighs several views of an image against one another, by channel.
+
+    The views are what convolutions with kernels of different reach make of
+    one image; the convolutions themselves stay outside. The mean of each
+    channel over all views goes through a narrow dense layer with batch
+    normalization and a wide one; a softmax over the views says how much of
+    each goes into the sum (equations 1 to 6 of the paper).
+
+    Args:
+        ratio: Width of the narrow layer as a share of the channels.
+        divisor: What that width is rounded up to a multiple of, and so its
+            minimum: the paper's L.
+        activation: Activation of the narrow layer.
+        **kwargs: Arguments of `keras.layers.Layer`, and `data_format`:
+            `"channels_last"`, `"channels_first"` or `None` for Keras' own.
+
+    Call arguments:
+        inputs: A list of images of one shape,
+            `(batch, height, width, channels)` or, channels first,
+            `(batch, channels, height, width)`.
+        training: Whether the batch normalization uses the batch's own
+            statistics and gathers them.
+
+    Returns:
+        Images of the shape of one input and of the layer's compute dtype.
+
+    Raises:
+        ValueError: If `ratio` or `divisor` is not positive, or if `inputs`
+            is no list of images of one shape.
+
+    Example:
+    >>> x = np.ones((1, 56, 56, 128), "float32")
+    >>> keras_resnext.layers.SelectiveKernel()([x, x]).shape
+    (1, 56, 56, 128)
+    """
+
+    def __init__(
+        self,
+        ratio: float = 1 / 16,
+        divisor: int = 32,
+        activation: Any = "relu",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(ratio, divisor, **kwargs)
+        self.activation = keras.activations.get(activation)
+
+    def build(self, input_shape: Shape | list[Shape]) -> None:
+        channels = self.channels(self.compute_output_shape(input_shape))
+        narrow = self.narrow(channels)
+        self.compact_kernel = self.add_weight(
+            (channels, narrow), name="compact_kernel"
+        )
+        # Of images of one pixel: of vectors, Keras keeps the biased variance.
+        self.compact_norm = BatchNormalization(
+            activation=self.activation,
+            dtype=self.dtype_policy,
+            name="compact_norm",
+        )
+        self.compact_norm.build((None, 1, 1, narrow))
+        self.select_kernel = self.add_weight(
+            (narrow, len(input_shape) * channels), name="select_kernel"
+        )
+
+    def call(
+        self, inputs: list[Tensor], training: bool | None = None
+    ) -> Tensor:
+        x = reduce(ops.add, [self.squeeze(view) for view in inputs])
+        x = ops.matmul(ops.expand_dims(x, (1, 2)), self.compact_kernel)
+        x = self.compact_norm(x, training=training)
+        x = ops.matmul(x, self.select_kernel)
+        channels = self.channels(inputs[0].shape)
+        x = ops.softmax(ops.reshape(x, (-1, len(inputs), channels)), axis=1)
+        shares = [self.spread(x[:, i]) for i in range(len(inputs))]
+        return reduce(ops.add, map(ops.multiply, inputs, shares))
+
+    def compute_output_shape(self, input_shape: Shape | list[Shape]) -> Shape:
+        shape = input_shape[0]
+        if not isinstance(shape, list | tuple) or any(
+            other != shape for other in input_shape
+        ):
+            raise ValueError(
+                "`inputs` must be a list of images of one shape. "
+                f"Received shapes: {input_shape}"
+            )
+        return tuple(shape)
+
+    def get_config(self) -> dict[str, Any]:
+        activation = keras.activations.serialize(self.activation)
+        return {**super().get_config(), "activation": activation}
