@@ -1,0 +1,208 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+from torch_helpers import import_torchvision
+
+from keras_resnext.preprocessing import EvaluationTransform
+from keras_resnext.preprocessing import evaluation_transform
+from keras_resnext.preprocessing import preprocess_input
+from keras_resnext.weights.catalogue import WEIGHTS
+from keras_resnext.weights.catalogue import find_weights
+
+MEAN = (0.485, 0.456, 0.406)
+STD = (0.229, 0.224, 0.225)
+
+# Heights and widths: portrait, landscape, square, odd, smaller than any crop.
+SIZES = [(500, 333), (333, 500), (224, 224), (301, 299), (97, 61), (40, 1000)]
+
+
+def noise(height, width):
+    """Smooth enough that a filter's choice shows, rough enough for edges."""
+    rng = np.random.default_rng(height * 1000 + width)
+    coarse = rng.integers(0, 256, (-(-height // 8), -(-width // 8), 3), "uint8")
+    return coarse.repeat(8, 0).repeat(8, 1)[:height, :width]
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    datasets = pytest.importorskip("sklearn.datasets")
+    photos = datasets.load_sample_images().images
+    return [
+        Image.fromarray(pixels)
+        for pixels in [*photos, *(noise(*size) for size in SIZES)]
+    ]
+
+
+class TestEvaluationTransform:
+    def test_result(self, pictures):
+        transform = EvaluationTransform(256, 224)
+        for picture in pictures:
+            y = transform(picture)
+            assert y.dtype == "float32"
+            assert y.shape == (224, 224, 3)
+
+    def test_is_a_value(self):
+        transform = EvaluationTransform(256, 224, "bicubic")
+        assert transform == EvaluationTransform(256, 224, "bicubic")
+        assert len({transform, EvaluationTransform(256, 224, "bilinear")}) == 2
+
+    def test_normalization_is_preprocess_input(self):
+        x = noise(224, 224)
+        np.testing.assert_allclose(
+            EvaluationTransform(224, 224)(x),
+            preprocess_input(x, data_format="channels_last"),
+            atol=1e-6,
+        )
+
+    def test_mean_and_std(self):
+        transform = EvaluationTransform(8, 8, mean=(0, 0, 0), std=(1, 0.5, 2))
+        y = transform(np.full((8, 8, 3), 255, "uint8"))
+        np.testing.assert_array_equal(y, np.broadcast_to([1, 2, 0.5], y.shape))
+
+    def test_other_kinds_of_pictures(self):
+        transform = EvaluationTransform(40, 32)
+        grey = noise(50, 61)[..., 0]
+        rgb = np.repeat(grey[..., None], 3, axis=-1)
+        alpha = np.dstack([rgb, grey])
+        for image in (
+            grey,
+            rgb,
+            rgb[::-1][::-1],
+            Image.fromarray(grey),
+            Image.fromarray(grey).convert("P"),
+            Image.fromarray(alpha),
+        ):
+            np.testing.assert_array_equal(transform(image), transform(rgb))
+
+    def test_input_is_untouched(self):
+        x = noise(50, 60)
+        before = x.copy()
+        EvaluationTransform(40, 32)(x)
+        np.testing.assert_array_equal(x, before)
+
+    @pytest.mark.parametrize(
+        ("image", "error", "message"),
+        [
+            (np.zeros((8, 8, 3), "float32"), ValueError, "uint8.*float32"),
+            (np.zeros((8, 8, 4), "uint8"), ValueError, r"\(8, 8, 4\)"),
+            (np.zeros((2, 8, 8, 3), "uint8"), ValueError, r"\(2, 8, 8, 3\)"),
+            (np.zeros((8,), "uint8"), ValueError, r"\(8,\)"),
+            (np.zeros((0, 8, 3), "uint8"), ValueError, "no pixels"),
+            (Image.new("I;16", (8, 8)), ValueError, "'I;16'"),
+            (Image.new("F", (8, 8)), ValueError, "mode 'F'"),
+            ("cat.jpg", TypeError, "Received: str"),
+        ],
+    )
+    def test_wrong_picture(self, image, error, message):
+        with pytest.raises(error, match=message):
+            EvaluationTransform(256, 224)(image)
+
+    def test_wrong_arguments(self):
+        with pytest.raises(ValueError, match="bilinear, bicubic"):
+            EvaluationTransform(256, 224, "nearest")
+        with pytest.raises(ValueError, match="crop=0"):
+            EvaluationTransform(256, 0)
+
+
+class TestEvaluationTransformOfWeights:
+    @pytest.mark.parametrize(
+        ("name", "size", "resize", "crop"),
+        [
+            ("a1h_in1k", None, 288, 288),
+            ("a1h_in1k", 224, 235, 224),
+            ("a1h_in1k", 320, 320, 320),
+            ("tv2_in1k", None, 232, 224),
+            ("tv2_in1k", 176, 201, 176),
+            ("tv2_in1k", 448, 464, 448),
+            ("ra_in1k", None, 303, 288),
+            ("a3_in1k", 160, 168, 160),
+            ("keras_in1k", None, 256, 224),
+        ],
+    )
+    def test_sizes(self, name, size, resize, crop):
+        weights = find_weights("resnext50_32x4d", name)
+        assert evaluation_transform(weights, size) == EvaluationTransform(
+            resize, crop, weights.interpolation, MEAN, STD
+        )
+
+    def test_torchvisions_own_transform_is_the_best_of_64x4d(self):
+        weights = find_weights("resnext101_64x4d", "imagenet")
+        assert (weights.top1, weights.top5) == (83.246, 96.454)
+        assert evaluation_transform(weights).resize == 232
+
+    def test_wrong_size(self):
+        with pytest.raises(ValueError, match="crop=0"):
+            evaluation_transform(WEIGHTS[0], size=0)
+
+
+@pytest.mark.parity
+class TestParity:
+    @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+    @pytest.mark.parametrize(
+        ("resize", "crop"), [(256, 224), (235, 224), (288, 288), (150, 225)]
+    )
+    def test_torchvision(self, pictures, interpolation, resize, crop):
+        import_torchvision()
+        from torchvision import transforms
+
+        reference = transforms.Compose(
+            [
+                transforms.Resize(
+                    resize, transforms.InterpolationMode(interpolation)
+                ),
+                transforms.CenterCrop(crop),
+                transforms.ToTensor(),
+                transforms.Normalize(MEAN, STD),
+            ]
+        )
+        ours = EvaluationTransform(resize, crop, interpolation)
+        for picture in pictures:
+            np.testing.assert_array_equal(
+                ours(picture), reference(picture).permute(1, 2, 0).numpy()
+            )
+
+    @pytest.mark.parametrize(
+        "weights",
+        [row for row in WEIGHTS if row.license == "bsd-3-clause"],
+        ids=lambda weights: weights.name,
+    )
+    def test_torchvision_weights(self, pictures, weights):
+        torchvision = import_torchvision()
+        enum, member = weights.note.split()[-1].split(".")
+        reference = getattr(getattr(torchvision.models, enum), member)
+        reference = reference.transforms()
+        ours = evaluation_transform(weights)
+        for picture in pictures:
+            np.testing.assert_array_equal(
+                ours(picture), reference(picture).permute(1, 2, 0).numpy()
+            )
+
+    @pytest.mark.parametrize("use_test_size", [False, True])
+    @pytest.mark.parametrize(
+        "weights",
+        [
+            row
+            for row in WEIGHTS
+            if row.layout == "timm_resnet"
+            and row.variant != "resnext101_32x48d"  # timm has no such model
+        ],
+        ids=lambda weights: weights.name,
+    )
+    def test_timm(self, pictures, weights, use_test_size):
+        import_torchvision()
+        timm = pytest.importorskip("timm")
+        config = timm.data.resolve_data_config(
+            pretrained_cfg=timm.get_pretrained_cfg(weights.name).to_dict(),
+            use_test_size=use_test_size,
+        )
+        if weights.name == "resnext101_64x4d.tv_in1k":
+            # torchvision's transform comes first, having the better figure.
+            weights = replace(weights, evaluations=weights.evaluations[1:])
+        reference = timm.data.create_transform(**config)
+        ours = evaluation_transform(weights, size=config["input_size"][-1])
+        for picture in pictures[1:5]:
+            np.testing.assert_array_equal(
+                ours(picture), reference(picture).permute(1, 2, 0).numpy()
+            )
