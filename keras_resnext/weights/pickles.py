@@ -115,7 +115,7 @@ def _read_bytes(file: IO[bytes], size: int) -> np.ndarray:
     buffer = np.empty(size, np.uint8)
     for start in range(0, size, _CHUNK):
         chunk = buffer[start : start + _CHUNK]
-        if file.readinto(chunk.data) != len(chunk):  # type: ignore[attr-defined]
+        if file.readinto(chunk.data) != len(chunk):  # type: ignore[attr-defined]  # typing.IO lacks it, files don't
             raise EOFError("a storage is cut")
     return buffer
 
