@@ -14,6 +14,9 @@ from keras_resnext.layers.selective_kernel import (
     SelectiveKernel as SelectiveKernel,
 )
 from keras_resnext.layers.squeeze_excite import SqueezeExcite as SqueezeExcite
+from keras_resnext.layers.stochastic_depth import (
+    StochasticDepth as StochasticDepth,
+)
 
 __all__ = [
     "BatchNormalization",
@@ -24,4 +27,5 @@ __all__ = [
     "Merge",
     "SelectiveKernel",
     "SqueezeExcite",
+    "StochasticDepth",
 ]
