@@ -8,7 +8,12 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
+from keras import ops
 
+from keras_resnext.config import Attention
+from keras_resnext.config import Block
+from keras_resnext.config import ResNeXtConfig
+from keras_resnext.config import Stem
 from keras_resnext.kernels.generic import Tensor
 from keras_resnext.layers import BatchNormalization
 from keras_resnext.layers import Conv2D
@@ -16,10 +21,9 @@ from keras_resnext.layers import EfficientChannelAttention
 from keras_resnext.layers import GlobalContext
 from keras_resnext.layers import MaxPooling2D
 from keras_resnext.layers import Merge
+from keras_resnext.layers import SelectiveKernel
 from keras_resnext.layers import SqueezeExcite
-from keras_resnext.variants import Attention
-from keras_resnext.variants import ResNeXtConfig
-from keras_resnext.variants import Stem
+from keras_resnext.layers import StochasticDepth
 
 Activation = str | Callable[..., Any] | None
 
@@ -27,7 +31,7 @@ BATCH_NORM_MOMENTUM = 0.9  # which PyTorch calls 0.1
 BATCH_NORM_EPSILON = 1e-5
 
 
-def stem(x: Tensor, config: Stem, activation: str) -> Tensor:
+def stem(x: Tensor, config: Stem, activation: Activation) -> Tensor:
     """One convolution, or the three of a deep stem, and the pooling."""
     for i, width in enumerate(config.widths, start=1):
         strides = config.strides if i == 1 else 1
@@ -35,47 +39,94 @@ def stem(x: Tensor, config: Stem, activation: str) -> Tensor:
         x = batch_norm(x, f"stem_bn{i}", activation)
     if config.pool == "max":
         x = MaxPooling2D(3, 2, name="stem_pool")(x)
+    elif config.pool == "max_ceil":
+        x = keras.layers.ZeroPadding2D(((0, 1), (0, 1)), name="stem_pad")(x)
+        x = MaxPooling2D(3, 2, padding="valid", name="stem_pool")(x)
     elif config.pool == "avg":
         x = keras.layers.AveragePooling2D(2, name="stem_pool")(x)
     return x
 
 
-def stage(x: Tensor, index: int, config: ResNeXtConfig) -> Tensor:
-    """The residual blocks of one stage; the first block strides."""
-    for block in range(1, config.depths[index - 1] + 1):
-        strides = 2 if block == 1 and index > 1 else 1
-        name = f"stage{index}_block{block}"
-        x = bottleneck(x, name, index, strides, config)
+def residual_stage(x: Tensor, index: int, config: ResNeXtConfig) -> Tensor:
+    """Residual blocks, of which the first strides."""
+    for block in config.blocks(index):
+        x = bottleneck(x, block, config)
     return x
 
 
-def bottleneck(
-    x: Tensor, name: str, index: int, strides: int, config: ResNeXtConfig
-) -> Tensor:
+def cross_stage(x: Tensor, index: int, config: ResNeXtConfig) -> Tensor:
+    """Residual blocks on half of the channels; the others pass them by.
+
+    https://arxiv.org/abs/1911.11929, Figure 2(b).
+    """
+    name, axis = f"stage{index}", channel_axis()
+    out_channels = config.out_channels[index - 1]
+    activation = activation_of(config)
+    strides, dilation = config.strides_and_dilation(index)
+    if strides * dilation > 1:
+        _, groups = config.grouping.width_and_groups(out_channels)
+        rate = max(dilation // 2, 1)
+        width = x.shape[axis]
+        x = conv(x, width, 3, f"{name}_down_conv", strides, groups, rate)
+        x = batch_norm(x, f"{name}_down_bn", activation)
+    x = conv(x, out_channels, 1, f"{name}_expand_conv")
+    x = batch_norm(x, f"{name}_expand_bn")
+    passing, x = ops.split(x, 2, axis)
+    x = residual_stage(x, index, config)
+    x = conv(x, out_channels // 2, 1, f"{name}_inner_conv")
+    x = batch_norm(x, f"{name}_inner_bn", activation)
+    x = keras.layers.Concatenate(axis, name=f"{name}_concat")([passing, x])
+    x = conv(x, out_channels, 1, f"{name}_outer_conv")
+    return batch_norm(x, f"{name}_outer_bn", activation)
+
+
+def bottleneck(x: Tensor, block: Block, config: ResNeXtConfig) -> Tensor:
     """Split, transform, merge: 1x1, grouped 3x3, 1x1, plus the shortcut.
 
     The stride sits in the 3x3, as the authors' code has it.
     """
-    out_channels = config.out_channels[index - 1]
-    width, groups = config.grouping.width_and_groups(out_channels)
+    name, activation = block.name, activation_of(config)
     residual = x
-    if strides > 1 or x.shape[channel_axis()] != out_channels:
+    if block.strides > 1 or x.shape[channel_axis()] != block.filters:
         project = SHORTCUTS[config.shortcut]
-        residual = project(x, out_channels, strides, f"{name}_shortcut")
+        residual = project(x, block, f"{name}_shortcut")
 
-    x = conv(x, width, 1, f"{name}_conv1")
-    x = batch_norm(x, f"{name}_bn1", config.activation)
-    pools = config.downsample == "avg_pool" and strides > 1
-    conv2_strides = 1 if pools else strides
-    x = conv(x, width, 3, f"{name}_conv2", conv2_strides, groups)
-    x = batch_norm(x, f"{name}_bn2", config.activation)
+    x = conv(x, block.width, 1, f"{name}_conv1")
+    x = batch_norm(x, f"{name}_bn1", activation)
+    pools = config.downsample == "avg_pool" and block.strides > 1
+    transform = TRANSFORMS[config.transform]
+    x = transform(x, block, 1 if pools else block.strides, activation)
     if pools:
-        x = keras.layers.AveragePooling2D(strides, name=f"{name}_pool")(x)
+        x = keras.layers.AveragePooling2D(block.strides, name=f"{name}_pool")(x)
     x = attention(x, f"{name}_attention", "bottleneck", config.attention)
-    x = conv(x, out_channels, 1, f"{name}_conv3")
+    x = conv(x, block.filters, 1, f"{name}_conv3")
     x = batch_norm(x, f"{name}_bn3", zero=config.zero_init_last)
     x = attention(x, f"{name}_attention", "output", config.attention)
-    return Merge(config.activation, name=f"{name}_out")([x, residual])
+    if block.stochastic_depth:
+        drop = StochasticDepth(block.stochastic_depth, name=f"{name}_drop")
+        x = drop(x)
+    return Merge(activation, name=f"{name}_out")([x, residual])
+
+
+def grouped_conv(
+    x: Tensor, block: Block, strides: int, activation: Activation
+) -> Tensor:
+    """The 3x3 convolution in as many groups as the cardinality."""
+    name, rate = block.name, block.dilation
+    x = conv(x, block.width, 3, f"{name}_conv2", strides, block.groups, rate)
+    return batch_norm(x, f"{name}_bn2", activation)
+
+
+def selective_kernel(
+    x: Tensor, block: Block, strides: int, activation: Activation
+) -> Tensor:
+    """Two of them, the second dilated, and a choice between their channels."""
+    paths = []
+    for i in (1, 2):
+        name, rate = f"{block.name}_path{i}", i * block.dilation
+        y = conv(x, block.width, 3, f"{name}_conv", strides, block.groups, rate)
+        paths.append(batch_norm(y, f"{name}_bn", activation))
+    return SelectiveKernel(name=f"{block.name}_select")(paths)
 
 
 def attention(
@@ -87,21 +138,33 @@ def attention(
     return ATTENTIONS[config.kind](name=name)(x)
 
 
-def conv_shortcut(x: Tensor, filters: int, strides: int, name: str) -> Tensor:
+def conv_shortcut(x: Tensor, block: Block, name: str) -> Tensor:
     """A strided 1x1 convolution: the paper's shortcut of type B."""
-    x = conv(x, filters, 1, f"{name}_conv", strides)
+    x = conv(x, block.filters, 1, f"{name}_conv", block.strides)
     return batch_norm(x, f"{name}_bn")
 
 
-def avg_shortcut(x: Tensor, filters: int, strides: int, name: str) -> Tensor:
+def avg_shortcut(x: Tensor, block: Block, name: str) -> Tensor:
     """Pools, then convolves, so that no pixel is passed over (ResNet-D)."""
-    if strides > 1:
-        x = keras.layers.AveragePooling2D(
-            2, strides, padding="same", name=f"{name}_pool"
-        )(x)
-    return conv_shortcut(x, filters, 1, name)
+    padding = "same"
+    if block.stage > 1 and block.strides == 1:
+        # Where a stage dilates instead, timm counts the zeros at the border.
+        x = keras.layers.ZeroPadding2D(((0, 1), (0, 1)), name=f"{name}_pad")(x)
+        padding = "valid"
+    if block.stage > 1:
+        pool = keras.layers.AveragePooling2D(
+            2, block.strides, padding, name=f"{name}_pool"
+        )
+        x = pool(x)
+    x = conv(x, block.filters, 1, f"{name}_conv")
+    return batch_norm(x, f"{name}_bn")
 
 
+STAGES = {"residual": residual_stage, "cross_stage": cross_stage}
+TRANSFORMS = {
+    "grouped_conv": grouped_conv,
+    "selective_kernel": selective_kernel,
+}
 SHORTCUTS = {"conv": conv_shortcut, "avg": avg_shortcut}
 ATTENTIONS = {
     "se": SqueezeExcite,
@@ -117,6 +180,7 @@ def conv(
     name: str,
     strides: int = 1,
     groups: int = 1,
+    dilation_rate: int = 1,
 ) -> Tensor:
     """A convolution without bias, initialized as the authors' code does."""
     return Conv2D(
@@ -124,6 +188,7 @@ def conv(
         kernel_size,
         strides=strides,
         groups=groups,
+        dilation_rate=dilation_rate,
         use_bias=False,
         # Over all the filters, whatever the groups; "he_normal" counts the
         # inputs of one group and comes out 5.7 times larger for 32x4d.
@@ -135,7 +200,7 @@ def conv(
 
 
 def batch_norm(
-    x: Tensor, name: str, activation: str | None = None, zero: bool = False
+    x: Tensor, name: str, activation: Activation = None, zero: bool = False
 ) -> Tensor:
     """Batch normalization whose scale starts at one, or at zero."""
     return BatchNormalization(
@@ -146,6 +211,13 @@ def batch_norm(
         gamma_initializer="zeros" if zero else "ones",
         name=name,
     )(x)
+
+
+def activation_of(config: ResNeXtConfig) -> Activation:
+    """A network's activation; Keras' own leaky ReLU has a slope of 0.2."""
+    if config.activation == "leaky_relu":
+        return keras.layers.LeakyReLU(0.01)
+    return config.activation
 
 
 def classifier(x: Tensor, classes: int, activation: Activation) -> Tensor:

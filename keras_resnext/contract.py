@@ -91,7 +91,7 @@ def named(build: Callable[..., keras.Model], name: str) -> ResNeXtCallable:
         return build(config, **call.arguments)
 
     variant.__name__ = variant.__qualname__ = name
-    variant.__module__ = build.__module__
+    variant.__module__ = "keras_resnext"
     variant.__doc__ = f"{name}. {ResNeXtCallable.__doc__}"
     vars(variant)["__signature__"] = signature
     return variant

@@ -3,8 +3,8 @@
 import keras
 
 from keras_resnext import blocks
+from keras_resnext.config import ResNeXtConfig
 from keras_resnext.kernels.generic import Tensor
-from keras_resnext.variants import ResNeXtConfig
 
 
 def images(
@@ -50,8 +50,7 @@ def _validate_shape(
             "`input_shape` must be three numbers, under image_data_format="
             f"'{keras.config.image_data_format()}' {example}"
         )
-    halvings = len(config.depths) - 1 + (config.stem.pool is not None)
-    smallest = config.stem.strides * 2**halvings
+    smallest = config.stem.total_strides * 2 ** (len(config.depths) - 1)
     spatial = shape[:axis] + shape[axis + 1 :]
     if any(size is not None and size < smallest for size in spatial):
         raise ValueError(

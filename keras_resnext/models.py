@@ -1,18 +1,17 @@
-"""The public callables: the one place where networks and weights meet."""
+"""Networks with weights: the one place where the two meet."""
 
+import dataclasses
 import difflib
 import fnmatch
-import functools
 from typing import Any
 
 import keras
 
-from keras_resnext import contract
 from keras_resnext import resnext
 from keras_resnext.blocks import Activation
+from keras_resnext.config import ResNeXtConfig
 from keras_resnext.kernels.generic import Tensor
 from keras_resnext.variants import VARIANTS
-from keras_resnext.variants import ResNeXtConfig
 from keras_resnext.weights import load
 from keras_resnext.weights.catalogue import Weights
 
@@ -32,10 +31,11 @@ def ResNeXt(
 
     Args:
         config: A `ResNeXtConfig`, such as a row of `VARIANTS` or
-            `dataclasses.replace` of one.
+            `dataclasses.replace` of one. Its `dropout`, `stochastic_depth`
+            and `output_stride` don't decide which weights fit.
         include_top: Whether to end in the classifier.
-        weights: `None` or the path of a checkpoint; for a row of `VARIANTS`
-            also `"imagenet"` or a tag.
+        weights: `None` or the path of a checkpoint; for the architecture of
+            a row of `VARIANTS` also `"imagenet"` or a tag.
         input_tensor: As for `ResNeXt50`, and so are the following.
         input_shape: Shape of one image.
         pooling: What follows the features without the top.
@@ -55,7 +55,8 @@ def ResNeXt(
     ... )
     >>> keras_resnext.ResNeXt(config).count_params()
     """
-    variant = {row: key for key, row in VARIANTS.items()}.get(config)
+    rows = {row.architecture(): key for key, row in VARIANTS.items()}
+    variant = rows.get(config.architecture())
     source = load.resolve(weights, variant)
     if isinstance(source, Weights) and include_top:
         # Left at its default, the number of classes is the checkpoint's.
@@ -88,12 +89,13 @@ def list_models(pattern: str = "*") -> list[str]:
     return sorted(fnmatch.filter(VARIANTS, pattern))
 
 
-def get_model(name: str, **kwargs: Any) -> keras.Model:
+def get_model(name: str, /, **kwargs: Any) -> keras.Model:
     """Builds a variant by its name.
 
     Args:
         name: A name of `list_models()`, or `"variant.tag"` as timm writes it.
-        **kwargs: Arguments of `ResNeXt50`.
+        **kwargs: Arguments of `ResNeXt50`, and fields of `ResNeXtConfig` to
+            change, such as `stochastic_depth=0.1` or `output_stride=8`.
 
     Raises:
         ValueError: If there is no such variant; the message lists them.
@@ -110,65 +112,6 @@ def get_model(name: str, **kwargs: Any) -> keras.Model:
             f"There are: {', '.join(list_models())}"
         )
     kwargs.setdefault("weights", tag or "imagenet")
-    return ResNeXt(VARIANTS[variant], **kwargs)
-
-
-_callable = functools.partial(contract.named, ResNeXt)
-
-ResNeXt50_32x4d = _callable("ResNeXt50_32x4d")
-"""ResNeXt-50 of 32x4d, the paper's first."""
-ResNeXt50d_32x4d = _callable("ResNeXt50d_32x4d")
-"""ResNeXt-50 of 32x4d with a deep stem and average-pooled shortcuts."""
-ResNeXt101_32x4d = _callable("ResNeXt101_32x4d")
-"""ResNeXt-101 of 32x4d."""
-ResNeXt101_32x8d = _callable("ResNeXt101_32x8d")
-"""ResNeXt-101 of 32x8d, torchvision's."""
-ResNeXt101_32x16d = _callable("ResNeXt101_32x16d")
-"""ResNeXt-101 of 32x16d."""
-ResNeXt101_32x32d = _callable("ResNeXt101_32x32d")
-"""ResNeXt-101 of 32x32d."""
-ResNeXt101_32x48d = _callable("ResNeXt101_32x48d")
-"""ResNeXt-101 of 32x48d, 828 million parameters."""
-ResNeXt101_64x4d = _callable("ResNeXt101_64x4d")
-"""ResNeXt-101 of 64x4d, the paper's best."""
-ResNeXt152_32x4d = _callable("ResNeXt152_32x4d")
-"""ResNeXt-152 of 32x4d."""
-SEResNeXt50_32x4d = _callable("SEResNeXt50_32x4d")
-"""ResNeXt-50 of 32x4d with squeeze-and-excitation."""
-SEResNeXt101_32x4d = _callable("SEResNeXt101_32x4d")
-"""ResNeXt-101 of 32x4d with squeeze-and-excitation."""
-SEResNeXt101_32x8d = _callable("SEResNeXt101_32x8d")
-"""ResNeXt-101 of 32x8d with squeeze-and-excitation."""
-SEResNeXt101_64x4d = _callable("SEResNeXt101_64x4d")
-"""ResNeXt-101 of 64x4d with squeeze-and-excitation."""
-SEResNeXt101d_32x8d = _callable("SEResNeXt101d_32x8d")
-"""SE-ResNeXt-101 with a deep stem and average-pooled shortcuts."""
-SEResNeXtAA101d_32x8d = _callable("SEResNeXtAA101d_32x8d")
-"""SE-ResNeXt-101-D that averages before it strides."""
-SEResNeXtAA201d_32x8d = _callable("SEResNeXtAA201d_32x8d")
-"""SE-ResNeXt-201-D that averages before it strides."""
-SEResNeXt26d_32x4d = _callable("SEResNeXt26d_32x4d")
-"""SE-ResNeXt-26 with a deep stem and average-pooled shortcuts."""
-SEResNeXt26t_32x4d = _callable("SEResNeXt26t_32x4d")
-"""SE-ResNeXt-26 with a tiered stem and average-pooled shortcuts."""
-ECAResNeXt26t_32x4d = _callable("ECAResNeXt26t_32x4d")
-"""The same with efficient channel attention."""
-ECAResNeXt50t_32x4d = _callable("ECAResNeXt50t_32x4d")
-"""ECA-ResNeXt-50 with a tiered stem, average-pooled shortcuts."""
-ResNeXt26TS = _callable("ResNeXt26TS")
-"""ResNeXt-26 of groups of 32 channels, SiLU and a tiered stem."""
-SEResNeXt26TS = _callable("SEResNeXt26TS")
-"""ResNeXt26TS with squeeze-and-excitation."""
-ECAResNeXt26TS = _callable("ECAResNeXt26TS")
-"""ResNeXt26TS with efficient channel attention."""
-GCResNeXt26TS = _callable("GCResNeXt26TS")
-"""ResNeXt26TS with global context."""
-GCResNeXt50TS = _callable("GCResNeXt50TS")
-"""ResNeXt-50 of the kind of GCResNeXt26TS."""
-ResNeXt29_8x64d = _callable("ResNeXt29_8x64d")
-"""ResNeXt-29 of 8x64d, the paper's for CIFAR."""
-ResNeXt29_16x64d = _callable("ResNeXt29_16x64d")
-"""ResNeXt-29 of 16x64d, the paper's larger one for CIFAR."""
-
-ResNeXt50 = ResNeXt50_32x4d
-ResNeXt101 = ResNeXt101_32x4d
+    fields = {field.name for field in dataclasses.fields(ResNeXtConfig)}
+    changes = {key: kwargs.pop(key) for key in fields & kwargs.keys()}
+    return ResNeXt(dataclasses.replace(VARIANTS[variant], **changes), **kwargs)

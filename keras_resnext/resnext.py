@@ -3,9 +3,9 @@
 import keras
 
 from keras_resnext import blocks
+from keras_resnext.config import ResNeXtConfig
 from keras_resnext.inputs import images
 from keras_resnext.kernels.generic import Tensor
-from keras_resnext.variants import ResNeXtConfig
 
 POOLINGS = {
     "avg": keras.layers.GlobalAveragePooling2D,
@@ -32,11 +32,13 @@ def build(
             f"`pooling` must be None, 'avg' or 'max'. Received: {pooling!r}"
         )
     inputs = images(config, include_top, input_tensor, input_shape)
-    x = blocks.stem(inputs, config.stem, config.activation)
+    x = blocks.stem(inputs, config.stem, blocks.activation_of(config))
     for index in range(1, len(config.depths) + 1):
-        x = blocks.stage(x, index, config)
+        x = blocks.STAGES[config.stage](x, index, config)
     if include_top:
         x = keras.layers.GlobalAveragePooling2D(name="avg_pool")(x)
+        if config.dropout:
+            x = keras.layers.Dropout(config.dropout, name="dropout")(x)
         x = blocks.classifier(x, classes, classifier_activation)
     elif pooling is not None:
         x = POOLINGS[pooling](name=f"{pooling}_pool")(x)

@@ -1,5 +1,6 @@
 """The public callables keep the contract of keras.applications."""
 
+import dataclasses
 import inspect
 import pickle
 
@@ -57,7 +58,7 @@ def test_callables_look_like_functions(callable_):
     name = callable_.__name__
     assert getattr(keras_resnext, name) is callable_
     assert callable_.__qualname__ == name
-    assert callable_.__module__ == "keras_resnext.models"
+    assert callable_.__module__ == "keras_resnext"
     assert callable_.__doc__.startswith(f"{name}. ")
     for section in ("Args:", "Returns:", "Raises:", "Example:"):
         assert section in callable_.__doc__
@@ -88,6 +89,34 @@ def test_callables_build_their_variant(callable_):
     assert model.weights_info is None
     expected = without_values(keras_resnext.get_model, variant, weights=None)
     assert model.count_params() == expected.count_params()
+
+
+def test_fields_of_the_configuration_may_change():
+    model = without_values(
+        keras_resnext.get_model,
+        "resnext26ts.ra2_in1k",
+        weights=None,
+        name="mine",
+        output_stride=8,
+        stochastic_depth=0.1,
+        dropout=0.2,
+    )
+    assert model.name == "mine"
+    assert model.get_layer("stage4_block2_out").output.shape[1:3] == (32, 32)
+    assert model.get_layer("stage4_block2_drop").rate == pytest.approx(0.1)
+    assert model.get_layer("dropout").rate == 0.2
+
+
+def test_weights_fit_whatever_is_dropped_or_dilated(monkeypatch):
+    asked = []
+    monkeypatch.setattr(load, "load", lambda _, source: asked.append(source))
+    for changes in ({"output_stride": 8}, {"dropout": 0.1}):
+        config = dataclasses.replace(VARIANTS["resnext26ts"], **changes)
+        model = without_values(
+            keras_resnext.ResNeXt, config, weights="imagenet"
+        )
+        assert model.name == "resnext26ts"
+    assert [source.name for source in asked] == ["resnext26ts.ra2_in1k"] * 2
 
 
 def test_arguments_may_go_by_place():

@@ -253,6 +253,39 @@ def test_a_step_of_training(tiny, policy, tmp_path):
     assert run(built, x).dtype == np.float32
 
 
+VARIED = {
+    "selective": {"transform": "selective_kernel"},
+    "crossed": {"stage": "cross_stage", "activation": "leaky_relu"},
+    "dropping": {"stochastic_depth": 0.5, "dropout": 0.5},
+    "dilated": {"output_stride": 4, "shortcut": "avg"},
+    "ceiled": {"stem": keras_resnext.Stem((8,), 3, pool="max_ceil")},
+}
+
+
+@pytest.mark.parametrize("changes", VARIED.values(), ids=list(VARIED))
+def test_every_switch_trains_and_is_saved(tiny, changes, tmp_path):
+    config = dataclasses.replace(tiny, **changes)
+    built = ResNeXt(config, classes=10)
+    built.compile("sgd", "sparse_categorical_crossentropy")
+    x, labels = pixels(4, 32, 32, 3), np.arange(4)
+    before = run(built, x)
+    built.fit(x, labels, epochs=2, verbose=0)
+    after = run(built, x)
+    assert np.isfinite(after).all()
+    assert np.abs(after - before).max() > 1e-6
+    built.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_allclose(run(loaded, x), after, rtol=1e-5, atol=1e-6)
+
+
+def test_leaky_relu_is_pytorchs(tiny):
+    config = dataclasses.replace(tiny, activation="leaky_relu")
+    built = ResNeXt(config, classes=10)
+    for name in ("stem_bn1", "stage2_block1_out"):
+        slope = built.get_layer(name).activation.negative_slope
+        assert slope == pytest.approx(0.01)
+
+
 def test_jit_is_chosen_for_the_backend(model):
     copy = keras.models.clone_model(model)
     copy.compile("sgd", "mse", jit_compile="auto")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from keras_resnext.weights.identify import looks_like
 from keras_resnext.weights.layouts import LAYOUTS
 from keras_resnext.weights.layouts import Layout
 from keras_resnext.weights.layouts import Shape
@@ -19,12 +20,17 @@ from keras_resnext.weights.readers import CheckpointError
 # before `input_tensor`; no checkpoint knows them.
 OUR_LAYERS = r"stem_.+|stage\d+_.+|predictions"
 STEM = "stem_conv1"
+FIRST = "stage1_block1_conv1"
 HEAD = "predictions"
 FLOATS = ("float16", "bfloat16", "float32", "float64")
 
 Variable = tuple[str, str]
 Shapes = Mapping[Variable, Shape]
 Tensors = Mapping[str, np.ndarray]
+
+
+class _MismatchError(CheckpointError):
+    """A checkpoint of another network."""
 
 
 @dataclass(frozen=True)
@@ -55,17 +61,27 @@ def to_keras(
             needs, or holds one that it doesn't, of another shape, quantized,
             or not finite.
     """
-    table = LAYOUTS[layout]
-    places = _places(shapes, layers, table, tensors)
+    try:
+        return _to_keras(tensors, shapes, layers, LAYOUTS[layout])
+    except _MismatchError as error:
+        likely = looks_like(tensors, layout)
+        hint = f" It looks like {' or '.join(likely)}." if likely else ""
+        raise CheckpointError(f"{error}{hint}") from None
+
+
+def _to_keras(
+    tensors: Tensors, shapes: Shapes, layers: Iterable[str], layout: Layout
+) -> dict[Variable, np.ndarray]:
+    places = _places(shapes, layers, layout, tensors)
     wanted = {place.name for place in places.values()}
     known = {
         name
         for name in tensors
-        if not re.fullmatch(table.ignored, name)
-        and not _is_spare_head(name, shapes, table)
+        if not re.fullmatch(layout.ignored, name)
+        and not _is_spare_head(name, shapes, layout)
     }
     if wanted != known:
-        raise CheckpointError(_difference(wanted - known, known - wanted))
+        raise _MismatchError(_difference(wanted - known, known - wanted))
     return {
         variable: _fit(
             place.transform, tensors[place.name], variable, shapes[variable]
@@ -98,7 +114,7 @@ def from_keras(
 
 
 def detect_layout(tensors: Tensors) -> str:
-    """Tells the layout of a checkpoint by the name of its first convolution.
+    """Tells the layout of a checkpoint by the names of two convolutions.
 
     Args:
         tensors: The checkpoint, name by name.
@@ -111,16 +127,32 @@ def detect_layout(tensors: Tensors) -> str:
     """
     for name, layout in LAYOUTS.items():
         tables = (layout.names, *layout.special.values())
-        stems = {table[STEM] for table in tables if STEM in table}
-        suffix, _ = layout.variable(STEM, "kernel")
-        if any(
-            f"{stem}{layout.separator}{suffix}" in tensors for stem in stems
+        if all(
+            any(_kernel(layer, table, layout) in tensors for table in tables)
+            for layer in (STEM, FIRST)
         ):
             return name
     raise CheckpointError(
         "The checkpoint's names are those of no known layout "
         f"({', '.join(LAYOUTS)}). It holds {_some(set(tensors), limit=4)}."
     )
+
+
+def num_classes(tensors: Tensors, layout: str) -> int | None:
+    """How many classes a checkpoint tells apart; None without a classifier."""
+    table = LAYOUTS[layout]
+    suffix, _ = table.variable(HEAD, "bias")
+    for name in table.names[HEAD].split("|"):
+        bias = tensors.get(f"{name}{table.separator}{suffix}")
+        if bias is not None:
+            return bias.size
+    return None
+
+
+def _kernel(layer: str, names: Mapping[str, str], layout: Layout) -> str:
+    """What a table of names calls a layer's kernel."""
+    suffix, _ = layout.variable(layer, "kernel")
+    return f"{foreign_name(names, layer)}{layout.separator}{suffix}"
 
 
 def _places(
@@ -133,7 +165,7 @@ def _places(
             continue
         alternatives = foreign_name(names, layer)
         if alternatives is None:
-            raise CheckpointError(
+            raise _MismatchError(
                 f"Checkpoints of this layout have no word for '{layer}'. They "
                 "fit another architecture."
             )
@@ -175,7 +207,7 @@ def _fit(
             "keras_resnext.finetuning.replace_classifier, or use "
             "include_top=False."
         )
-    raise CheckpointError(
+    raise _MismatchError(
         f"'{layer}' needs a {name} of shape {shape}, but the checkpoint's is "
         f"{value.shape}. It fits another architecture."
     )

@@ -136,7 +136,8 @@ _POINTWISE = Transform(
 )
 _DEPTHWISE = Transform(_grouped_from_depthwise, _depthwise_from_grouped)
 
-_BLOCK = r"stage(?P<stage>\d+)_block(?P<block>\d+)"
+_STAGE = r"stage(?P<stage>\d+)"
+_BLOCK = _STAGE + r"_block(?P<block>\d+)"
 
 
 def _torch_batch_norm(
@@ -213,6 +214,60 @@ _TIMM_RESNET = Layout(
     ignored=_TORCH_IGNORED,
 )
 
+# timm's sknet.py, whose convolutions stand in modules of their own.
+_TIMM_SK = Layout(
+    names={
+        **_TIMM_RESNET.names,
+        _BLOCK + r"_conv(?P<i>\d)": "layer{stage}.{block0}.conv{i}.conv",
+        _BLOCK + r"_bn(?P<i>\d)": "layer{stage}.{block0}.conv{i}.bn",
+        _BLOCK + "_path1_conv": "layer{stage}.{block0}.conv2.paths.0.conv",
+        _BLOCK + "_path1_bn": "layer{stage}.{block0}.conv2.paths.0.bn",
+        _BLOCK + "_path2_conv": "layer{stage}.{block0}.conv2.paths.1.conv",
+        _BLOCK + "_path2_bn": "layer{stage}.{block0}.conv2.paths.1.bn",
+        _BLOCK + "_select": "layer{stage}.{block0}.conv2.attn",
+    },
+    variables=_TORCH_VARIABLES,
+    separator=".",
+    ignored=_TORCH_IGNORED,
+)
+
+# timm's senet.py, older than its resnet.py.
+_TIMM_SENET = Layout(
+    names={
+        **_TIMM_RESNET.names,
+        "stem_conv1": "layer0.conv1",
+        "stem_bn1": "layer0.bn1",
+        _BLOCK + "_attention": "layer{stage}.{block0}.se_module",
+        "predictions": "last_linear",
+    },
+    variables=_TORCH_VARIABLES,
+    separator=".",
+    ignored=_TORCH_IGNORED,
+)
+
+# timm's cspnet.py.
+_TIMM_CSP = Layout(
+    names={
+        "stem_conv1": "stem.conv1.conv",
+        "stem_bn1": "stem.conv1.bn",
+        _STAGE + "_down_conv": "stages.{stage0}.conv_down.conv",
+        _STAGE + "_down_bn": "stages.{stage0}.conv_down.bn",
+        _STAGE + "_expand_conv": "stages.{stage0}.conv_exp.conv",
+        _STAGE + "_expand_bn": "stages.{stage0}.conv_exp.bn",
+        _BLOCK
+        + r"_conv(?P<i>\d)": "stages.{stage0}.blocks.{block0}.conv{i}.conv",
+        _BLOCK + r"_bn(?P<i>\d)": "stages.{stage0}.blocks.{block0}.conv{i}.bn",
+        _STAGE + "_inner_conv": "stages.{stage0}.conv_transition_b.conv",
+        _STAGE + "_inner_bn": "stages.{stage0}.conv_transition_b.bn",
+        _STAGE + "_outer_conv": "stages.{stage0}.conv_transition.conv",
+        _STAGE + "_outer_bn": "stages.{stage0}.conv_transition.bn",
+        "predictions": "head.fc",
+    },
+    variables=_TORCH_VARIABLES,
+    separator=".",
+    ignored=_TORCH_IGNORED,
+)
+
 # timm's byobnet.py.
 _TIMM_BYOB = Layout(
     names={
@@ -261,6 +316,9 @@ _KERAS_APPLICATIONS = Layout(
 
 LAYOUTS: Mapping[str, Layout] = {
     "timm_resnet": _TIMM_RESNET,
+    "timm_sk": _TIMM_SK,
+    "timm_senet": _TIMM_SENET,
     "timm_byob": _TIMM_BYOB,
+    "timm_csp": _TIMM_CSP,
     "keras_applications": _KERAS_APPLICATIONS,
 }

@@ -174,15 +174,15 @@ def variables_of(
 
 
 def _assign(model: keras.Model, tensors: convert.Tensors, layout: str) -> None:
-    variables = dict(variables_of(model))
+    own = dict(variables_of(model))
     values = convert.to_keras(
         tensors,
-        {key: tuple(variable.shape) for key, variable in variables.items()},
+        {key: tuple(variable.shape) for key, variable in own.items()},
         [layer.name for layer in model.layers],
         layout,
     )
     for key, value in values.items():
-        variables[key].assign(value)
+        own[key].assign(value)
 
 
 def _has_head(model: keras.Model) -> bool:

@@ -2,6 +2,7 @@
 
 import functools
 import re
+from dataclasses import replace
 
 import ml_dtypes
 import numpy as np
@@ -11,7 +12,6 @@ from torch_helpers import import_torchvision
 
 from keras_resnext import Stem
 from keras_resnext import Template
-from keras_resnext.variants import replace
 from keras_resnext.weights import convert
 from keras_resnext.weights.readers import CheckpointError
 

@@ -39,6 +39,11 @@ def layouts(variant):
     """Those that have words for a variant; timm's first."""
     if variant.endswith("ts"):
         return ["timm_byob"]
+    for family in ("sk", "csp"):
+        if variant.startswith(family):
+            return [f"timm_{family}"]
+    if variant.startswith("legacy_"):
+        return ["timm_senet"]
     # keras-applications published neither deep stems nor attention.
     config = VARIANTS[variant]
     plain = len(config.stem.widths) == 1 and config.attention is None

@@ -3,6 +3,7 @@
 import json
 import pathlib
 import zipfile
+from dataclasses import replace
 
 import h5py
 import keras
@@ -12,7 +13,6 @@ import safetensors.numpy
 import tinynet
 
 from keras_resnext import finetuning
-from keras_resnext.variants import replace
 from keras_resnext.weights import load
 from keras_resnext.weights.catalogue import find_weights
 from keras_resnext.weights.readers import CheckpointError

@@ -1,6 +1,7 @@
 """The `.h5` files of keras-applications, against the network they were for."""
 
 import functools
+from dataclasses import replace
 
 import h5py
 import keras
@@ -8,7 +9,6 @@ import numpy as np
 import pytest
 import tinynet
 
-from keras_resnext.variants import replace
 from keras_resnext.weights import convert
 from keras_resnext.weights import load
 from keras_resnext.weights.readers import read_checkpoint

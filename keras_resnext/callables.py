@@ -1,0 +1,113 @@
+"""The networks that have a name, as `keras.applications` has them."""
+
+from functools import partial
+
+from keras_resnext.contract import named
+from keras_resnext.models import ResNeXt
+
+__all__ = [
+    "CSPResNeXt50",
+    "ECAResNeXt26TS",
+    "ECAResNeXt26t_32x4d",
+    "ECAResNeXt50t_32x4d",
+    "GCResNeXt26TS",
+    "GCResNeXt50TS",
+    "LegacySEResNeXt26_32x4d",
+    "LegacySEResNeXt50_32x4d",
+    "LegacySEResNeXt101_32x4d",
+    "ResNeXt26TS",
+    "ResNeXt29_8x64d",
+    "ResNeXt29_16x64d",
+    "ResNeXt50",
+    "ResNeXt50_32x4d",
+    "ResNeXt50d_32x4d",
+    "ResNeXt101",
+    "ResNeXt101_32x4d",
+    "ResNeXt101_32x8d",
+    "ResNeXt101_32x16d",
+    "ResNeXt101_32x32d",
+    "ResNeXt101_32x48d",
+    "ResNeXt101_64x4d",
+    "ResNeXt152_32x4d",
+    "SEResNeXt26TS",
+    "SEResNeXt26d_32x4d",
+    "SEResNeXt26t_32x4d",
+    "SEResNeXt50_32x4d",
+    "SEResNeXt101_32x4d",
+    "SEResNeXt101_32x8d",
+    "SEResNeXt101_64x4d",
+    "SEResNeXt101d_32x8d",
+    "SEResNeXtAA101d_32x8d",
+    "SEResNeXtAA201d_32x8d",
+    "SKResNeXt50_32x4d",
+]
+
+_callable = partial(named, ResNeXt)
+
+ResNeXt50_32x4d = _callable("ResNeXt50_32x4d")
+"""ResNeXt-50 of 32x4d, the paper's first."""
+ResNeXt50d_32x4d = _callable("ResNeXt50d_32x4d")
+"""ResNeXt-50 of 32x4d with a deep stem and average-pooled shortcuts."""
+ResNeXt101_32x4d = _callable("ResNeXt101_32x4d")
+"""ResNeXt-101 of 32x4d."""
+ResNeXt101_32x8d = _callable("ResNeXt101_32x8d")
+"""ResNeXt-101 of 32x8d, torchvision's."""
+ResNeXt101_32x16d = _callable("ResNeXt101_32x16d")
+"""ResNeXt-101 of 32x16d."""
+ResNeXt101_32x32d = _callable("ResNeXt101_32x32d")
+"""ResNeXt-101 of 32x32d."""
+ResNeXt101_32x48d = _callable("ResNeXt101_32x48d")
+"""ResNeXt-101 of 32x48d, 828 million parameters."""
+ResNeXt101_64x4d = _callable("ResNeXt101_64x4d")
+"""ResNeXt-101 of 64x4d, the paper's best."""
+ResNeXt152_32x4d = _callable("ResNeXt152_32x4d")
+"""ResNeXt-152 of 32x4d."""
+SEResNeXt50_32x4d = _callable("SEResNeXt50_32x4d")
+"""ResNeXt-50 of 32x4d with squeeze-and-excitation."""
+SEResNeXt101_32x4d = _callable("SEResNeXt101_32x4d")
+"""ResNeXt-101 of 32x4d with squeeze-and-excitation."""
+SEResNeXt101_32x8d = _callable("SEResNeXt101_32x8d")
+"""ResNeXt-101 of 32x8d with squeeze-and-excitation."""
+SEResNeXt101_64x4d = _callable("SEResNeXt101_64x4d")
+"""ResNeXt-101 of 64x4d with squeeze-and-excitation."""
+SEResNeXt101d_32x8d = _callable("SEResNeXt101d_32x8d")
+"""SE-ResNeXt-101 with a deep stem and average-pooled shortcuts."""
+SEResNeXtAA101d_32x8d = _callable("SEResNeXtAA101d_32x8d")
+"""SE-ResNeXt-101-D that averages before it strides."""
+SEResNeXtAA201d_32x8d = _callable("SEResNeXtAA201d_32x8d")
+"""SE-ResNeXt-201-D that averages before it strides."""
+SEResNeXt26d_32x4d = _callable("SEResNeXt26d_32x4d")
+"""SE-ResNeXt-26 with a deep stem and average-pooled shortcuts."""
+SEResNeXt26t_32x4d = _callable("SEResNeXt26t_32x4d")
+"""SE-ResNeXt-26 with a tiered stem and average-pooled shortcuts."""
+LegacySEResNeXt26_32x4d = _callable("LegacySEResNeXt26_32x4d")
+"""SE-ResNeXt-26 as Caffe had it: pooled to the right, with dropout."""
+LegacySEResNeXt50_32x4d = _callable("LegacySEResNeXt50_32x4d")
+"""SE-ResNeXt-50 of that kind, its authors' own."""
+LegacySEResNeXt101_32x4d = _callable("LegacySEResNeXt101_32x4d")
+"""SE-ResNeXt-101 of that kind, its authors' own."""
+ECAResNeXt26t_32x4d = _callable("ECAResNeXt26t_32x4d")
+"""The same with efficient channel attention."""
+ECAResNeXt50t_32x4d = _callable("ECAResNeXt50t_32x4d")
+"""ECA-ResNeXt-50 with a tiered stem, average-pooled shortcuts."""
+SKResNeXt50_32x4d = _callable("SKResNeXt50_32x4d")
+"""ResNeXt-50 of 32x4d that chooses between two sizes of kernel."""
+CSPResNeXt50 = _callable("CSPResNeXt50")
+"""ResNeXt-50 whose stages work on half of the channels at a time."""
+ResNeXt26TS = _callable("ResNeXt26TS")
+"""ResNeXt-26 of groups of 32 channels, SiLU and a tiered stem."""
+SEResNeXt26TS = _callable("SEResNeXt26TS")
+"""ResNeXt26TS with squeeze-and-excitation."""
+ECAResNeXt26TS = _callable("ECAResNeXt26TS")
+"""ResNeXt26TS with efficient channel attention."""
+GCResNeXt26TS = _callable("GCResNeXt26TS")
+"""ResNeXt26TS with global context."""
+GCResNeXt50TS = _callable("GCResNeXt50TS")
+"""ResNeXt-50 of the kind of GCResNeXt26TS."""
+ResNeXt29_8x64d = _callable("ResNeXt29_8x64d")
+"""ResNeXt-29 of 8x64d, the paper's for CIFAR."""
+ResNeXt29_16x64d = _callable("ResNeXt29_16x64d")
+"""ResNeXt-29 of 16x64d, the paper's larger one for CIFAR."""
+
+ResNeXt50 = ResNeXt50_32x4d
+ResNeXt101 = ResNeXt101_32x4d

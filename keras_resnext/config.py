@@ -1,0 +1,266 @@
+"""What a ResNeXt is, as frozen dataclasses.
+
+The words are the paper's (Xie et al., 2017, https://arxiv.org/abs/1611.05431):
+a "32x4d" network has cardinality 32 and bottleneck width 4.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from dataclasses import replace
+
+
+def _check(name: str, value: object, *choices: object) -> None:
+    if value not in choices:
+        raise ValueError(f"`{name}` must be one of {choices}. Got {value!r}")
+
+
+def _check_positive(name: str, *values: object) -> None:
+    if not all(isinstance(v, int) and v > 0 for v in values):
+        raise ValueError(
+            f"`{name}` must be positive whole numbers. Received: {values}"
+        )
+
+
+def _check_rate(name: str, value: float) -> None:
+    if not 0 <= value < 1:
+        raise ValueError(f"`{name}` must be in [0, 1). Received: {value!r}")
+
+
+@dataclass(frozen=True)
+class Template:
+    """The paper's C x d: `cardinality` paths of `bottleneck_width` channels.
+
+    The width is the first stage's; it doubles with the stage's output.
+
+    Args:
+        cardinality: Number of groups C, at every stage.
+        bottleneck_width: Channels d of one group in the first stage.
+    """
+
+    cardinality: int
+    bottleneck_width: int
+
+    def __post_init__(self) -> None:
+        _check_positive("Template", self.cardinality, self.bottleneck_width)
+
+    def width_and_groups(self, out_channels: int) -> tuple[int, int]:
+        """Channels and groups of the 3x3 whose block puts out that many."""
+        planes = out_channels // 4
+        group_width = planes * self.bottleneck_width // 64
+        if group_width < 1:
+            raise ValueError(
+                f"A bottleneck width of {self.bottleneck_width} leaves no "
+                f"channel for a group when a block puts out {out_channels}. "
+                f"Use a width of at least {-(-64 // max(planes, 1))}."
+            )
+        return group_width * self.cardinality, self.cardinality
+
+
+@dataclass(frozen=True)
+class GroupWidth:
+    """Groups of one width at every stage, as many as it takes.
+
+    Args:
+        channels: Channels of one group.
+    """
+
+    channels: int
+
+    def width_and_groups(self, out_channels: int) -> tuple[int, int]:
+        """Channels and groups of the 3x3 whose block puts out that many."""
+        width = out_channels // 4
+        if self.channels < 1 or width % self.channels:
+            raise ValueError(
+                f"Groups of {self.channels} channels don't divide {width}."
+            )
+        return width, width // self.channels
+
+
+@dataclass(frozen=True)
+class Stem:
+    """What comes before the first stage.
+
+    Args:
+        widths: Filters of each convolution; more than one is a "deep" stem.
+        kernel_size: Kernel size of each of them.
+        strides: Strides of the first.
+        pool: `"max"` for a 3x3 max pooling of stride 2, padded alike on both
+            sides; `"max_ceil"`, padded below and on the right only, as Caffe
+            had it; `"avg"` for a 2x2 average pooling; or `None`.
+    """
+
+    widths: tuple[int, ...] = (64,)
+    kernel_size: int = 7
+    strides: int = 2
+    pool: str | None = "max"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "widths", tuple(self.widths))
+        _check_positive("widths", *self.widths)
+        _check_positive("strides", self.strides)
+        _check("pool", self.pool, None, "max", "max_ceil", "avg")
+
+    @property
+    def total_strides(self) -> int:
+        """How many pixels of the image one pixel behind the stem stands for."""
+        return self.strides * (1 if self.pool is None else 2)
+
+
+@dataclass(frozen=True)
+class Attention:
+    """What weighs the channels of a block.
+
+    Args:
+        kind: `"se"` (squeeze-and-excitation), `"eca"` (efficient channel
+            attention) or `"gc"` (global context).
+        position: After the `"output"` convolution or in the `"bottleneck"`.
+    """
+
+    kind: str
+    position: str = "output"
+
+    def __post_init__(self) -> None:
+        _check("kind", self.kind, "se", "eca", "gc")
+        _check("position", self.position, "output", "bottleneck")
+
+
+@dataclass(frozen=True)
+class Block:
+    """One residual block, as its place in a network has it.
+
+    Args:
+        stage: Number of its stage, from 1.
+        number: Number within its stage, from 1.
+        filters: Channels that it puts out.
+        width: Channels of the 3x3.
+        groups: Groups of the 3x3.
+        strides: Strides of the 3x3.
+        dilation: Dilation of the 3x3.
+        stochastic_depth: How often training leaves its transformation out.
+    """
+
+    stage: int
+    number: int
+    filters: int
+    width: int
+    groups: int
+    strides: int
+    dilation: int
+    stochastic_depth: float
+
+    @property
+    def name(self) -> str:
+        """What the names of its layers start with."""
+        return f"stage{self.stage}_block{self.number}"
+
+
+@dataclass(frozen=True)
+class ResNeXtConfig:
+    """Everything that tells one ResNeXt from another.
+
+    Args:
+        depths: Blocks of each stage.
+        grouping: How wide and how grouped the 3x3 of a block is.
+        out_channels: Channels that each stage puts out.
+        stem: What comes before the first stage.
+        shortcut: `"conv"`, a strided 1x1 convolution where shapes change
+            (the paper's type B), or `"avg"`, a 2x2 average pooling and then
+            a 1x1 convolution.
+        downsample: `"stride"`, in the 3x3, or `"avg_pool"`, a 2x2 average
+            pooling after it instead (anti-aliasing).
+        attention: What weighs the channels that a block adds, or `None`.
+        transform: What stands between the 1x1 convolutions of a block:
+            `"grouped_conv"`, or `"selective_kernel"`, two of them of which
+            one is dilated, and a choice between their channels.
+        stage: `"residual"`, or `"cross_stage"`, whose blocks work on half of
+            the channels while the other half passes them by.
+        activation: Name of the activation, everywhere; "leaky_relu" is
+            PyTorch's, of slope 0.01.
+        dropout: Share of the features that training drops before the
+            classifier.
+        stochastic_depth: How often training leaves out what the last block
+            adds; less often, in equal steps from 0, before it.
+        output_stride: Pixels of the image for one of the last feature map;
+            less than a network's own (32, for ImageNet's) makes stages
+            dilate that would have strided. Weights fit as ever.
+        zero_init_last: Whether training starts with the last scale of each
+            block at zero, as timm's does and the paper's does not.
+        default_size: Height and width of a picture when none is given.
+    """
+
+    depths: tuple[int, ...]
+    grouping: Template | GroupWidth
+    out_channels: tuple[int, ...] = (256, 512, 1024, 2048)
+    stem: Stem = Stem()
+    shortcut: str = "conv"
+    downsample: str = "stride"
+    attention: Attention | None = None
+    transform: str = "grouped_conv"
+    stage: str = "residual"
+    activation: str = "relu"
+    dropout: float = 0.0
+    stochastic_depth: float = 0.0
+    output_stride: int = 32
+    zero_init_last: bool = False
+    default_size: int = 224
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "depths", tuple(self.depths))
+        object.__setattr__(self, "out_channels", tuple(self.out_channels))
+        stages = len(self.out_channels)
+        if stages != len(self.depths) or min(self.depths, default=0) < 1:
+            raise ValueError(
+                "`depths` must give each stage of `out_channels` at least one "
+                f"block. Received: {self.depths} and {self.out_channels}"
+            )
+        _check("shortcut", self.shortcut, "conv", "avg")
+        _check("downsample", self.downsample, "stride", "avg_pool")
+        _check("transform", self.transform, "grouped_conv", "selective_kernel")
+        _check("stage", self.stage, "residual", "cross_stage")
+        _check("output_stride", self.output_stride, 4, 8, 16, 32)
+        if self.stem.pool == "max_ceil":  # which pads zeros
+            _check("activation", self.activation, "relu")
+        _check_rate("dropout", self.dropout)
+        _check_rate("stochastic_depth", self.stochastic_depth)
+
+    def strides_and_dilation(self, index: int) -> tuple[int, int]:
+        """How stage `index`, from 1, strides, and dilates behind that."""
+        strides, dilation, total = 1, 1, self.stem.total_strides
+        for _ in range(1, index):
+            strides = 2 if total < self.output_stride else 1
+            dilation *= 2 // strides
+            total *= strides
+        return strides, dilation
+
+    def blocks(self, index: int) -> Iterator[Block]:
+        """The blocks of stage `index`, from 1."""
+        out_channels = self.out_channels[index - 1]
+        width, groups = self.grouping.width_and_groups(out_channels)
+        strides, dilation = self.strides_and_dilation(index)
+        crossing = self.stage == "cross_stage"
+        before, last = sum(self.depths[: index - 1]), sum(self.depths) - 1
+        for number in range(self.depths[index - 1]):
+            first = number == 0 and not crossing
+            yield Block(
+                stage=index,
+                number=number + 1,
+                filters=out_channels // 2 if crossing else out_channels,
+                width=width,
+                groups=groups,
+                strides=strides if first else 1,
+                # What the first block sees was not dilated as much.
+                dilation=max(dilation // 2, 1) if first else dilation,
+                stochastic_depth=self.stochastic_depth
+                * ((before + number) / max(last, 1)),
+            )
+
+    def architecture(self) -> "ResNeXtConfig":
+        """What of a configuration decides which weights fit."""
+        return replace(
+            self,
+            dropout=0.0,
+            stochastic_depth=0.0,
+            output_stride=32,
+            zero_init_last=False,
+            default_size=224,
+        )
