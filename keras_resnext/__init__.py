@@ -1,6 +1,7 @@
 """ResNeXt for Keras 3, on TensorFlow, JAX and torch."""
 
 from keras_resnext import callables
+from keras_resnext import complexity as complexity
 from keras_resnext import finetuning as finetuning
 from keras_resnext import layers as layers
 from keras_resnext.callables import *  # noqa: F403
@@ -9,6 +10,8 @@ from keras_resnext.config import GroupWidth as GroupWidth
 from keras_resnext.config import ResNeXtConfig as ResNeXtConfig
 from keras_resnext.config import Stem as Stem
 from keras_resnext.config import Template as Template
+from keras_resnext.features import block_outputs as block_outputs
+from keras_resnext.features import feature_pyramid as feature_pyramid
 from keras_resnext.models import ResNeXt as ResNeXt
 from keras_resnext.models import get_model as get_model
 from keras_resnext.models import list_models as list_models
@@ -42,8 +45,11 @@ __all__ = [
     "Template",
     "Weights",
     "WeightsUnavailableError",
+    "block_outputs",
+    "complexity",
     "decode_predictions",
     "evaluation_transform",
+    "feature_pyramid",
     "finetuning",
     "get_model",
     "layers",
