@@ -15,6 +15,7 @@ from keras_resnext.features import feature_pyramid as feature_pyramid
 from keras_resnext.models import ResNeXt as ResNeXt
 from keras_resnext.models import get_model as get_model
 from keras_resnext.models import list_models as list_models
+from keras_resnext.models import model_from_checkpoint as model_from_checkpoint
 from keras_resnext.preprocessing import (
     EvaluationTransform as EvaluationTransform,
 )
@@ -30,6 +31,12 @@ from keras_resnext.weights.fetch import (
     WeightsUnavailableError as WeightsUnavailableError,
 )
 from keras_resnext.weights.readers import CheckpointError as CheckpointError
+from keras_resnext.weights.save import (
+    save_torch_checkpoint as save_torch_checkpoint,
+)
+from keras_resnext.weights.save import (
+    to_torch_state_dict as to_torch_state_dict,
+)
 
 __version__ = "0.1.0"
 
@@ -55,6 +62,9 @@ __all__ = [
     "layers",
     "list_models",
     "list_weights",
+    "model_from_checkpoint",
     "preprocess_input",
+    "save_torch_checkpoint",
+    "to_torch_state_dict",
 ]
 __all__ += callables.__all__

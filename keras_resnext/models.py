@@ -3,6 +3,7 @@
 import dataclasses
 import difflib
 import fnmatch
+import pathlib
 from typing import Any
 
 import keras
@@ -115,3 +116,26 @@ def get_model(name: str, /, **kwargs: Any) -> keras.Model:
     fields = {field.name for field in dataclasses.fields(ResNeXtConfig)}
     changes = {key: kwargs.pop(key) for key in fields & kwargs.keys()}
     return ResNeXt(dataclasses.replace(VARIANTS[variant], **changes), **kwargs)
+
+
+def model_from_checkpoint(path: load.Path, **kwargs: Any) -> keras.Model:
+    """Builds the network that a checkpoint of another library belongs to.
+
+    Args:
+        path: A safetensors file, a `.pth` of PyTorch or a legacy `.h5`.
+        **kwargs: As for `get_model`, without `weights`.
+
+    Raises:
+        OSError: If there is no such file.
+        ValueError: If it can't be read, or fits no variant or several; then
+            `get_model(name, weights=path)` says which.
+
+    Example:
+    >>> model = keras_resnext.model_from_checkpoint("flowers.safetensors")
+    """
+    variant, classes = load.identify(path)
+    if classes is None:
+        kwargs.setdefault("include_top", False)
+    else:
+        kwargs.setdefault("classes", classes)
+    return get_model(variant, weights=pathlib.Path(path), **kwargs)

@@ -29,6 +29,9 @@ ORDINARY = (
     "seresnext26ts",
     "eca_resnext26ts",
     "gcresnext26ts",
+    "legacy_seresnext26_32x4d",
+    "skresnext50_32x4d",
+    "cspresnext50",
 )
 LARGER = (
     "seresnext50_32x4d",
@@ -40,13 +43,15 @@ LARGER = (
     "seresnextaa201d_32x8d",
     "ecaresnext50t_32x4d",
     "gcresnext50ts",
+    "legacy_seresnext50_32x4d",
+    "legacy_seresnext101_32x4d",
     "resnext101_32x4d",
     "resnext101_32x8d",
     "resnext101_64x4d",
     "resnext101_32x16d",
     "resnext101_32x32d",
 )
-SIZES = ((224, 224), (160, 160), (225, 193))
+TORCHVISIONS = ("resnext50_32x4d", "resnext101_32x8d", "resnext101_64x4d")
 
 
 @pytest.fixture(scope="module")
@@ -75,27 +80,68 @@ def reference(net, x):
     import torch
 
     with torch.no_grad():
-        return net(torch.tensor(x.transpose(0, 3, 1, 2))).numpy()
+        y = net(torch.tensor(x.transpose(0, 3, 1, 2)))
+    return [maps.numpy() for maps in y] if isinstance(y, list) else y.numpy()
 
 
-def build(variant, path):
+def build(variant, path, **options):
     first = keras.config.image_data_format() == "channels_first"
     return keras_resnext.get_model(
         variant,
         weights=path,
         input_shape=(3, None, None) if first else (None, None, 3),
         classifier_activation=None,
+        **options,
     )
+
+
+def sizes(variant):
+    """The default size, a smaller one and an odd one."""
+    default = VARIANTS[variant].default_size
+    return (default, default), (160, 160), (225, 193)
+
+
+def assert_close(found, expected):
+    """Compares images of two axis orders, or logits."""
+    found, expected = ops.convert_to_numpy(found), np.asarray(expected)
+    last = keras.config.image_data_format() == "channels_last"
+    if expected.ndim == 4 and last:
+        expected = expected.transpose(0, 2, 3, 1)
+    assert found.shape == expected.shape
+    assert np.abs(found - expected).max() < 1e-5 * np.abs(expected).max()
 
 
 def assert_same_logits(model, net, size):
     x = pixels(1, *size)
     expected = reference(net, x)
-    if model.input_shape[1] == 3:
-        x = x.transpose(0, 3, 1, 2)
-    found = ops.convert_to_numpy(model(x))
-    largest = np.abs(expected).max()
-    assert np.abs(found - expected).max() < 1e-5 * largest
+    assert_close(model(axes(x, model)), expected)
+
+
+def axes(x, model):
+    return x.transpose(0, 3, 1, 2) if model.input_shape[1] == 3 else x
+
+
+def assert_same_features(model, net, variant, size, timm, **options):
+    """Compares every stage with what timm's `features_only` puts out."""
+    theirs = timm.create_model(
+        variant, features_only=True, feature_cls="getter", **options
+    )
+    theirs.model.load_state_dict(net.state_dict(), strict=False)
+    x = pixels(1, *size)
+    expected = reference(theirs.eval(), x)[-4:]
+    found = keras_resnext.feature_pyramid(model)(axes(x, model))
+    assert list(found) == ["P2", "P3", "P4", "P5"]
+    for ours, features in zip(found.values(), expected, strict=True):
+        assert_close(ours, features)
+
+
+def assert_goes_back(model, net, other):
+    """Compares a model's state dict with the one that it came from."""
+    state_dict = keras_resnext.to_torch_state_dict(model)
+    other.load_state_dict(state_dict, strict=True)
+    for name, tensor in net.state_dict().items():
+        if not name.endswith("num_batches_tracked"):
+            assert tensor.equal(state_dict[name]), name
 
 
 @pytest.mark.parametrize(
@@ -103,36 +149,62 @@ def assert_same_logits(model, net, size):
     [("channels_last", ".pth"), ("channels_first", ".safetensors")],
 )
 @pytest.mark.parametrize("variant", ORDINARY)
-def test_logits_equal_timms(timm, variant, data_format, suffix, tmp_path):
+def test_equals_timms(timm, variant, data_format, suffix, tmp_path):
     keras.config.set_image_data_format(data_format)
     net = randomize(timm.create_model(variant))
     model = build(variant, save(net, tmp_path / f"weights{suffix}"))
-    for size in SIZES:
+    for size in sizes(variant):
         assert_same_logits(model, net, size)
+    assert_same_features(model, net, variant, sizes(variant)[-1], timm)
+    assert_goes_back(model, net, timm.create_model(variant))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("variant", LARGER)
-def test_logits_of_larger_nets_equal_timms(timm, variant, tmp_path):
+def test_larger_nets_equal_timms(timm, variant, tmp_path):
     net = randomize(timm.create_model(variant))
     path = save(net, tmp_path / "weights.safetensors")
     model = build(variant, path)
     path.unlink()
-    assert_same_logits(model, net, SIZES[2])
+    for size in sizes(variant)[::2]:
+        assert_same_logits(model, net, size)
+    assert_same_features(model, net, variant, sizes(variant)[-1], timm)
+    assert_goes_back(model, net, timm.create_model(variant))
     del model, net
     gc.collect()
 
 
 def test_every_variant_of_timms_is_compared(timm):
-    shared = set(timm.list_models("*resnext*")) & set(VARIANTS)
-    assert shared == {*ORDINARY, *LARGER}
+    names = set(timm.list_models("*resnext*"))
+    assert names & set(VARIANTS) == {*ORDINARY, *LARGER}
+    assert len({*ORDINARY, *LARGER}) == len(ORDINARY) + len(LARGER)
 
 
-def test_torchvisions_state_dict_loads(tmp_path):
-    net = randomize(import_torchvision().models.resnext50_32x4d(weights=None))
-    path = save(net, tmp_path / "resnext50_32x4d.pth")
-    model = build("resnext50_32x4d", path)
+@pytest.mark.parametrize("output_stride", [8, 16])
+@pytest.mark.parametrize(
+    "variant",
+    ["seresnext26d_32x4d", "skresnext50_32x4d", "resnext26ts", "cspresnext50"],
+)
+def test_dilated_nets_equal_timms(timm, variant, output_stride, tmp_path):
+    options = {"output_stride": output_stride}
+    net = randomize(timm.create_model(variant, **options))
+    path = save(net, tmp_path / "weights.pth")
+    model = build(variant, path, **options)
+    assert_same_features(model, net, variant, (97, 65), timm, **options)
+
+
+@pytest.mark.parametrize(
+    "variant",
+    [TORCHVISIONS[0]]
+    + [pytest.param(name, marks=pytest.mark.slow) for name in TORCHVISIONS[1:]],
+)
+def test_torchvisions_state_dict_loads_and_goes_back(variant, tmp_path):
+    create = getattr(import_torchvision().models, variant)
+    net = randomize(create(weights=None))
+    path = save(net, tmp_path / f"{variant}.pth")
+    model = build(variant, path)
     assert_same_logits(model, net, (64, 64))
+    assert_goes_back(model, net, create(weights=None))
 
 
 def by_timms_names(model, arrays):

@@ -15,6 +15,7 @@ from keras_resnext.weights.catalogue import Weights
 from keras_resnext.weights.catalogue import find_weights
 from keras_resnext.weights.fetch import fetch
 from keras_resnext.weights.fetch import first_line
+from keras_resnext.weights.identify import looks_like
 from keras_resnext.weights.readers import CheckpointError
 from keras_resnext.weights.readers import read_checkpoint
 
@@ -118,6 +119,34 @@ def load_file(model: keras.Model, path: Path) -> None:
     else:
         tensors = read_checkpoint(path)
         _assign(model, tensors, convert.detect_layout(tensors))
+
+
+def identify(path: Path) -> tuple[str, int | None]:
+    """Tells what network a checkpoint of another library belongs to.
+
+    Args:
+        path: The file, of a kind that `load_file` reads, but not Keras' own.
+
+    Returns:
+        The variant's name, and its number of classes: `None` without a
+        classifier.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        CheckpointError: If the file can't be read, or fits no variant or
+            several.
+    """
+    tensors = read_checkpoint(path)
+    layout = convert.detect_layout(tensors)
+    variants = looks_like(tensors, layout)
+    if len(variants) != 1:
+        found = ", ".join(variants) or "none"
+        raise CheckpointError(
+            f"'{path}' does not tell its network: variants that it fits: "
+            f"{found}. Name one with keras_resnext.get_model(name, weights="
+            "path)."
+        )
+    return variants[0], convert.num_classes(tensors, layout)
 
 
 def _load_keras_file(model: keras.Model, path: str) -> None:

@@ -1,0 +1,131 @@
+"""Weights on their way back to PyTorch; parity tests open them there."""
+
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+import safetensors
+import tinynet
+
+import keras_resnext
+from keras_resnext import Attention
+from keras_resnext import GroupWidth
+from keras_resnext import Stem
+from keras_resnext.weights import load
+from keras_resnext.weights.readers import read_checkpoint
+from keras_resnext.weights.save import save_torch_checkpoint
+
+SE = Attention("se")
+
+
+def filled(**changes):
+    model = tinynet.build(dataclasses.replace(tinynet.CONFIG, **changes))
+    own = dict(load.variables_of(model))
+    for key, value in tinynet.random_values(model).items():
+        own[key].assign(value)
+    return model
+
+
+@pytest.mark.parametrize(
+    ("changes", "name"),
+    [
+        ({}, "layer1.0.conv2.weight"),
+        ({"shortcut": "avg"}, "layer2.0.downsample.1.weight"),
+        ({"attention": SE}, "layer1.0.se.fc1.weight"),
+        ({"grouping": GroupWidth(16)}, "stages.0.0.conv2_kxk.conv.weight"),
+        ({"transform": "selective_kernel"}, "layer1.0.conv2.paths.1.bn.bias"),
+        ({"stage": "cross_stage"}, "stages.0.conv_transition_b.conv.weight"),
+        (
+            {"attention": SE, "stem": Stem(pool="max_ceil")},
+            "layer1.0.se_module.fc1.weight",
+        ),
+    ],
+)
+def test_every_structure_goes_there_and_back(changes, name, tmp_path):
+    model = filled(**changes)
+    path = tmp_path / "there.safetensors"
+    save_torch_checkpoint(model, path)
+    assert name in read_checkpoint(path)
+    config = dataclasses.replace(tinynet.CONFIG, **changes)
+    tinynet.assert_values(
+        tinynet.build(config, weights=path), tinynet.values(model)
+    )
+
+
+def test_file_says_that_it_is_torchs(tmp_path):
+    path = tmp_path / "there.safetensors"
+    save_torch_checkpoint(filled(), path)
+    with safetensors.safe_open(path, "np") as file:
+        assert file.metadata() == {"format": "pt"}
+    assert {a.dtype.name for a in read_checkpoint(path).values()} == {"float32"}
+
+
+def test_half_precision_is_written_as_float32(tmp_path):
+    keras.config.set_dtype_policy("bfloat16")
+    path = tmp_path / "there.safetensors"
+    save_torch_checkpoint(tinynet.build(), path)
+    assert {a.dtype.name for a in read_checkpoint(path).values()} == {"float32"}
+
+
+def test_model_without_its_top(tmp_path):
+    path = tmp_path / "there.safetensors"
+    save_torch_checkpoint(
+        keras_resnext.ResNeXt(tinynet.CONFIG, include_top=False), path
+    )
+    assert not any(name.startswith("fc") for name in read_checkpoint(path))
+
+
+def test_layers_around_the_network_stay_at_home(tmp_path):
+    model = keras_resnext.ResNeXt(tinynet.CONFIG, include_top=False)
+    x = keras.layers.Conv2D(4, 1, name="mine")(model.output)
+    path = tmp_path / "there.safetensors"
+    save_torch_checkpoint(keras.Model(model.input, x), path)
+    assert not any("mine" in name for name in read_checkpoint(path))
+
+
+@pytest.mark.parametrize("layout", ["timm", "keras_applications"])
+def test_unknown_layout(layout, tmp_path):
+    with pytest.raises(ValueError, match=r"timm_resnet.*Received"):
+        save_torch_checkpoint(filled(), tmp_path / "a.safetensors", layout)
+
+
+def test_layout_without_words_for_a_layer(tmp_path):
+    model = filled(stage="cross_stage")
+    with pytest.raises(ValueError, match="no word for 'stage1_expand_conv'"):
+        save_torch_checkpoint(model, tmp_path / "a.safetensors", "timm_resnet")
+
+
+def test_other_endings(tmp_path):
+    with pytest.raises(ValueError, match=r"'\.safetensors'"):
+        save_torch_checkpoint(filled(), tmp_path / "weights.pth")
+
+
+def test_failure_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "there.safetensors"
+    path.write_bytes(b"old")
+
+    def full(tensors, part, metadata):
+        part.write_bytes(b"half")
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr("safetensors.numpy.save_file", full)
+    with pytest.raises(OSError, match="No space"):
+        save_torch_checkpoint(filled(), path)
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parity
+def test_state_dict_is_torchs_own():
+    import torch
+
+    model = filled()
+    state_dict = keras_resnext.to_torch_state_dict(model)
+    assert {type(value) for value in state_dict.values()} == {torch.Tensor}
+    before = tinynet.values(model)
+    state_dict["fc.weight"].zero_()
+    np.testing.assert_array_equal(
+        tinynet.values(model)["predictions", "kernel"],
+        before["predictions", "kernel"],
+    )
