@@ -116,7 +116,7 @@ def reestimate_batch_norm(
     """
     layers = [
         layer
-        for layer in model.layers
+        for layer in model._flatten_layers()  # within other layers, too
         if isinstance(layer, keras.layers.BatchNormalization)
         and layer.trainable
     ]
@@ -125,48 +125,57 @@ def reestimate_batch_norm(
             f"'{model.name}' has no batch normalization that is not frozen. "
             "Call keras_resnext.finetuning.freeze(model, None) first."
         )
-    inside = keras.Model(model.input, [layer.input for layer in layers])
     images = keras.Input(model.input_shape[1:])
-    seen = _InTrainingMode(inside)(images)
-    moments = [
-        _moments(x, layer) for x, layer in zip(seen, layers, strict=True)
-    ]
     count = ops.sum(ops.ones_like(images[:, 0, 0, 0]))
-    watcher = keras.Model(images, [ops.reshape(count, (1, 1)), *moments])
-    counts, *gathered = watcher.predict(
-        data, batch_size=batch_size, steps=steps, verbose=verbose
+    watcher = keras.Model(
+        images,
+        [ops.reshape(count, (1, 1)), *_OwnStatistics(model, layers)(images)],
     )
+    before = model.get_weights()
+    momenta = [layer.momentum for layer in layers]
+    try:
+        for layer in layers:
+            layer.momentum = 0.0
+        counts, *gathered = watcher.predict(
+            data, batch_size=batch_size, steps=steps, verbose=verbose
+        )
+    finally:
+        model.set_weights(before)
+        for layer, momentum in zip(layers, momenta, strict=True):
+            layer.momentum = momentum
     for layer, values in zip(layers, gathered, strict=True):
         mean, variance = np.average(values, axis=0, weights=counts[:, 0])
         layer.moving_mean.assign(mean)
         layer.moving_variance.assign(variance)
 
 
-class _InTrainingMode(keras.layers.Layer):
-    """Calls a model in training mode, in `predict` too.
+class _OwnStatistics(keras.layers.Layer):
+    """Calls a model in training mode and tells what each layer gathered.
 
-    A Functional model that is part of another one follows the mode of the
-    whole, whatever mode it was given.
+    That is the statistics of one batch, as their momentum is zero: for each
+    layer `(1, 2, channels)`, mean and variance. In a layer, as a Functional
+    model within another follows the mode of the whole, which predicts.
     """
 
-    def __init__(self, model: keras.Model) -> None:
+    def __init__(
+        self, model: keras.Model, layers: list[keras.layers.Layer]
+    ) -> None:
         super().__init__()
         self.model = model
+        self.batch_norms = layers
 
     def call(self, inputs: Tensor) -> list[Tensor]:
-        return self.model(inputs, training=True)
+        self.model(inputs, training=True)
+        pairs = [
+            [ops.cast(v, "float32") for v in layer.non_trainable_variables]
+            for layer in self.batch_norms
+        ]
+        return [ops.expand_dims(ops.stack(pair), 0) for pair in pairs]
 
-
-def _moments(x: Tensor, layer: keras.layers.Layer) -> Tensor:
-    """Mean and unbiased variance of what a layer saw, `(1, 2, channels)`."""
-    axis = layer.axis % len(x.shape)
-    axes = [i for i in range(len(x.shape)) if i != axis]
-    x = ops.cast(x, "float32")
-    mean, variance = ops.moments(x, axes)
-    one_channel = ops.take(x, [0], axis=axis)
-    count = ops.sum(ops.ones_like(one_channel))
-    variance = variance * count / ops.maximum(count - 1.0, 1.0)
-    return ops.expand_dims(ops.stack([mean, variance]), 0)
+    def compute_output_shape(
+        self, input_shape: tuple[int | None, ...]
+    ) -> list[tuple[int, ...]]:
+        return [(1, 2, *layer.moving_mean.shape) for layer in self.batch_norms]
 
 
 def _last_layer(model: keras.Model, up_to: str) -> keras.layers.Layer:

@@ -1,5 +1,7 @@
 """Freezing, another classifier, statistics gathered anew."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -211,6 +213,39 @@ def test_reestimate_takes_datasets(model):
     x = pixels(5)
     data = tf.data.Dataset.from_tensor_slices(x).batch(3)
     check_reestimated(model, data, [x[:3], x[3:]])
+
+
+def test_reestimate_reaches_layers_within_layers(tiny):
+    config = dataclasses.replace(tiny, transform="selective_kernel")
+    model = ResNeXt(config, classes=10, input_shape=(16, 16, 3))
+    layer = model.get_layer("stage2_block1_select")
+    x = pixels(6)
+    kernel = ops.convert_to_numpy(layer.compact_kernel)
+    paths = keras.Model(model.input, layer.input)(x, training=True)
+    seen = sum(ops.convert_to_numpy(path).mean((1, 2)) for path in paths)
+    narrow = seen @ kernel
+    reestimate_batch_norm(model, x, batch_size=6, verbose=0)
+    mean, variance = statistics(layer.compact_norm)
+    np.testing.assert_allclose(mean, narrow.mean(0), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        variance, narrow.var(0, ddof=1), rtol=1e-4, atol=1e-5
+    )
+    assert layer.compact_norm.momentum == 0.9
+
+
+def test_reestimate_that_breaks_off_changes_nothing(model):
+    x = pixels(8)
+
+    def broken():
+        yield x[:4], np.zeros(4)
+        raise OSError("the disk is gone")
+
+    before = model.get_weights()
+    with pytest.raises(Exception, match="the disk is gone"):
+        reestimate_batch_norm(model, broken(), verbose=0)
+    for new, old in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(new, old)
+    assert {layer.momentum for layer in batch_norms(model)} == {0.9}
 
 
 def test_reestimate_leaves_frozen_layers(model):
