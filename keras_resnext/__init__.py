@@ -25,12 +25,12 @@ from keras_resnext.preprocessing import (
 )
 from keras_resnext.preprocessing import preprocess_input as preprocess_input
 from keras_resnext.variants import VARIANTS as VARIANTS
-from keras_resnext.weights.catalogue import Weights as Weights
 from keras_resnext.weights.catalogue import list_weights as list_weights
 from keras_resnext.weights.fetch import (
     WeightsUnavailableError as WeightsUnavailableError,
 )
 from keras_resnext.weights.readers import CheckpointError as CheckpointError
+from keras_resnext.weights.records import Weights as Weights
 from keras_resnext.weights.save import (
     save_torch_checkpoint as save_torch_checkpoint,
 )

@@ -12,10 +12,10 @@ import keras
 import numpy as np
 from PIL import Image
 
-from keras_resnext.weights.catalogue import IMAGENET_MEAN
-from keras_resnext.weights.catalogue import IMAGENET_STD
-from keras_resnext.weights.catalogue import Evaluation
-from keras_resnext.weights.catalogue import Weights
+from keras_resnext.weights.records import IMAGENET_MEAN
+from keras_resnext.weights.records import IMAGENET_STD
+from keras_resnext.weights.records import Evaluation
+from keras_resnext.weights.records import Weights
 
 _FILTERS = {
     "bilinear": Image.Resampling.BILINEAR,

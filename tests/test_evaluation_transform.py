@@ -8,8 +8,8 @@ from torch_helpers import import_torchvision
 from keras_resnext.preprocessing import EvaluationTransform
 from keras_resnext.preprocessing import evaluation_transform
 from keras_resnext.preprocessing import preprocess_input
-from keras_resnext.weights.catalogue import WEIGHTS
 from keras_resnext.weights.catalogue import find_weights
+from keras_resnext.weights.table import WEIGHTS
 
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)

@@ -16,12 +16,20 @@ PACKAGE = ROOT / "keras_resnext"
 # other people's. `Tensor`, the word for a tensor of any backend, is in
 # kernels.generic, which is why that stands everywhere.
 TENSOR = "kernels.generic"
-L0 = {"config", "variants", "weights.catalogue"}
+L0 = {
+    "config",
+    "variants",
+    "weights.catalogue",
+    "weights.records",
+    "weights.table",
+}
 WEIGHTS = {"weights.layouts", "weights.pickles", "weights.readers"}
 OURS = {
     "config": set(),
     "variants": {"config"},
-    "weights.catalogue": set(),
+    "weights.records": set(),
+    "weights.table": {"weights.records"},
+    "weights.catalogue": {"weights.records", "weights.table"},
     "kernels": {TENSOR},
     "weights.layouts": set(),
     "weights.pickles": set(),
@@ -63,6 +71,8 @@ OURS = {
 THEIRS = {
     "config": set(),
     "variants": set(),
+    "weights.records": set(),
+    "weights.table": set(),
     "weights.catalogue": set(),
     "weights.layouts": {"numpy"},
     "weights.pickles": {"ml_dtypes", "numpy"},

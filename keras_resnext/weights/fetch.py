@@ -9,10 +9,10 @@ import uuid
 
 import keras
 
-from keras_resnext.weights.catalogue import HubFile
-from keras_resnext.weights.catalogue import WebFile
-from keras_resnext.weights.catalogue import Weights
 from keras_resnext.weights.pickles import CheckpointError
+from keras_resnext.weights.records import HubFile
+from keras_resnext.weights.records import WebFile
+from keras_resnext.weights.records import Weights
 
 TIMEOUT = 30  # seconds that a server may stay silent
 

@@ -11,13 +11,13 @@ import h5py
 import keras
 
 from keras_resnext.weights import convert
-from keras_resnext.weights.catalogue import Weights
 from keras_resnext.weights.catalogue import find_weights
 from keras_resnext.weights.fetch import fetch
 from keras_resnext.weights.fetch import first_line
 from keras_resnext.weights.identify import looks_like
 from keras_resnext.weights.readers import CheckpointError
 from keras_resnext.weights.readers import read_checkpoint
+from keras_resnext.weights.records import Weights
 
 Path = str | os.PathLike[str]
 

@@ -12,8 +12,8 @@ import threading
 from typing import Any
 from typing import Self
 
-from keras_resnext.weights.catalogue import HubFile
-from keras_resnext.weights.catalogue import WebFile
+from keras_resnext.weights.records import HubFile
+from keras_resnext.weights.records import WebFile
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 

@@ -19,10 +19,10 @@ from huggingface_hub import constants
 
 from keras_resnext.weights import fetch as fetching
 from keras_resnext.weights import load
-from keras_resnext.weights.catalogue import HubFile
-from keras_resnext.weights.catalogue import WebFile
 from keras_resnext.weights.fetch import WeightsUnavailableError
 from keras_resnext.weights.readers import CheckpointError
+from keras_resnext.weights.records import HubFile
+from keras_resnext.weights.records import WebFile
 
 CONTENT = bytes(range(256)) * 4096
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -272,7 +272,7 @@ import sys
 sys.path.insert(0, sys.argv[1])
 import tinynet
 from keras_resnext.weights import fetch as fetching
-from keras_resnext.weights.catalogue import HubFile, WebFile
+from keras_resnext.weights.records import HubFile, WebFile
 for source in eval(sys.argv[2]):
     print("fetched", fetching.fetch(tinynet.record(source)))
 """

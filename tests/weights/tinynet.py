@@ -10,11 +10,11 @@ from keras_resnext import ResNeXt
 from keras_resnext import ResNeXtConfig
 from keras_resnext import Template
 from keras_resnext.weights import convert
-from keras_resnext.weights.catalogue import Evaluation
-from keras_resnext.weights.catalogue import HubFile
-from keras_resnext.weights.catalogue import WebFile
-from keras_resnext.weights.catalogue import Weights
 from keras_resnext.weights.load import variables_of
+from keras_resnext.weights.records import Evaluation
+from keras_resnext.weights.records import HubFile
+from keras_resnext.weights.records import WebFile
+from keras_resnext.weights.records import Weights
 
 CONFIG = ResNeXtConfig(
     depths=(1, 1), grouping=Template(2, 16), out_channels=(128, 256)

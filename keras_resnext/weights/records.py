@@ -1,0 +1,132 @@
+"""What a row of the catalogue is: frozen dataclasses, standard library only."""
+
+from dataclasses import dataclass
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+_PERMISSIVE = frozenset({"apache-2.0", "bsd-3-clause", "mit"})
+
+
+@dataclass(frozen=True)
+class HubFile:
+    """A file on the Hugging Face hub.
+
+    Args:
+        repo_id: Repository, as `"owner/name"`.
+        filename: The file's path inside it.
+        revision: Branch, or a commit's full 40 hex digits.
+        sha256: SHA-256 of the file in hex, or `None` where it is not known.
+        has_top: Whether the file holds the classifier.
+    """
+
+    repo_id: str
+    filename: str = "model.safetensors"
+    revision: str = "main"
+    sha256: str | None = None
+    has_top: bool = True
+
+
+@dataclass(frozen=True)
+class WebFile:
+    """A file at a plain address.
+
+    Args:
+        url: The address.
+        sha256_prefix: First hex digits of the file's SHA-256, which torch's
+            file names end in, or `None`.
+        md5: MD5 of the file in hex, or `None`.
+        has_top: Whether the file holds the classifier.
+    """
+
+    url: str
+    sha256_prefix: str | None = None
+    md5: str | None = None
+    has_top: bool = True
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A published accuracy on ImageNet's validation set, and its transform.
+
+    Args:
+        size: Height and width of the network's input, in pixels.
+        crop: `size` divided by the picture's shorter side after resizing.
+        top1: Top-1 accuracy in per cent, or `None` if not published.
+        top5: Top-5 accuracy in per cent, or `None` if not published.
+    """
+
+    size: int
+    crop: float
+    top1: float | None
+    top5: float | None
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A published checkpoint of one variant.
+
+    Args:
+        variant: The variant's name, for example `"resnext50_32x4d"`.
+        tag: Which training it comes from, for example `"a1h_in1k"`.
+        sources: Places that hold the file, the first to be tried first.
+        license: SPDX identifier in lower case.
+        num_params: Trainable parameters, with the classifier.
+        train_size: Height and width of the training pictures, in pixels.
+        evaluations: Published accuracies, the best first.
+        interpolation: Filter of the resize, `"bilinear"` or `"bicubic"`.
+        layout: How the file names and shapes its tensors.
+        classes: Number of classes of the classifier.
+        mean: Per-channel mean (RGB) taken off pixels in [0, 1].
+        std: Per-channel deviation (RGB) they are then divided by.
+        note: What else a user should know.
+
+    Example:
+    >>> weights = find_weights("resnext50_32x4d", "tv2_in1k")
+    >>> weights.name, weights.license, weights.top1
+    ('resnext50_32x4d.tv2_in1k', 'bsd-3-clause', 81.198)
+    """
+
+    variant: str
+    tag: str
+    sources: tuple[HubFile | WebFile, ...]
+    license: str
+    num_params: int
+    train_size: int
+    evaluations: tuple[Evaluation, ...]
+    interpolation: str
+    layout: str = "timm_resnet"
+    classes: int = 1000
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+    note: str = ""
+
+    @property
+    def name(self) -> str:
+        """`variant.tag`, unique in the catalogue."""
+        return f"{self.variant}.{self.tag}"
+
+    @property
+    def top1(self) -> float | None:
+        """Top-1 accuracy in per cent of the best evaluation."""
+        return self.evaluations[0].top1
+
+    @property
+    def top5(self) -> float | None:
+        """Top-5 accuracy in per cent of the best evaluation."""
+        return self.evaluations[0].top5
+
+    @property
+    def eval_size(self) -> int:
+        """Input height and width in pixels of the best evaluation."""
+        return self.evaluations[0].size
+
+    @property
+    def crop(self) -> float:
+        """Crop size / resized shorter side of the best evaluation."""
+        return self.evaluations[0].crop
+
+    @property
+    def permissive(self) -> bool:
+        """Whether the licence allows commercial use."""
+        return self.license in _PERMISSIVE
