@@ -2,13 +2,22 @@
 
 import difflib
 import fnmatch
+from collections.abc import Iterable
 
 from keras_resnext.weights.records import Weights
 from keras_resnext.weights.table import WEIGHTS
 
+COMMERCIAL = "commercial"
+
 
 def _listing(rows: list[Weights]) -> str:
     return ", ".join(f"'{row.tag}' ({row.license})" for row in rows)
+
+
+def _suggestion(word: str, words: Iterable[str]) -> str:
+    lower = {known.lower(): known for known in words}
+    near = difflib.get_close_matches(word.lower(), lower, n=1)
+    return f" Did you mean {lower[near[0]]!r}?" if near else ""
 
 
 def default_weights(variant: str) -> Weights | None:
@@ -40,8 +49,9 @@ def list_weights(
     Args:
         model: Variant name or a shell-style pattern, for example
             `"resnext50*"`. `None` lists every variant.
-        license: Licence id, for example `"apache-2.0"`, or `"permissive"` for
-            every licence that allows commercial use. `None` lists all.
+        license: SPDX identifier, for example `"apache-2.0"`, in any case, or
+            `"commercial"` for every licence that allows commercial use, which
+            leaves out CC BY-NC and unknown ones. `None` lists all.
 
     Returns:
         A list of `Weights` records, those of one variant together, the highest
@@ -67,17 +77,18 @@ def list_weights(
                 f"No checkpoint is published for model={model!r}. There are "
                 f"checkpoints of: {', '.join(variants)}."
             )
-    if license == "permissive":
+    if license is None:
+        return rows
+    if license == COMMERCIAL:
         return [row for row in rows if row.permissive]
-    if license is not None:
-        licenses = sorted({row.license for row in WEIGHTS})
-        if license not in licenses:
-            raise ValueError(
-                f"No checkpoint has license={license!r}. Use one of "
-                f"{', '.join(licenses)}, or 'permissive'."
-            )
-        return [row for row in rows if row.license == license]
-    return rows
+    licenses = sorted({row.license for row in WEIGHTS})
+    if license.lower() not in licenses:
+        raise ValueError(
+            f"No checkpoint has license={license!r}."
+            + _suggestion(license, [COMMERCIAL, *licenses])
+            + f" Use '{COMMERCIAL}' or one of {', '.join(licenses)}."
+        )
+    return [row for row in rows if row.license == license.lower()]
 
 
 def find_weights(variant: str, weights: str) -> Weights:
@@ -120,11 +131,9 @@ def find_weights(variant: str, weights: str) -> Weights:
     for row in rows:
         if weights in (row.tag, row.name):
             return row
-    near = difflib.get_close_matches(
-        weights.removeprefix(f"{variant}."), [row.tag for row in rows], n=1
-    )
+    tag = weights.removeprefix(f"{variant}.")
     raise ValueError(
         f"{variant} has no checkpoint {weights!r}."
-        + (f" Did you mean {near[0]!r}?" if near else "")
+        + _suggestion(tag, [row.tag for row in rows])
         + f" Use `None`, 'imagenet' or one of its tags: {_listing(rows)}."
     )

@@ -70,7 +70,8 @@ class Weights:
         variant: The variant's name, for example `"resnext50_32x4d"`.
         tag: Which training it comes from, for example `"a1h_in1k"`.
         sources: Places that hold the file, the first to be tried first.
-        license: SPDX identifier in lower case.
+        license: SPDX identifier in lower case; `"noassertion"`, SPDX's own
+            word, where none is stated.
         num_params: Trainable parameters, with the classifier.
         train_size: Height and width of the training pictures, in pixels.
         evaluations: Published accuracies, the best first.

@@ -17,7 +17,8 @@ from keras_resnext.weights.records import HubFile
 from keras_resnext.weights.records import WebFile
 from keras_resnext.weights.table import WEIGHTS
 
-LICENSES = {"apache-2.0", "bsd-3-clause", "cc-by-nc-4.0"}
+COMMERCIAL = {"apache-2.0", "bsd-3-clause"}
+LICENSES = {*COMMERCIAL, "cc-by-nc-4.0"}
 
 NUM_PARAMS = {
     "resnext50_32x4d": 25028904,
@@ -68,7 +69,7 @@ def test_rows_of_a_variant_stand_together_best_first():
 def test_row(row):
     assert hash(row) == hash(find_weights(row.variant, row.tag))
     assert row.license in LICENSES
-    assert row.permissive == (row.license != "cc-by-nc-4.0")
+    assert row.permissive == (row.license in COMMERCIAL)
     head = 2049 * (row.classes - 1000)
     assert row.num_params == NUM_PARAMS[row.variant] + head
     assert row.classes == (11821 if row.tag == "sw_in12k" else 1000)
@@ -221,6 +222,7 @@ def test_find_weights(row):
         ("a1h_in1", "'a1h_in1k'"),
         ("tv_in1k_", "'tv_in1k'"),
         ("resnext50_32x4d.ra_1k", "'ra_in1k'"),
+        ("TV2_IN1K", "'tv2_in1k'"),
     ],
 )
 def test_a_misspelt_tag_is_corrected(weights, near):
@@ -258,17 +260,39 @@ def test_list_weights():
         "resnext101_32x8d.tv2_in1k",
         "resnext101_32x8d.tv_in1k",
     ]
-    permissive = list_weights(license="permissive")
-    assert len(permissive) == 34
-    assert {row.license for row in permissive} == LICENSES - {"cc-by-nc-4.0"}
-    assert list_weights("resnext101_32x16d", license="permissive") == []
+    commercial = list_weights(license="commercial")
+    assert len(commercial) == 34
+    assert {row.license for row in commercial} == COMMERCIAL
+    assert list_weights("resnext101_32x16d", license="commercial") == []
+
+
+@pytest.mark.parametrize("license", sorted(LICENSES))
+def test_list_weights_of_a_license(license):
+    rows = list_weights(license=license)
+    assert rows == [row for row in WEIGHTS if row.license == license]
+    assert list_weights(license=license.upper()) == rows != []
 
 
 def test_list_weights_errors():
     with pytest.raises(ValueError, match=r"model='resnet50'.*resnext50_32x4d"):
         list_weights("resnet50")
-    with pytest.raises(ValueError, match=r"license='gpl'.*bsd-3-clause"):
+    with pytest.raises(ValueError, match=r"license='gpl'\. Use.*bsd-3-clause"):
         list_weights(license="gpl")
+
+
+@pytest.mark.parametrize(
+    ("license", "near"),
+    [
+        ("apache2", "apache-2.0"),
+        ("BSD-3-clauses", "bsd-3-clause"),
+        ("cc-by-nc", "cc-by-nc-4.0"),
+        ("comercial", "commercial"),
+    ],
+)
+def test_a_misspelt_license_is_corrected(license, near):
+    with pytest.raises(ValueError, match=f"Did you mean '{near}'") as info:
+        list_weights(license=license)
+    assert "Use 'commercial' or one of apache-2.0, bsd" in str(info.value)
 
 
 @pytest.mark.parametrize(
