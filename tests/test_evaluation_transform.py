@@ -1,5 +1,3 @@
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from PIL import Image
@@ -116,6 +114,9 @@ class TestEvaluationTransformOfWeights:
             ("tv2_in1k", None, 232, 224),
             ("tv2_in1k", 176, 201, 176),
             ("tv2_in1k", 448, 464, 448),
+            ("IMAGENET1K_V2", None, 232, 224),
+            ("IMAGENET1K_V2", 448, 464, 448),
+            ("IMAGENET1K_V1", None, 256, 224),
             ("ra_in1k", None, 303, 288),
             ("a3_in1k", 160, 168, 160),
             ("keras_in1k", None, 256, 224),
@@ -165,13 +166,12 @@ class TestParity:
 
     @pytest.mark.parametrize(
         "weights",
-        [row for row in WEIGHTS if row.license == "bsd-3-clause"],
+        [row for row in WEIGHTS if row.tag.startswith("IMAGENET1K_")],
         ids=lambda weights: weights.name,
     )
     def test_torchvision_weights(self, pictures, weights):
-        torchvision = import_torchvision()
-        enum, member = weights.note.split()[-1].split(".")
-        reference = getattr(getattr(torchvision.models, enum), member)
+        models = import_torchvision().models
+        reference = models.get_model_weights(weights.variant)[weights.tag]
         reference = reference.transforms()
         ours = evaluation_transform(weights)
         for picture in pictures:
@@ -186,6 +186,7 @@ class TestParity:
             row
             for row in WEIGHTS
             if row.layout == "timm_resnet"
+            and not row.tag.startswith("IMAGENET1K_")
             and row.variant != "resnext101_32x48d"  # timm has no such model
         ],
         ids=lambda weights: weights.name,
@@ -197,9 +198,6 @@ class TestParity:
             pretrained_cfg=timm.get_pretrained_cfg(weights.name).to_dict(),
             use_test_size=use_test_size,
         )
-        if weights.name == "resnext101_64x4d.tv_in1k":
-            # torchvision's transform comes first, having the better figure.
-            weights = replace(weights, evaluations=weights.evaluations[1:])
         reference = timm.data.create_transform(**config)
         ours = evaluation_transform(weights, size=config["input_size"][-1])
         for picture in pictures[1:5]:

@@ -65,8 +65,10 @@ def list_weights(
     Example:
     >>> for weights in list_weights("resnext50*", license="bsd-3-clause"):
     ...     print(weights.name, weights.top1)
-    resnext50_32x4d.tv2_in1k 81.198
+    resnext50_32x4d.IMAGENET1K_V2 81.198
+    resnext50_32x4d.tv2_in1k 81.19
     resnext50_32x4d.tv_in1k 77.632
+    resnext50_32x4d.IMAGENET1K_V1 77.618
     """
     rows = list(WEIGHTS)
     if model is not None:
@@ -109,7 +111,7 @@ def find_weights(variant: str, weights: str) -> Weights:
 
     Example:
     >>> find_weights("resnext101_64x4d", "imagenet").name
-    'resnext101_64x4d.tv_in1k'
+    'resnext101_64x4d.IMAGENET1K_V1'
     """
     rows = [row for row in WEIGHTS if row.variant == variant]
     if not rows:

@@ -85,7 +85,7 @@ class Weights:
     Example:
     >>> weights = find_weights("resnext50_32x4d", "tv2_in1k")
     >>> weights.name, weights.license, weights.top1
-    ('resnext50_32x4d.tv2_in1k', 'bsd-3-clause', 81.198)
+    ('resnext50_32x4d.tv2_in1k', 'bsd-3-clause', 81.19)
     """
 
     variant: str

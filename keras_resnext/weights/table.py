@@ -89,6 +89,28 @@ def _timm(
     )
 
 
+def _torchvision(
+    variant: str,
+    tag: str,
+    file: str,
+    *,
+    resize: int,
+    top1: float,
+    top5: float,
+    train_size: int = 224,
+) -> Weights:
+    return Weights(
+        variant,
+        tag,
+        sources=(_torch_file(f"{_PYTORCH}{file}"),),
+        license="bsd-3-clause",
+        num_params=_NUM_PARAMS[variant],
+        train_size=train_size,
+        evaluations=(Evaluation(224, 224 / resize, top1, top5),),
+        interpolation="bilinear",
+    )
+
+
 def _facebook(
     variant: str, tag: str, url: str, top1: float, top5: float
 ) -> Weights:
@@ -137,8 +159,7 @@ def _keras(
     )
 
 
-# Two figures of one transform in a row are two measurements: timm's own, and
-# torchvision's, which is the one whose crop is written as size / resize.
+# timm's "tv" rows are torchvision's files, measured by timm's own transform.
 # Where the commit of a hub file is known only in short, which the hub does not
 # resolve, the file is taken from "main" and the sha256 holds it.
 WEIGHTS: tuple[Weights, ...] = (
@@ -186,6 +207,15 @@ WEIGHTS: tuple[Weights, ...] = (
         revision="dff7967a706ff76a62dc624c788ba57516c75965",
         sha256="4b4522bcca81d90e486f8cfb92213597b899d68764ce5fc08db37e3352e02a7d",
     ),
+    _torchvision(
+        "resnext50_32x4d",
+        "IMAGENET1K_V2",
+        "resnext50_32x4d-1a0047aa.pth",
+        resize=232,
+        top1=81.198,
+        top5=95.340,
+        train_size=176,
+    ),
     _timm(
         "resnext50_32x4d",
         "tv2_in1k",
@@ -193,12 +223,11 @@ WEIGHTS: tuple[Weights, ...] = (
         f"{_PYTORCH}resnext50_32x4d-1a0047aa.pth",
         train_size=176,
         evaluations=(
-            Evaluation(224, 224 / 232, 81.198, 95.340),
             Evaluation(224, 0.965, 81.190, 95.344),
             Evaluation(176, 0.875, 79.384, 94.302),
         ),
         interpolation="bilinear",
-        note="torchvision: ResNeXt50_32X4D_Weights.IMAGENET1K_V2",
+        note="IMAGENET1K_V2, as timm converted and measured it",
     ),
     _timm(
         "resnext50_32x4d",
@@ -253,14 +282,19 @@ WEIGHTS: tuple[Weights, ...] = (
         "tv_in1k",
         "bsd-3-clause",
         f"{_PYTORCH}resnext50_32x4d-7cdf4587.pth",
-        evaluations=(
-            Evaluation(224, 0.875, 77.632, 93.674),
-            Evaluation(224, 224 / 256, 77.618, 93.698),
-        ),
+        evaluations=(Evaluation(224, 0.875, 77.632, 93.674),),
         interpolation="bilinear",
         revision="ac4eef0c61cc63cb64d8c416bf9b518f757bed1f",
         sha256="c0d85cba49c0e9dedbcf6d4e572e2c5ea5eb68e9d64d0564811fd54d4f72939a",
-        note="torchvision: ResNeXt50_32X4D_Weights.IMAGENET1K_V1",
+        note="IMAGENET1K_V1, as timm converted and measured it",
+    ),
+    _torchvision(
+        "resnext50_32x4d",
+        "IMAGENET1K_V1",
+        "resnext50_32x4d-7cdf4587.pth",
+        resize=256,
+        top1=77.618,
+        top5=93.698,
     ),
     _timm(
         "resnext50d_32x4d",
@@ -305,19 +339,14 @@ WEIGHTS: tuple[Weights, ...] = (
         top1=78.730,
         top5=94.294,
     ),
-    _timm(
+    _torchvision(
         "resnext101_64x4d",
-        "tv_in1k",
-        "bsd-3-clause",
-        f"{_PYTORCH}resnext101_64x4d-173b62eb.pth",
-        evaluations=(
-            Evaluation(224, 224 / 232, 83.246, 96.454),
-            Evaluation(224, 0.875, 82.978, 96.252),
-        ),
-        interpolation="bilinear",
-        revision="b52b84c25d52898fcf1f15803ee5a080ebfede0b",
-        sha256="47528f24e5cd6844249c9e4ea11aed6619431b83a0596afe80efdfffdb369900",
-        note="torchvision: ResNeXt101_64X4D_Weights.IMAGENET1K_V1",
+        "IMAGENET1K_V1",
+        "resnext101_64x4d-173b62eb.pth",
+        resize=232,
+        top1=83.246,
+        top5=96.454,
+        train_size=176,
     ),
     _timm(
         "resnext101_64x4d",
@@ -329,6 +358,17 @@ WEIGHTS: tuple[Weights, ...] = (
             Evaluation(224, 0.95, 82.446, 95.920),
         ),
         interpolation="bicubic",
+    ),
+    _timm(
+        "resnext101_64x4d",
+        "tv_in1k",
+        "bsd-3-clause",
+        f"{_PYTORCH}resnext101_64x4d-173b62eb.pth",
+        evaluations=(Evaluation(224, 0.875, 82.978, 96.252),),
+        interpolation="bilinear",
+        revision="b52b84c25d52898fcf1f15803ee5a080ebfede0b",
+        sha256="47528f24e5cd6844249c9e4ea11aed6619431b83a0596afe80efdfffdb369900",
+        note="IMAGENET1K_V1, as timm converted and measured it",
     ),
     _timm(
         "resnext101_64x4d",
@@ -345,6 +385,15 @@ WEIGHTS: tuple[Weights, ...] = (
         84.276,
         97.188,
     ),
+    _torchvision(
+        "resnext101_32x8d",
+        "IMAGENET1K_V2",
+        "resnext101_32x8d-110c445d.pth",
+        resize=232,
+        top1=82.834,
+        top5=96.228,
+        train_size=176,
+    ),
     _timm(
         "resnext101_32x8d",
         "tv2_in1k",
@@ -352,14 +401,13 @@ WEIGHTS: tuple[Weights, ...] = (
         f"{_PYTORCH}resnext101_32x8d-110c445d.pth",
         train_size=176,
         evaluations=(
-            Evaluation(224, 224 / 232, 82.834, 96.228),
             Evaluation(224, 0.965, 82.832, 96.234),
             Evaluation(176, 0.875, 81.990, 95.716),
         ),
         interpolation="bilinear",
         revision="027b0f16bf147c3e56df46309d78421a430cfa05",
         sha256="580cfe940c344745cc8a629517a5c3300b6aeea9bd88a258f61027da010344af",
-        note="torchvision: ResNeXt101_32X8D_Weights.IMAGENET1K_V2",
+        note="IMAGENET1K_V2, as timm converted and measured it",
     ),
     _facebook(
         "resnext101_32x8d",
@@ -375,18 +423,23 @@ WEIGHTS: tuple[Weights, ...] = (
         81.620,
         96.036,
     ),
+    _torchvision(
+        "resnext101_32x8d",
+        "IMAGENET1K_V1",
+        "resnext101_32x8d-8ba56ff5.pth",
+        resize=256,
+        top1=79.312,
+        top5=94.526,
+    ),
     _timm(
         "resnext101_32x8d",
         "tv_in1k",
         "bsd-3-clause",
         f"{_PYTORCH}resnext101_32x8d-8ba56ff5.pth",
-        evaluations=(
-            Evaluation(224, 224 / 256, 79.312, 94.526),
-            Evaluation(224, 0.875, 79.308, 94.530),
-        ),
+        evaluations=(Evaluation(224, 0.875, 79.308, 94.530),),
         interpolation="bilinear",
         sha256="71c7427e233904ad828b768b9683876dc71f143876cbadaa26428bfea3560fc3",
-        note="torchvision: ResNeXt101_32X8D_Weights.IMAGENET1K_V1",
+        note="IMAGENET1K_V1, as timm converted and measured it",
     ),
     _facebook(
         "resnext101_32x16d",

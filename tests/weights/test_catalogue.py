@@ -13,6 +13,7 @@ from keras_resnext.weights.catalogue import default_weights
 from keras_resnext.weights.catalogue import find_weights
 from keras_resnext.weights.catalogue import list_weights
 from keras_resnext.weights.layouts import LAYOUTS
+from keras_resnext.weights.records import Evaluation
 from keras_resnext.weights.records import HubFile
 from keras_resnext.weights.records import WebFile
 from keras_resnext.weights.table import WEIGHTS
@@ -45,6 +46,13 @@ NUM_PARAMS = {
     "gcresnext50ts": 15667320,
 }
 
+TORCHVISION = [row for row in WEIGHTS if row.tag.startswith("IMAGENET1K_")]
+TIMM = [
+    row
+    for row in WEIGHTS
+    if row.layout.startswith("timm") and row not in TORCHVISION
+]
+
 every_row = pytest.mark.parametrize("row", WEIGHTS, ids=lambda row: row.name)
 
 
@@ -53,7 +61,7 @@ def is_hex(text, length):
 
 
 def test_names_are_unique():
-    assert len({row.name for row in WEIGHTS}) == len(WEIGHTS) == 48
+    assert len({row.name for row in WEIGHTS}) == len(WEIGHTS) == 53
 
 
 def test_rows_of_a_variant_stand_together_best_first():
@@ -120,13 +128,9 @@ def test_sources(row):
 
 
 def test_hub_files_come_first_and_are_missing_once():
-    hubless = []
     for row in WEIGHTS:
-        if row.layout.startswith("timm") and isinstance(
-            row.sources[0], WebFile
-        ):
-            hubless.append(row.name)
         assert not any(isinstance(file, HubFile) for file in row.sources[1:])
+    hubless = [row.name for row in TIMM if isinstance(row.sources[0], WebFile)]
     assert hubless == ["resnext101_32x48d.fb_wsl_ig1b_ft_in1k"]
 
 
@@ -180,8 +184,8 @@ def test_keras_files(variant, hashes):
         ("resnext50_32x4d", "a1h_in1k"),
         ("resnext50d_32x4d", "bt_in1k"),
         ("resnext101_32x4d", "gluon_in1k"),
-        ("resnext101_64x4d", "tv_in1k"),
-        ("resnext101_32x8d", "tv2_in1k"),
+        ("resnext101_64x4d", "IMAGENET1K_V1"),
+        ("resnext101_32x8d", "IMAGENET1K_V2"),
     ],
 )
 def test_default_weights(variant, tag):
@@ -222,7 +226,7 @@ def test_find_weights(row):
         ("a1h_in1", "'a1h_in1k'"),
         ("tv_in1k_", "'tv_in1k'"),
         ("resnext50_32x4d.ra_1k", "'ra_in1k'"),
-        ("TV2_IN1K", "'tv2_in1k'"),
+        ("imagenet1k_v2", "'IMAGENET1K_V2'"),
     ],
 )
 def test_a_misspelt_tag_is_corrected(weights, near):
@@ -254,14 +258,19 @@ def test_list_weights():
         "keras_in1k",
     ]
     assert [row.name for row in list_weights("*", "bsd-3-clause")] == [
+        "resnext50_32x4d.IMAGENET1K_V2",
         "resnext50_32x4d.tv2_in1k",
         "resnext50_32x4d.tv_in1k",
+        "resnext50_32x4d.IMAGENET1K_V1",
+        "resnext101_64x4d.IMAGENET1K_V1",
         "resnext101_64x4d.tv_in1k",
+        "resnext101_32x8d.IMAGENET1K_V2",
         "resnext101_32x8d.tv2_in1k",
+        "resnext101_32x8d.IMAGENET1K_V1",
         "resnext101_32x8d.tv_in1k",
     ]
     commercial = list_weights(license="commercial")
-    assert len(commercial) == 34
+    assert len(commercial) == 39
     assert {row.license for row in commercial} == COMMERCIAL
     assert list_weights("resnext101_32x16d", license="commercial") == []
 
@@ -332,8 +341,7 @@ def timm_configs():
 
 @pytest.mark.parity
 def test_every_timm_tag_is_here(timm_configs):
-    ours = {row.name for row in WEIGHTS if row.layout.startswith("timm")}
-    assert ours == set(timm_configs)
+    assert {row.name for row in TIMM} == set(timm_configs)
 
 
 @pytest.mark.parity
@@ -378,23 +386,40 @@ def test_parameters_agree_with_timm(variant):
 
 
 @pytest.mark.parity
-@pytest.mark.parametrize(
-    "row",
-    [row for row in WEIGHTS if row.license == "bsd-3-clause"],
-    ids=lambda row: row.name,
-)
+def test_every_torchvision_tag_is_here():
+    models = import_torchvision().models
+    names = {
+        f"{model}.{weights.name}"
+        for model in models.list_models(module=models, include="resnext*")
+        for weights in models.get_model_weights(model)
+    }
+    assert {row.name for row in TORCHVISION} == names
+
+
+@pytest.mark.parity
+@pytest.mark.parametrize("row", TORCHVISION, ids=lambda row: row.name)
 def test_rows_agree_with_torchvision(row):
-    torchvision = import_torchvision()
-    _, enum, member = re.split(r"[ .]+", row.note)
-    reference = getattr(getattr(torchvision.models, enum), member)
-    assert row.sources[-1].url == reference.url
+    models = import_torchvision().models
+    reference = models.get_model_weights(row.variant)[row.tag]
+    assert [source.url for source in row.sources] == [reference.url]
     assert row.num_params == reference.meta["num_params"]
 
     metrics = reference.meta["_metrics"]["ImageNet-1K"]
     transform = reference.transforms()
     (size,), (resize,) = transform.crop_size, transform.resize_size
     assert transform.interpolation.value == row.interpolation
-    published = (size, size / resize, metrics["acc@1"], metrics["acc@5"])
-    assert published in [
-        (e.size, e.crop, e.top1, e.top5) for e in row.evaluations
+    published = Evaluation(
+        size, size / resize, metrics["acc@1"], metrics["acc@5"]
+    )
+    assert row.evaluations == (published,)
+
+
+@pytest.mark.parametrize("row", TORCHVISION, ids=lambda row: row.name)
+def test_timm_has_torchvisions_file_too(row):
+    [(tag, url)] = [
+        (other.tag, other.sources[-1].url)
+        for other in TIMM
+        if other.variant == row.variant and row.tag in other.note
     ]
+    assert tag == ("tv2_in1k" if row.tag.endswith("V2") else "tv_in1k")
+    assert [source.url for source in row.sources] == [url]
