@@ -289,6 +289,23 @@ _TIMM_BYOB = Layout(
     ignored=_TORCH_IGNORED,
 )
 
+# mmpretrain, once mmclassification: backbones/resnext.py.
+_MMPRETRAIN = Layout(
+    names={
+        "stem_conv1": "backbone.conv1",
+        "stem_bn1": "backbone.bn1",
+        _BLOCK + r"_conv(?P<i>\d)": "backbone.layer{stage}.{block0}.conv{i}",
+        _BLOCK + r"_bn(?P<i>\d)": "backbone.layer{stage}.{block0}.bn{i}",
+        _BLOCK
+        + "_shortcut_conv": "backbone.layer{stage}.{block0}.downsample.0",
+        _BLOCK + "_shortcut_bn": "backbone.layer{stage}.{block0}.downsample.1",
+        "predictions": "head.fc",
+    },
+    variables=_TORCH_VARIABLES,
+    separator=".",
+    ignored=_TORCH_IGNORED,
+)
+
 # The .h5 files of keras-applications' resnext.py, gone since Keras 2.3.
 _KERAS_APPLICATIONS = Layout(
     names={
@@ -320,5 +337,6 @@ LAYOUTS: Mapping[str, Layout] = {
     "timm_senet": _TIMM_SENET,
     "timm_byob": _TIMM_BYOB,
     "timm_csp": _TIMM_CSP,
+    "mmpretrain": _MMPRETRAIN,
     "keras_applications": _KERAS_APPLICATIONS,
 }

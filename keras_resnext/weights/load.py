@@ -106,8 +106,9 @@ def load_file(model: keras.Model, path: Path) -> None:
 
     Args:
         model: The model.
-        path: A timm or torchvision checkpoint (safetensors, `.pth`), a
-            legacy `.h5` of keras-applications, or what Keras itself saves.
+        path: A checkpoint of timm, torchvision or mmpretrain (safetensors,
+            `.pth`), a legacy `.h5` of keras-applications, or what Keras itself
+            saves.
 
     Raises:
         FileNotFoundError: If there is no such file.

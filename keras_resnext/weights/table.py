@@ -1,6 +1,8 @@
 """The published checkpoints: where they are, what they may be used for.
 
-One row of `WEIGHTS` is one checkpoint; its name, `variant.tag`, is timm's.
+One row of `WEIGHTS` is one checkpoint. Its name is `variant.tag`, the variant
+timm's word and the tag that of whoever published it; those who have no tags
+are named themselves.
 """
 
 from keras_resnext.weights.records import Evaluation
@@ -17,6 +19,7 @@ _GLUON = (
 )
 _PYTORCH = "https://download.pytorch.org/models/"
 _SEMI = "https://dl.fbaipublicfiles.com/semiweaksupervision/model_files/"
+_MMPRETRAIN = "https://download.openmmlab.com/mmclassification/v0/resnext/"
 _KERAS = (
     "https://storage.googleapis.com/tensorflow/keras-applications/resnet/",
     f"{_GITHUB}keras-team/keras-applications/releases/download/resnet/",
@@ -31,6 +34,7 @@ _NUM_PARAMS = {
     "resnext101_32x16d": 194_026_792,
     "resnext101_32x32d": 468_530_472,
     "resnext101_32x48d": 828_411_176,
+    "resnext152_32x4d": 59_951_400,
     "seresnext26d_32x4d": 16_809_512,
     "seresnext26t_32x4d": 16_806_976,
     "seresnext50_32x4d": 27_559_896,
@@ -121,6 +125,20 @@ def _facebook(
         url,
         evaluations=(Evaluation(224, 0.875, top1, top5),),
         interpolation="bilinear",
+    )
+
+
+def _mmpretrain(variant: str, file: str, top1: float, top5: float) -> Weights:
+    return Weights(
+        variant,
+        "mmpretrain_in1k",
+        sources=(_torch_file(f"{_MMPRETRAIN}{file}"),),
+        license="apache-2.0",
+        num_params=_NUM_PARAMS[variant],
+        train_size=224,
+        evaluations=(Evaluation(224, 224 / 256, top1, top5),),
+        interpolation="bilinear",
+        layout="mmpretrain",
     )
 
 
@@ -269,6 +287,12 @@ WEIGHTS: tuple[Weights, ...] = (
         revision="97dff44c340d0f00933a0659edc8ccb444cef692",
         sha256="55480d1612cf33904614f2a3891a0853022cb78c95a3ad734e185ae6575ee545",
     ),
+    _mmpretrain(
+        "resnext50_32x4d",
+        "resnext50_32x4d_b32x8_imagenet_20210429-56066e27.pth",
+        77.900,
+        93.660,
+    ),
     _keras(
         "resnext50_32x4d",
         "resnext50",
@@ -338,6 +362,12 @@ WEIGHTS: tuple[Weights, ...] = (
         md5_notop="0f678c91647380debd923963594981b3",
         top1=78.730,
         top5=94.294,
+    ),
+    _mmpretrain(
+        "resnext101_32x4d",
+        "resnext101_32x4d_b32x8_imagenet_20210506-e0fa3dd5.pth",
+        78.610,
+        94.170,
     ),
     _torchvision(
         "resnext101_64x4d",
@@ -441,6 +471,12 @@ WEIGHTS: tuple[Weights, ...] = (
         sha256="71c7427e233904ad828b768b9683876dc71f143876cbadaa26428bfea3560fc3",
         note="IMAGENET1K_V1, as timm converted and measured it",
     ),
+    _mmpretrain(
+        "resnext101_32x8d",
+        "resnext101_32x8d_b32x8_imagenet_20210506-23a247d5.pth",
+        79.270,
+        94.580,
+    ),
     _facebook(
         "resnext101_32x16d",
         "fb_wsl_ig1b_ft_in1k",
@@ -480,6 +516,12 @@ WEIGHTS: tuple[Weights, ...] = (
         train_size=224,
         evaluations=(Evaluation(224, 0.875, 85.4, 97.6),),
         interpolation="bilinear",
+    ),
+    _mmpretrain(
+        "resnext152_32x4d",
+        "resnext152_32x4d_b32x8_imagenet_20210524-927787be.pth",
+        78.880,
+        94.330,
     ),
     _timm(
         "seresnext26d_32x4d",

@@ -30,6 +30,7 @@ NUM_PARAMS = {
     "resnext101_32x16d": 194026792,
     "resnext101_32x32d": 468530472,
     "resnext101_32x48d": 828411176,
+    "resnext152_32x4d": 59951400,
     "seresnext26d_32x4d": 16809512,
     "seresnext26t_32x4d": 16806976,
     "seresnext50_32x4d": 27559896,
@@ -61,7 +62,7 @@ def is_hex(text, length):
 
 
 def test_names_are_unique():
-    assert len({row.name for row in WEIGHTS}) == len(WEIGHTS) == 53
+    assert len({row.name for row in WEIGHTS}) == len(WEIGHTS) == 57
 
 
 def test_rows_of_a_variant_stand_together_best_first():
@@ -186,6 +187,7 @@ def test_keras_files(variant, hashes):
         ("resnext101_32x4d", "gluon_in1k"),
         ("resnext101_64x4d", "IMAGENET1K_V1"),
         ("resnext101_32x8d", "IMAGENET1K_V2"),
+        ("resnext152_32x4d", "mmpretrain_in1k"),
     ],
 )
 def test_default_weights(variant, tag):
@@ -199,7 +201,7 @@ def test_default_weights(variant, tag):
         "resnext101_32x16d",
         "resnext101_32x32d",
         "resnext101_32x48d",
-        "resnext152_32x4d",
+        "ecaresnext50t_32x4d",
     ],
 )
 def test_no_default_weights(variant):
@@ -241,8 +243,8 @@ def test_another_variants_name_is_refused():
 
 
 def test_a_variant_without_checkpoints():
-    with pytest.raises(ValueError, match="No checkpoint of resnext152_32x4d"):
-        find_weights("resnext152_32x4d", "imagenet")
+    with pytest.raises(ValueError, match="No checkpoint of ecaresnext50t_32"):
+        find_weights("ecaresnext50t_32x4d", "imagenet")
 
 
 def test_list_weights():
@@ -256,6 +258,7 @@ def test_list_weights():
         "fb_ssl_yfcc100m_ft_in1k",
         "gluon_in1k",
         "keras_in1k",
+        "mmpretrain_in1k",
     ]
     assert [row.name for row in list_weights("*", "bsd-3-clause")] == [
         "resnext50_32x4d.IMAGENET1K_V2",
@@ -270,7 +273,7 @@ def test_list_weights():
         "resnext101_32x8d.tv_in1k",
     ]
     commercial = list_weights(license="commercial")
-    assert len(commercial) == 39
+    assert len(commercial) == 43
     assert {row.license for row in commercial} == COMMERCIAL
     assert list_weights("resnext101_32x16d", license="commercial") == []
 

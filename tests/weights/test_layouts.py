@@ -44,10 +44,11 @@ def layouts(variant):
             return [f"timm_{family}"]
     if variant.startswith("legacy_"):
         return ["timm_senet"]
-    # keras-applications published neither deep stems nor attention.
+    # The others published neither deep stems nor attention.
     config = VARIANTS[variant]
     plain = len(config.stem.widths) == 1 and config.attention is None
-    return ["timm_resnet", "keras_applications"] if plain else ["timm_resnet"]
+    others = ["mmpretrain", "keras_applications"] if plain else []
+    return ["timm_resnet", *others]
 
 
 PAIRS = [

@@ -54,13 +54,38 @@ def assert_refused(model, path, *words):
 # Checkpoints of others
 
 
-@pytest.mark.parametrize("layout", ["timm_resnet", "keras_applications"])
+@pytest.mark.parametrize(
+    "layout", ["timm_resnet", "mmpretrain", "keras_applications"]
+)
 def test_layout_is_told_by_names(layout, tmp_path):
     model = tinynet.build()
     tensors = tinynet.checkpoint(model, layout=layout)
     load.load(model, write_safetensors(tmp_path / "any.name", tensors))
     tinynet.assert_values(model, tinynet.random_values(model))
     assert model.weights_info is None
+
+
+@pytest.mark.parity
+@pytest.mark.parametrize("zipped", [True, False])
+def test_checkpoint_as_mmpretrain_publishes_it(zipped, tmp_path):
+    torch = pytest.importorskip("torch")
+    model = tinynet.build()
+    weights = {
+        name: torch.from_numpy(tensor)
+        for name, tensor in tinynet.checkpoint(
+            model, layout="mmpretrain"
+        ).items()
+    }
+    weights["backbone.bn1.num_batches_tracked"] = torch.tensor(7)
+    meta = {"mmcls_version": "0.12.0", "CLASSES": ("tench",), "epoch": 100}
+    path = tmp_path / "model.pth"
+    torch.save(
+        {"meta": meta, "state_dict": weights},
+        path,
+        _use_new_zipfile_serialization=zipped,
+    )
+    load.load(model, path)
+    tinynet.assert_values(model, tinynet.random_values(model))
 
 
 def test_weights_of_a_callable(tmp_path):
