@@ -1,17 +1,15 @@
 """Pictures in, class names out: what surrounds a classifier."""
 
-import csv
 import math
 import warnings
 from dataclasses import dataclass
-from functools import cache
-from importlib import resources
 from typing import Any
 
 import keras
 import numpy as np
 from PIL import Image
 
+from keras_resnext import imagenet
 from keras_resnext.weights.records import IMAGENET_MEAN
 from keras_resnext.weights.records import IMAGENET_STD
 from keras_resnext.weights.records import Evaluation
@@ -152,7 +150,7 @@ def decode_predictions(
     >>> wnid, name
     ('n01491361', 'tiger_shark')
     """
-    names = _imagenet_classes()
+    names = [(each.wnid, each.name) for each in imagenet.classes()]
     preds = np.asarray(keras.ops.convert_to_numpy(preds))
     if preds.shape == (len(names),):
         raise ValueError(
@@ -175,13 +173,6 @@ def decode_predictions(
         [(*names[index], scores[index]) for index in indices]
         for scores, indices in zip(preds, best, strict=True)
     ]
-
-
-@cache
-def _imagenet_classes() -> tuple[tuple[str, str], ...]:
-    file = resources.files("keras_resnext") / "imagenet_classes.csv"
-    rows = csv.DictReader(file.read_text(encoding="utf-8").splitlines())
-    return tuple((row["wnid"], row["name"]) for row in rows)
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ PACKAGE = ROOT / "keras_resnext"
 TENSOR = "kernels.generic"
 L0 = {
     "config",
+    "imagenet",
     "variants",
     "weights.catalogue",
     "weights.records",
@@ -27,6 +28,7 @@ WEIGHTS = {"weights.layouts", "weights.pickles", "weights.readers"}
 OURS = {
     "config": set(),
     "variants": {"config"},
+    "imagenet": set(),
     "weights.records": set(),
     "weights.table": {"weights.records"},
     "weights.catalogue": {"weights.records", "weights.table"},
@@ -70,6 +72,7 @@ OURS = {
 }
 THEIRS = {
     "config": set(),
+    "imagenet": set(),
     "variants": set(),
     "weights.records": set(),
     "weights.table": set(),

@@ -1,0 +1,25 @@
+"""The 1,000 classes of ImageNet's challenge. Standard library only."""
+
+import csv
+from functools import cache
+from importlib import resources
+from typing import NamedTuple
+
+
+class ImageNetClass(NamedTuple):
+    """A class: its WordNet id, its name, its number in the challenge."""
+
+    wnid: str
+    name: str
+    challenge: int
+
+
+@cache
+def classes() -> tuple[ImageNetClass, ...]:
+    """All of them in the usual order, that of their WordNet ids."""
+    file = resources.files("keras_resnext") / "imagenet_classes.csv"
+    rows = csv.DictReader(file.read_text(encoding="utf-8").splitlines())
+    return tuple(
+        ImageNetClass(row["wnid"], row["name"], int(row["challenge"]))
+        for row in rows
+    )
