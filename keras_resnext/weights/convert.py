@@ -12,6 +12,7 @@ from keras_resnext.weights.identify import looks_like
 from keras_resnext.weights.layouts import LAYOUTS
 from keras_resnext.weights.layouts import Layout
 from keras_resnext.weights.layouts import Shape
+from keras_resnext.weights.layouts import Tensors
 from keras_resnext.weights.layouts import Transform
 from keras_resnext.weights.layouts import foreign_name
 from keras_resnext.weights.readers import CheckpointError
@@ -26,7 +27,6 @@ FLOATS = ("float16", "bfloat16", "float32", "float64")
 
 Variable = tuple[str, str]
 Shapes = Mapping[Variable, Shape]
-Tensors = Mapping[str, np.ndarray]
 
 
 class _MismatchError(CheckpointError):
@@ -61,6 +61,7 @@ def to_keras(
             needs, or holds one that it doesn't, of another shape, quantized,
             or not finite.
     """
+    tensors = LAYOUTS[layout].prepared(tensors)
     try:
         return _to_keras(tensors, shapes, layers, LAYOUTS[layout])
     except _MismatchError as error:
@@ -126,9 +127,10 @@ def detect_layout(tensors: Tensors) -> str:
         CheckpointError: If no layout has such names.
     """
     for name, layout in LAYOUTS.items():
+        prepared = layout.prepared(tensors)
         tables = (layout.names, *layout.special.values())
         if all(
-            any(_kernel(layer, table, layout) in tensors for table in tables)
+            any(_kernel(layer, table, layout) in prepared for table in tables)
             for layer in (STEM, FIRST)
         ):
             return name

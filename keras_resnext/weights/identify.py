@@ -31,6 +31,7 @@ def looks_like(tensors: Mapping[str, np.ndarray], layout: str) -> list[str]:
         Names of `VARIANTS`: several where variants differ in nothing that
         has weights, none if the checkpoint belongs to another network.
     """
+    tensors = LAYOUTS[layout].prepared(tensors)
     fitting = [
         variant
         for variant, config in VARIANTS.items()

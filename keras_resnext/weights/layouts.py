@@ -4,6 +4,7 @@ A layout is a table of names and, for each kind of layer, of variables with
 the transform that turns a foreign array into ours and back.
 """
 
+import contextlib
 import re
 from collections.abc import Callable
 from collections.abc import Collection
@@ -13,7 +14,10 @@ from dataclasses import field
 
 import numpy as np
 
+from keras_resnext.weights import qubvel
+
 Shape = tuple[int, ...]
+Tensors = Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,8 @@ class Layout:
         separator: What stands between a layer's and a variable's name.
         special: Names that hold instead where a model has a layer that
             matches the key.
+        prepare: What makes of a file's tensors, in its order, those that the
+            names here stand for; it returns others as they are.
         ignored: Pattern of foreign tensors that carry no weights.
     """
 
@@ -46,7 +52,14 @@ class Layout:
     variables: Mapping[str, tuple[str, Transform]]
     separator: str
     special: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    prepare: Callable[[Tensors], Tensors] = lambda tensors: tensors
     ignored: str = r"(?!)"
+
+    def prepared(self, tensors: Tensors) -> Tensors:
+        """A file's tensors as the names stand for them, if they are such."""
+        with contextlib.suppress(ValueError):  # shapes don't fit together
+            return self.prepare(tensors)
+        return tensors
 
     def names_for(self, layers: Collection[str]) -> Mapping[str, str]:
         """The table of names that holds for a model of these layers."""
@@ -134,6 +147,9 @@ _POINTWISE = Transform(
     lambda array, _: array[:, :, 0, 0].T,
     lambda array: array.T[:, :, None, None],
 )
+_KERAS_POINTWISE = Transform(
+    lambda array, _: array.squeeze((0, 1)), lambda array: array[None, None]
+)
 _DEPTHWISE = Transform(_grouped_from_depthwise, _depthwise_from_grouped)
 
 _STAGE = r"stage(?P<stage>\d+)"
@@ -181,6 +197,18 @@ _TORCH_VARIABLES = {
     "select_kernel": ("fc_select.weight", _POINTWISE),
 }
 _TORCH_IGNORED = r".*\.num_batches_tracked"
+
+_KERAS_VARIABLES = {
+    name: (name, _AS_IS)
+    for name in (
+        "kernel",
+        "bias",
+        "gamma",
+        "beta",
+        "moving_mean",
+        "moving_variance",
+    )
+}
 
 # timm and torchvision: resnet.py of both.
 _TIMM_RESNET = Layout(
@@ -318,17 +346,36 @@ _KERAS_APPLICATIONS = Layout(
         "predictions": "predictions|probs",
     },
     variables={
+        **_KERAS_VARIABLES,
         "conv2.kernel": ("depthwise_kernel", _DEPTHWISE),
-        "kernel": ("kernel", _AS_IS),
-        "bias": ("bias", _AS_IS),
-        "gamma": ("gamma", _AS_IS),
-        "beta": ("beta", _AS_IS),
-        "moving_mean": ("moving_mean", _AS_IS),
         "moving_variance": ("moving_variance", _variance_of_epsilon(1.001e-5)),
     },
     separator="/",
     # The frozen 0/1 kernels that summed the outputs of a depthwise kernel.
     ignored=r".*_2_gconv/.*",
+)
+
+# qubvel's classification_models, by the names that ResNeXt's layers have there.
+_QUBVEL = Layout(
+    names={
+        "stem_conv1": "conv0",
+        "stem_bn1": "bn0",
+        _BLOCK + r"_conv(?P<i>\d)": "stage{stage}_unit{block}_conv{i}",
+        _BLOCK + r"_bn(?P<i>\d)": "stage{stage}_unit{block}_bn{i}",
+        _BLOCK + "_shortcut_conv": "stage{stage}_unit{block}_sc",
+        _BLOCK + "_shortcut_bn": "stage{stage}_unit{block}_sc_bn",
+        _BLOCK + "_attention": "stage{stage}_unit{block}_se",
+        "predictions": "fc1",
+    },
+    variables={
+        **_KERAS_VARIABLES,
+        "reduce_kernel": ("1/kernel", _KERAS_POINTWISE),
+        "reduce_bias": ("1/bias", _AS_IS),
+        "expand_kernel": ("2/kernel", _KERAS_POINTWISE),
+        "expand_bias": ("2/bias", _AS_IS),
+    },
+    separator="/",
+    prepare=qubvel.prepare,
 )
 
 LAYOUTS: Mapping[str, Layout] = {
@@ -339,4 +386,5 @@ LAYOUTS: Mapping[str, Layout] = {
     "timm_csp": _TIMM_CSP,
     "mmpretrain": _MMPRETRAIN,
     "keras_applications": _KERAS_APPLICATIONS,
+    "qubvel": _QUBVEL,
 }

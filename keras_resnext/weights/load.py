@@ -107,8 +107,8 @@ def load_file(model: keras.Model, path: Path) -> None:
     Args:
         model: The model.
         path: A checkpoint of timm, torchvision or mmpretrain (safetensors,
-            `.pth`), a legacy `.h5` of keras-applications, or what Keras itself
-            saves.
+            `.pth`), a legacy `.h5` of keras-applications or of qubvel's
+            classification_models, or what Keras itself saves.
 
     Raises:
         FileNotFoundError: If there is no such file.

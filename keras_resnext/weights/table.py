@@ -25,6 +25,8 @@ _KERAS = (
     f"{_GITHUB}keras-team/keras-applications/releases/download/resnet/",
 )
 
+_QUBVEL = f"{_GITHUB}qubvel/classification_models/releases/download/0.0.1/"
+
 _NUM_PARAMS = {
     "resnext50_32x4d": 25_028_904,
     "resnext50d_32x4d": 25_048_136,
@@ -177,6 +179,48 @@ def _keras(
     )
 
 
+def _qubvel(
+    variant: str,
+    name: str,
+    license: str,
+    *,
+    md5: str,
+    md5_notop: str,
+    top1: float,
+    top5: float,
+    note: str,
+) -> Weights:
+    stem = f"{_QUBVEL}{name}_imagenet_1000"
+    return Weights(
+        variant,
+        "qubvel_in1k",
+        sources=(
+            WebFile(f"{stem}.h5", md5=md5),
+            WebFile(f"{stem}_no_top.h5", md5=md5_notop, has_top=False),
+        ),
+        license=license,
+        num_params=_NUM_PARAMS[variant],
+        train_size=224,
+        evaluations=(Evaluation(224, 224 / 256, top1, top5),),
+        interpolation="bilinear",
+        layout="qubvel",
+        note=note,
+    )
+
+
+_QUBVEL_RESNEXT = (
+    "Converted from MXNet's model zoo, whose accuracy this is; qubvel's README "
+    "lists that of Keras' own ResNeXt. Nobody states a licence for the "
+    "weights. When loaded, the normalization of pixels that they hold is "
+    "folded into the stem, exactly but for three pixels at the border, and "
+    "the classes are taken from the challenge's order into the usual one."
+)
+_QUBVEL_SENET = (
+    "The SENet authors' weights, under their licence, by way of Cadene's "
+    "conversion to PyTorch. The accuracy is that of a stem that pools as here; "
+    "the windows of the authors' own begin one pixel further on."
+)
+
 # timm's "tv" rows are torchvision's files, measured by timm's own transform.
 # Where the commit of a hub file is known only in short, which the hub does not
 # resolve, the file is taken from "main" and the sha256 holds it.
@@ -320,6 +364,16 @@ WEIGHTS: tuple[Weights, ...] = (
         top1=77.618,
         top5=93.698,
     ),
+    _qubvel(
+        "resnext50_32x4d",
+        "resnext50",
+        "noassertion",
+        md5="7c5c40381efb044a8dea5287ab2c83db",
+        md5_notop="7ade5c8aac9194af79b1724229bdaa50",
+        top1=76.890,
+        top5=93.320,
+        note=_QUBVEL_RESNEXT,
+    ),
     _timm(
         "resnext50d_32x4d",
         "bt_in1k",
@@ -368,6 +422,16 @@ WEIGHTS: tuple[Weights, ...] = (
         "resnext101_32x4d_b32x8_imagenet_20210506-e0fa3dd5.pth",
         78.610,
         94.170,
+    ),
+    _qubvel(
+        "resnext101_32x4d",
+        "resnext101",
+        "noassertion",
+        md5="432536e85ee811568a0851c328182735",
+        md5_notop="91fe0126320e49f6ee607a0719828c7e",
+        top1=78.280,
+        top5=94.080,
+        note=_QUBVEL_RESNEXT,
     ),
     _torchvision(
         "resnext101_64x4d",
@@ -566,6 +630,16 @@ WEIGHTS: tuple[Weights, ...] = (
         evaluations=(Evaluation(224, 0.875, 79.916, 94.816),),
         interpolation="bicubic",
     ),
+    _qubvel(
+        "seresnext50_32x4d",
+        "seresnext50",
+        "apache-2.0",
+        md5="5310dcd58ed573aecdab99f8df1121d5",
+        md5_notop="b0f23d2e1cd406d67335fb92d85cc279",
+        top1=78.740,
+        top5=94.300,
+        note=_QUBVEL_SENET,
+    ),
     _timm(
         "seresnext101_32x4d",
         "gluon_in1k",
@@ -573,6 +647,16 @@ WEIGHTS: tuple[Weights, ...] = (
         f"{_GLUON}gluon_seresnext101_32x4d-cf52900d.pth",
         evaluations=(Evaluation(224, 0.875, 80.886, 95.268),),
         interpolation="bicubic",
+    ),
+    _qubvel(
+        "seresnext101_32x4d",
+        "seresnext101",
+        "apache-2.0",
+        md5="be5b26b697a0f7f11efaa1bb6272fc84",
+        md5_notop="e48708cbe40071cc3356016c37f6c9c7",
+        top1=79.880,
+        top5=94.870,
+        note=_QUBVEL_SENET,
     ),
     _timm(
         "seresnext101_32x8d",

@@ -19,7 +19,7 @@ from keras_resnext.weights.records import WebFile
 from keras_resnext.weights.table import WEIGHTS
 
 COMMERCIAL = {"apache-2.0", "bsd-3-clause"}
-LICENSES = {*COMMERCIAL, "cc-by-nc-4.0"}
+LICENSES = {*COMMERCIAL, "cc-by-nc-4.0", "noassertion"}
 
 NUM_PARAMS = {
     "resnext50_32x4d": 25028904,
@@ -62,7 +62,7 @@ def is_hex(text, length):
 
 
 def test_names_are_unique():
-    assert len({row.name for row in WEIGHTS}) == len(WEIGHTS) == 57
+    assert len({row.name for row in WEIGHTS}) == len(WEIGHTS) == 61
 
 
 def test_rows_of_a_variant_stand_together_best_first():
@@ -125,7 +125,7 @@ def test_sources(row):
             assert source.url.endswith(f"-{source.sha256_prefix}.pth")
         if isinstance(source, WebFile) and source.url.endswith(".h5"):
             assert is_hex(source.md5, 32)
-            assert source.has_top == ("notop" not in source.url)
+            assert source.has_top == (re.search("no_?top", source.url) is None)
 
 
 def test_hub_files_come_first_and_are_missing_once():
@@ -133,6 +133,19 @@ def test_hub_files_come_first_and_are_missing_once():
         assert not any(isinstance(file, HubFile) for file in row.sources[1:])
     hubless = [row.name for row in TIMM if isinstance(row.sources[0], WebFile)]
     assert hubless == ["resnext101_32x48d.fb_wsl_ig1b_ft_in1k"]
+
+
+def test_every_file_can_be_told_from_a_damaged_one():
+    """But those hub files whose hash nobody wrote down."""
+    sources = [source for row in WEIGHTS for source in row.sources]
+    hub = [file for file in sources if isinstance(file, HubFile)]
+    assert sum(is_hex(file.sha256 or "", 64) for file in hub) >= 14
+    for file in sources:
+        if isinstance(file, WebFile):
+            if file.url.endswith(".pth"):
+                assert is_hex(file.sha256_prefix, 8)
+            else:
+                assert is_hex(file.md5, 32)
 
 
 def test_known_hashes():
@@ -180,6 +193,52 @@ def test_keras_files(variant, hashes):
 
 
 @pytest.mark.parametrize(
+    ("variant", "license", "hashes"),
+    [
+        (
+            "resnext50_32x4d",
+            "noassertion",
+            [
+                "7c5c40381efb044a8dea5287ab2c83db",
+                "7ade5c8aac9194af79b1724229bdaa50",
+            ],
+        ),
+        (
+            "resnext101_32x4d",
+            "noassertion",
+            [
+                "432536e85ee811568a0851c328182735",
+                "91fe0126320e49f6ee607a0719828c7e",
+            ],
+        ),
+        (
+            "seresnext50_32x4d",
+            "apache-2.0",
+            [
+                "5310dcd58ed573aecdab99f8df1121d5",
+                "b0f23d2e1cd406d67335fb92d85cc279",
+            ],
+        ),
+        (
+            "seresnext101_32x4d",
+            "apache-2.0",
+            [
+                "be5b26b697a0f7f11efaa1bb6272fc84",
+                "e48708cbe40071cc3356016c37f6c9c7",
+            ],
+        ),
+    ],
+)
+def test_qubvel_files(variant, license, hashes):
+    row = find_weights(variant, "qubvel_in1k")
+    assert row.layout == "qubvel"
+    assert row.license == license
+    assert row.note
+    assert [file.md5 for file in row.sources] == hashes
+    assert [file.has_top for file in row.sources] == [True, False]
+
+
+@pytest.mark.parametrize(
     ("variant", "tag"),
     [
         ("resnext50_32x4d", "a1h_in1k"),
@@ -188,6 +247,8 @@ def test_keras_files(variant, hashes):
         ("resnext101_64x4d", "IMAGENET1K_V1"),
         ("resnext101_32x8d", "IMAGENET1K_V2"),
         ("resnext152_32x4d", "mmpretrain_in1k"),
+        ("seresnext50_32x4d", "racm_in1k"),
+        ("seresnext101_32x4d", "gluon_in1k"),
     ],
 )
 def test_default_weights(variant, tag):
@@ -259,6 +320,7 @@ def test_list_weights():
         "gluon_in1k",
         "keras_in1k",
         "mmpretrain_in1k",
+        "qubvel_in1k",
     ]
     assert [row.name for row in list_weights("*", "bsd-3-clause")] == [
         "resnext50_32x4d.IMAGENET1K_V2",
@@ -273,7 +335,7 @@ def test_list_weights():
         "resnext101_32x8d.tv_in1k",
     ]
     commercial = list_weights(license="commercial")
-    assert len(commercial) == 43
+    assert len(commercial) == 45
     assert {row.license for row in commercial} == COMMERCIAL
     assert list_weights("resnext101_32x16d", license="commercial") == []
 

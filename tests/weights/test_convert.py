@@ -16,7 +16,7 @@ from keras_resnext.weights import convert
 from keras_resnext.weights.readers import CheckpointError
 
 LAYOUTS = pytest.mark.parametrize(
-    "layout", ["timm_resnet", "mmpretrain", "keras_applications"]
+    "layout", ["timm_resnet", "mmpretrain", "keras_applications", "qubvel"]
 )
 
 
@@ -243,7 +243,7 @@ def test_spare_head_is_ignored(model, headless, layout):
     values = to_keras(tensors, model, layout)
     expected = {k: v for k, v in values.items() if k[0] != "predictions"}
     assert_equal(to_keras(tensors, headless, layout), expected)
-    words = ("fc", "head.fc", "predictions")
+    words = ("fc", "fc1", "head.fc", "predictions")
     head = [name for name in tensors if name.startswith(words)]
     assert len(head) == 2
     for name in head:

@@ -44,11 +44,12 @@ def layouts(variant):
             return [f"timm_{family}"]
     if variant.startswith("legacy_"):
         return ["timm_senet"]
-    # The others published neither deep stems nor attention.
     config = VARIANTS[variant]
-    plain = len(config.stem.widths) == 1 and config.attention is None
-    others = ["mmpretrain", "keras_applications"] if plain else []
-    return ["timm_resnet", *others]
+    if len(config.stem.widths) > 1:
+        return ["timm_resnet"]
+    if config.attention is not None:
+        return ["timm_resnet", "qubvel"]
+    return ["timm_resnet", "mmpretrain", "keras_applications", "qubvel"]
 
 
 PAIRS = [
