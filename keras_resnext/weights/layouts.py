@@ -144,7 +144,7 @@ _OIHW = Transform(
 _TRANSPOSED = Transform(lambda array, _: array.T, lambda array: array.T)
 # A matrix here, a 1x1 convolution there.
 _POINTWISE = Transform(
-    lambda array, _: array[:, :, 0, 0].T,
+    lambda array, _: array.squeeze((2, 3)).T,
     lambda array: array.T[:, :, None, None],
 )
 _KERAS_POINTWISE = Transform(

@@ -10,6 +10,7 @@ import pytest
 import tinynet
 from torch_helpers import import_torchvision
 
+from keras_resnext import Attention
 from keras_resnext import Stem
 from keras_resnext import Template
 from keras_resnext.weights import convert
@@ -211,6 +212,15 @@ def test_depthwise_kernel_of_as_many_numbers(model):
 def test_other_ranks(model, name, shape):
     tensors = tinynet.checkpoint(model)
     tensors[name] = np.zeros(shape, "float32")
+    assert_refused(tensors, model, "of shape", "another architecture")
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (8, 128), (8, 128, 3, 3)])
+def test_other_ranks_of_a_pointwise_kernel(shape):
+    model = build(replace(tinynet.CONFIG, attention=Attention("se")))
+    tensors = tinynet.checkpoint(model)
+    assert tensors["layer1.0.se.fc1.weight"].shape == (8, 128, 1, 1)
+    tensors["layer1.0.se.fc1.weight"] = np.zeros(shape, "float32")
     assert_refused(tensors, model, "of shape", "another architecture")
 
 
