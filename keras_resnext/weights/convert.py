@@ -61,9 +61,9 @@ def to_keras(
             needs, or holds one that it doesn't, of another shape, quantized,
             or not finite.
     """
-    tensors = LAYOUTS[layout].prepared(tensors)
+    table = LAYOUTS[layout]
     try:
-        return _to_keras(tensors, shapes, layers, LAYOUTS[layout])
+        return _to_keras(table.prepared(tensors), shapes, layers, table)
     except _MismatchError as error:
         likely = looks_like(tensors, layout)
         hint = f" It looks like {' or '.join(likely)}." if likely else ""
