@@ -1,5 +1,6 @@
 """Tells which variant a checkpoint belongs to, by names and sizes."""
 
+import contextlib
 from collections.abc import Iterator
 from collections.abc import Mapping
 
@@ -53,11 +54,10 @@ def _fits(
     def holds(layer: str, variable: str = "kernel") -> int | None:
         """The size of a variable's tensor, if the checkpoint has it."""
         name = foreign_name(names, layer)
-        if name is None:
-            return None
-        suffix, _ = layout.variable(layer, variable)
-        tensor = tensors.get(f"{name}{layout.separator}{suffix}")
-        return None if tensor is None else tensor.size
+        with contextlib.suppress(KeyError):  # no word, or no such tensor
+            suffix, _ = layout.variable(layer, variable)
+            return tensors[f"{name}{layout.separator}{suffix}"].size
+        return None
 
     depths = enumerate(config.depths, start=1)
     beyond = [f"stage{i}_block{depth + 1}_conv1" for i, depth in depths]

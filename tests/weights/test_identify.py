@@ -36,18 +36,16 @@ SMALLER = (
 
 
 @functools.cache
-def checkpoint(variant, include_top=True):
+def checkpoint(variant, layout=None):
     """Zeros in the names and shapes of a variant, which take no memory."""
     with keras.StatelessScope(initialize_variables=False):
-        model = keras_resnext.get_model(
-            variant, weights=None, include_top=include_top
-        )
+        model = keras_resnext.get_model(variant, weights=None)
     zero = np.zeros((), "float32")
     values = {
         key: np.broadcast_to(zero, variable.shape)
         for key, variable in variables_of(model)
     }
-    layout = torch_layout(model)
+    layout = layout or torch_layout(model)
     layers = [layer.name for layer in model.layers]
     return convert.from_keras(values, layers, layout), layout
 
@@ -64,6 +62,20 @@ def test_variants_are_told_apart(variant):
     assert convert.detect_layout(tensors) == layout
     expected = {variant, TWINS.get(variant, variant)}
     assert set(looks_like(tensors, layout)) == expected
+
+
+@pytest.mark.parametrize(
+    ("variant", "layout"),
+    [
+        ("resnext50_32x4d", "mmpretrain"),
+        ("resnext50_32x4d", "keras_applications"),
+        ("resnext50_32x4d", "qubvel"),
+        ("seresnext50_32x4d", "qubvel"),
+    ],
+)
+def test_variants_are_told_apart_in_other_layouts(variant, layout):
+    tensors, _ = checkpoint(variant, layout)
+    assert variant in looks_like(tensors, layout)
 
 
 def test_other_networks_look_like_nothing():
