@@ -85,7 +85,7 @@ THEIRS = {
     "weights.convert": {"numpy"},
     "weights.identify": {"numpy"},
     "weights.save": {"keras", "numpy", "safetensors", "torch"},
-    "weights.fetch": {"huggingface_hub", "keras"},
+    "weights.fetch": {"huggingface_hub"},
     "weights.load": {"h5py", "keras", "numpy"},
     "kernels": {"keras"},
     "kernels.tensorflow": {"tensorflow"},

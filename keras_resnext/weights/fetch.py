@@ -1,13 +1,15 @@
 """Fetches a checkpoint: from a cache, the hub or the web; and verifies it."""
 
+import contextlib
 import hashlib
+import http
 import os
 import pathlib
-import socket
+import shutil
 import urllib.parse
+import urllib.request
 import uuid
-
-import keras
+from typing import IO
 
 from keras_resnext.weights.pickles import CheckpointError
 from keras_resnext.weights.records import HubFile
@@ -15,6 +17,7 @@ from keras_resnext.weights.records import WebFile
 from keras_resnext.weights.records import Weights
 
 TIMEOUT = 30  # seconds that a server may stay silent
+ATTEMPTS = 3  # at a file whose connection the hub resets
 
 
 class WeightsUnavailableError(OSError):
@@ -81,20 +84,48 @@ def _cached(source: HubFile | WebFile) -> pathlib.Path | None:
 
 
 def _download(source: HubFile | WebFile) -> pathlib.Path:
-    import huggingface_hub
     from huggingface_hub import constants
 
     if isinstance(source, HubFile):
-        return pathlib.Path(
-            huggingface_hub.hf_hub_download(
-                source.repo_id, source.filename, revision=source.revision
-            )
-        )
+        return _download_hub(source)
     if constants.HF_HUB_OFFLINE:
         raise ConnectionError("offline mode is on (HF_HUB_OFFLINE)")
     path = _web_path(source)
     _download_web(source.url, path)
     return path
+
+
+def _download_hub(source: HubFile) -> pathlib.Path:
+    """Downloads into the hub's cache, with what its library leaves to do.
+
+    That asks a hub that is silent for more than six minutes, and gives up
+    when the connection is reset, though not when it ends or falls silent.
+    """
+    import huggingface_hub
+    from huggingface_hub import errors
+
+    place = source.repo_id, source.filename
+    url = huggingface_hub.hf_hub_url(*place, revision=source.revision)
+    with contextlib.suppress(errors.HfHubHTTPError):  # an answer of a kind
+        huggingface_hub.get_hf_file_metadata(url, timeout=TIMEOUT)
+    attempts = ATTEMPTS
+    while True:
+        attempts -= 1
+        try:
+            return pathlib.Path(
+                huggingface_hub.hf_hub_download(
+                    *place, revision=source.revision
+                )
+            )
+        except Exception as error:
+            if not attempts or not _was_reset(error):
+                raise
+
+
+def _was_reset(error: BaseException | None) -> bool:
+    while error is not None and not isinstance(error, ConnectionResetError):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def _web_path(source: WebFile) -> pathlib.Path:
@@ -106,21 +137,46 @@ def _web_path(source: WebFile) -> pathlib.Path:
 def _download_web(url: str, path: pathlib.Path) -> None:
     """Downloads under a name of its own, and renames what is whole.
 
-    get_file writes in place, where a half-written file, or one that another
-    process writes, would be taken for the whole one, and it waits for a
-    silent server for ever.
+    keras.utils.get_file writes in place, where a half-written file, or one
+    that another process writes, would be taken for the whole one; it waits
+    for a silent server for ever, and starts over when a connection breaks.
     """
-    patience = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(TIMEOUT)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")
     try:
-        part = keras.utils.get_file(
-            f"{path.name}.{uuid.uuid4().hex}.part",
-            url,
-            cache_subdir=str(path.parent.absolute()),
-        )
+        with part.open("wb") as file:
+            while True:
+                before = file.tell()
+                try:
+                    _append(url, file, path.name)
+                    break
+                except Exception:
+                    if file.tell() <= before:
+                        raise
+        os.replace(part, path)
     finally:
-        socket.setdefaulttimeout(patience)
-    os.replace(part, path)
+        part.unlink(missing_ok=True)
+
+
+def _append(url: str, file: IO[bytes], name: str) -> None:
+    """Downloads what a file lacks, or all where a server knows no ranges."""
+    from huggingface_hub.utils import tqdm
+
+    headers = {"Range": f"bytes={file.tell()}-"} if file.tell() else {}
+    request = urllib.request.Request(url, headers=headers)
+    with urllib.request.urlopen(request, timeout=TIMEOUT) as response:
+        if response.status != http.HTTPStatus.PARTIAL_CONTENT:
+            file.seek(0)
+            file.truncate()
+        with tqdm.wrapattr(
+            response, "read", total=response.length, desc=name
+        ) as stream:
+            shutil.copyfileobj(stream, file)
+    if response.length:
+        found = file.tell()
+        raise ConnectionError(
+            f"got only {found} out of {found + response.length} bytes"
+        )
 
 
 def _verify(path: pathlib.Path, source: HubFile | WebFile) -> None:

@@ -9,6 +9,7 @@ import re
 import socket
 import struct
 import threading
+import urllib.parse
 from typing import Any
 from typing import Self
 
@@ -17,7 +18,7 @@ from keras_resnext.weights.records import WebFile
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
-PREFIXES = ("/someone/", "/cdn/", "/releases/")
+PREFIXES = ("/someone/", "/cdn/")
 
 
 class Hub:
@@ -25,18 +26,24 @@ class Hub:
 
     Attributes:
         faults: For each path what goes wrong there: `"missing"` (404),
-            `"wrong"` (other bytes), `"together"` (answers only when two
-            requests are there), or, when the whole file is asked for, half of
-            it and then `"cut"` (the end), `"reset"` (the connection breaks)
-            or `"stall"` (silence).
-        requests: Every request for a file so far, as `(method, path)`.
+            `"silent"` (no answer), `"together"` (answers only when two
+            requests are there), `"redirect"` (the file is on the CDN),
+            `"mislabelled"` (the hub says it has another hash), `"wrong"`
+            (other bytes), `"truncated"` (half of it, as if that were all), or
+            half of what was asked for and then `"cut"` (the end), `"reset"`
+            (the connection breaks) or `"stall"` (silence).
+        once: Whether a connection that broke off holds the next time.
+        ranges: Whether a part of a file can be asked for.
+        requests: Every request for a file so far, as `(method, path, start)`.
         half_sent: Set once half of a file went out to stall there.
     """
 
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
         self.faults: dict[str, str] = {}
-        self.requests: list[tuple[str, str]] = []
+        self.once = False
+        self.ranges = True
+        self.requests: list[tuple[str, str, int]] = []
         self.half_sent = threading.Event()
         self.together = threading.Barrier(2)
         self.closing = threading.Event()
@@ -72,8 +79,10 @@ class Hub:
 
     def web_file(self, content: bytes, name: str, **options: Any) -> WebFile:
         """Publishes a file on a release page."""
-        self.files[f"/releases/{name}"] = content
-        return WebFile(f"{self.url}/releases/{name}", **options)
+        path = f"/someone/tiny/releases/download/v1/{name}"
+        self.files[self.cdn(content)] = content
+        self.files[path] = content
+        return WebFile(f"{self.url}{path}", **options)
 
     @staticmethod
     def path(source: HubFile | WebFile) -> str:
@@ -89,7 +98,11 @@ class Hub:
 
     def downloads(self) -> list[str]:
         """The paths that a body was asked from."""
-        return [path for method, path in self.requests if method == "GET"]
+        return [path for method, path, _ in self.requests if method == "GET"]
+
+    def resumed(self) -> list[int]:
+        """Where those downloads began that did not begin at the start."""
+        return [start for _, _, start in self.requests if start]
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
@@ -100,59 +113,75 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.do_GET()
 
     def do_GET(self) -> None:
-        if self.path.startswith(PREFIXES):
-            self.hub.requests.append((self.command, self.path))
-        content = self.hub.files.get(self.path)
-        fault = self.hub.faults.get(self.path)
-        if content is None or fault == "missing":
+        path = urllib.parse.urlsplit(self.path).path
+        asked = re.fullmatch(r"bytes=(\d+)-", self.headers["Range"] or "")
+        start = int(asked[1]) if asked else 0
+        if path.startswith(PREFIXES):
+            self.hub.requests.append((self.command, path, start))
+        content = self.hub.files.get(path)
+        fault = self.hub.faults.get(path)
+        if fault == "together":
+            self.hub.together.wait(60)
+        if fault == "silent":
+            self.hub.closing.wait(60)
+            self.close_connection = True
+        elif content is None or fault == "missing":
             self._head(404, {"X-Error-Code": "EntryNotFound"}, 0)
-        elif "/resolve/" in self.path:
-            self._redirect(content)
+        elif "/resolve/" in path or fault == "redirect":
+            self._redirect(content, fault)
+        elif fault in ("cut", "reset", "stall"):
+            if self.hub.once:
+                del self.hub.faults[path]
+            self._break(content, start, fault)
         else:
-            self._serve(content, fault)
+            if fault == "wrong":
+                content = bytes(len(content))
+            if fault == "truncated":
+                content = content[: len(content) // 2]
+            self.wfile.write(self._serve(content, start))
 
-    def _redirect(self, content: bytes) -> None:
+    def _redirect(self, content: bytes, fault: str | None) -> None:
+        labelled = b"another" if fault == "mislabelled" else content
         headers = {
             "X-Repo-Commit": COMMIT,
-            "X-Linked-Etag": f'"{hashlib.sha256(content).hexdigest()}"',
+            "X-Linked-Etag": f'"{hashlib.sha256(labelled).hexdigest()}"',
             "X-Linked-Size": str(len(content)),
             # Another host, where a token must not go and none is asked for.
             "Location": f"http://localhost:{self.hub.port}"
-            + self.hub.cdn(content),
+            f"{self.hub.cdn(content)}?signature=1",
         }
         self._head(302, headers, 0)
 
-    def _serve(self, content: bytes, fault: str | None) -> None:
-        total, start = len(content), 0
-        if match := re.fullmatch(r"bytes=(\d+)-", self.headers["Range"] or ""):
-            start = int(match[1])
-        whole = start == 0
-        if fault == "wrong":
-            content = bytes(total)
-        if fault == "together":
-            self.hub.together.wait(60)
-        headers = {"Accept-Ranges": "bytes"}
-        if not whole:
-            headers["Content-Range"] = f"bytes {start}-{total - 1}/{total}"
-        self._head(200 if whole else 206, headers, total - start)
-        if self.command == "HEAD":
-            return
-        broken = whole and fault in ("cut", "reset", "stall")
-        end = (start + total) // 2 if broken else total
-        self.wfile.write(content[start:end])
-        if not broken:
-            return
+    def _serve(self, content: bytes, start: int) -> bytes:
+        """Sends the head, and returns what must follow."""
+        total = len(content)
+        if start and self.hub.ranges:
+            span = f"bytes {start}-{total - 1}/{total}"
+            self._head(206, {"Content-Range": span}, total - start)
+            content = content[start:]
+        else:
+            self._head(200, {}, total)
+        return b"" if self.command == "HEAD" else content
+
+    def _break(self, content: bytes, start: int, fault: str) -> None:
+        """Sends half of what was asked for."""
+        content = self._serve(content, start)
+        self.wfile.write(content[: len(content) // 2])
         self.close_connection = True
-        self.wfile.flush()
         if fault == "stall":
             self.hub.half_sent.set()
             self.hub.closing.wait(60)
         if fault == "reset":
-            # Closing without lingering sends a reset in place of an end.
+            # What is still on its way when that happens is lost.
+            self.hub.closing.wait(0.2)
+            # Closing without lingering sends a reset in place of an end, but
+            # the server would say properly first that it is the end.
             linger = struct.pack("ii", 1, 0)
             self.connection.setsockopt(
                 socket.SOL_SOCKET, socket.SO_LINGER, linger
             )
+            self.rfile.close()
+            self.connection.close()
 
     def _head(self, status: int, headers: dict[str, str], length: int) -> None:
         self.send_response(status)
