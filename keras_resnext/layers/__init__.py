@@ -3,6 +3,9 @@
 from keras_resnext.layers.batch_norm import (
     BatchNormalization as BatchNormalization,
 )
+from keras_resnext.layers.bilinear_attention import (
+    BilinearAttention as BilinearAttention,
+)
 from keras_resnext.layers.conv import Conv2D as Conv2D
 from keras_resnext.layers.efficient_channel_attention import (
     EfficientChannelAttention as EfficientChannelAttention,
@@ -20,6 +23,7 @@ from keras_resnext.layers.stochastic_depth import (
 
 __all__ = [
     "BatchNormalization",
+    "BilinearAttention",
     "Conv2D",
     "EfficientChannelAttention",
     "GlobalContext",

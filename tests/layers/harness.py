@@ -59,6 +59,14 @@ def randomize(layer: keras.layers.Layer) -> None:
     )
 
 
+def weights(layer: keras.layers.Layer) -> dict[str, np.ndarray]:
+    """Arrays by their path below the layer."""
+    return {
+        variable.path.partition("/")[2]: keras.ops.convert_to_numpy(variable)
+        for variable in layer.weights
+    }
+
+
 def assert_close(found: Any, expected: Any, share: float = 1e-6) -> None:
     """Equal up to a share of the largest number."""
     assert found.shape == expected.shape

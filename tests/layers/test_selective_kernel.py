@@ -24,21 +24,13 @@ def test_as_every_layer(check, name, views, tmp_path):
     check(case, tmp_path)
 
 
-def weights(layer):
-    """Arrays by their path below the layer."""
-    return {
-        variable.path.partition("/")[2]: keras.ops.convert_to_numpy(variable)
-        for variable in layer.weights
-    }
-
-
 def test_equals_the_paper():
     arguments = {"ratio": 0.5, "divisor": 1}
     case = harness.Case(SelectiveKernel, arguments, views=3)
     layer, views = case.make(), np.stack(case.images())
     layer.build([case.shape] * 3)
     harness.randomize(layer)
-    w = weights(layer)
+    w = harness.weights(layer)
     compact = views.sum(0).mean((1, 2)) @ w["compact_kernel"]
     compact -= w["compact_norm/moving_mean"]
     compact /= np.sqrt(w["compact_norm/moving_variance"] + 1e-5)
@@ -58,6 +50,7 @@ def test_equals_timms(training, channels):
     import_torchvision()
     timm = pytest.importorskip("timm.layers")
 
+    torch.manual_seed(0)
     attention = timm.SelectiveKernel(
         channels, rd_ratio=1 / 16, rd_divisor=32, split_input=False
     ).attn

@@ -1,0 +1,233 @@
+"""Bilinear attention.
+
+https://openaccess.thecvf.com/content_CVPR_2020/html/Chi_Non-Local_Neural_Networks_With_Grouped_Bilinear_Attentional_Transforms_CVPR_2020_paper.html
+"""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_resnext.kernels.generic import Tensor
+from keras_resnext.layers.attention import NarrowAttention
+from keras_resnext.layers.attention import Shape
+from keras_resnext.layers.batch_norm import BatchNormalization
+from keras_resnext.layers.conv import Conv2D
+
+
+@keras.saving.register_keras_serializable(package="keras_resnext")
+class BilinearAttention(NarrowAttention):
+    """Mixes the blocks of an image, rows and columns each by a matrix.
+
+    The image is cut into `block_size` by `block_size` blocks. For each group
+    of channels it makes two square matrices, P of what is seen in every row
+    of blocks and Q of what is seen in every column; rows of P and columns of
+    Q sum to one. A narrow copy of the image, X, whose elements are blocks,
+    becomes P X Q, and is added to the image in full width (the paper's
+    grouped bilinear attentional transform).
+
+    Args:
+        block_size: Number of blocks in height and in width, which must
+            divide by it.
+        groups: Number of groups of channels.
+        ratio: Width of the narrow copy as a share of the channels.
+        divisor: What that width is rounded up to a multiple of.
+        activation: Activation of each of the four 1x1 convolutions.
+        dropout: Share of the channels to add nothing to in training.
+        seed: Seed of the dropout.
+        **kwargs: Arguments of `keras.layers.Layer`, and `data_format`:
+            `"channels_last"`, `"channels_first"` or `None` for Keras' own.
+
+    Call arguments:
+        inputs: Images, `(batch, height, width, channels)` or, channels
+            first, `(batch, channels, height, width)`.
+        training: Whether to drop channels, to normalize by the batch's own
+            statistics and to gather them.
+
+    Returns:
+        Images of the shape of `inputs` and of the layer's compute dtype.
+
+    Raises:
+        ValueError: If an argument is not positive or `dropout` no share, if
+            the narrow width doesn't divide by `groups`, or if height or width
+            doesn't divide by `block_size`.
+
+    Example:
+    >>> x = np.ones((1, 16, 24, 64), "float32")
+    >>> keras_resnext.layers.BilinearAttention()(x).shape
+    (1, 16, 24, 64)
+    """
+
+    def __init__(
+        self,
+        block_size: int = 8,
+        groups: int = 2,
+        ratio: float = 1 / 4,
+        divisor: int = 8,
+        activation: Any = "relu",
+        dropout: float = 0.2,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(ratio, divisor, **kwargs)
+        if block_size < 1 or groups < 1:
+            raise ValueError(
+                "`block_size` and `groups` must be positive. "
+                f"Received: {block_size} and {groups}"
+            )
+        self.block_size = block_size
+        self.groups = groups
+        self.activation = keras.activations.get(activation)
+        self.dropout = keras.layers.SpatialDropout2D(
+            dropout, self.data_format, seed, dtype=self.dtype_policy
+        )
+
+    def build(self, input_shape: Shape) -> None:
+        self._check_blocks(input_shape)
+        channels = self.channels(input_shape)
+        narrow = self.narrow(channels)
+        if narrow % self.groups:
+            raise ValueError(
+                f"The narrow width, {narrow} of {channels} channels, must "
+                f"divide by `groups`. Received: {self.groups}"
+            )
+        size = self.block_size
+        matrices = self.groups * size**2
+        self.reduce = self._activated("reduce", channels, narrow)
+        self.score = self._activated("score", narrow, self.groups)
+        self.row_conv = self._conv(
+            "row_conv", self.groups, matrices, (size, 1), use_bias=True
+        )
+        self.column_conv = self._conv(
+            "column_conv", self.groups, matrices, (1, size), use_bias=True
+        )
+        self.mix = self._activated("mix", narrow, narrow)
+        self.expand = self._activated("expand", narrow, channels)
+
+    def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
+        def activated(layers: list[keras.layers.Layer], x: Tensor) -> Tensor:
+            conv, norm = layers
+            return norm(conv(x), training=training)
+
+        self._check_blocks(inputs.shape)
+        x = activated(self.reduce, inputs)
+        scores = activated(self.score, x)
+        columns = self._turned(self._rows(self._turned(scores)))
+        p = self._matrix(self.row_conv(self._rows(scores)), axis=3)
+        q = self._matrix(self.column_conv(columns), axis=2)
+        x = self._mix_rows(x, p)
+        x = self._mix_rows(self._turned(x), ops.swapaxes(q, 2, 3))
+        x = activated(self.mix, self._turned(x))
+        x = activated(self.expand, x)
+        return ops.add(inputs, self.dropout(x, training=training))
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        self._check_blocks(input_shape)
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "block_size": self.block_size,
+            "groups": self.groups,
+            "activation": keras.activations.serialize(self.activation),
+            "dropout": self.dropout.rate,
+            "seed": self.dropout.seed,
+        }
+
+    def _turned(self, x: Tensor) -> Tensor:
+        """The image with rows for columns."""
+        return ops.swapaxes(x, *self.spatial_axes)
+
+    def _rows(self, scores: Tensor) -> Tensor:
+        """The largest score in each row of blocks: images of one column."""
+        height, width = self.spatial_axes
+        x = _largest(scores, width)
+        shape = [-1, *ops.shape(x)[1:]]
+        shape[width] = shape[height] // self.block_size
+        shape[height] = self.block_size
+        return _largest(ops.reshape(x, shape), width)
+
+    def _matrix(self, x: Tensor, axis: int) -> Tensor:
+        """One matrix a group; what sigmoids have of their sum along an axis."""
+        x = ops.reshape(x, (-1, self.groups, self.block_size, self.block_size))
+        # By way of logarithms, as all sigmoids might be zero.
+        return ops.softmax(ops.log_sigmoid(x), axis)
+
+    def _mix_rows(self, x: Tensor, matrix: Tensor) -> Tensor:
+        """Makes each row of blocks a weighted mean of all of them."""
+        height, width = self.spatial_axes
+        size, shape = self.block_size, ops.shape(x)
+        pixels = shape[height] // size * shape[width]
+        members = self.channels(shape) // self.groups
+        # Row of blocks (j, i), pixel in it, group and member of the group.
+        if self.data_format == "channels_first":
+            axes = "bgmjp", "bgmip"
+            blocks = (-1, self.groups, members, size, pixels)
+        else:
+            axes = "bjpgm", "bipgm"
+            blocks = (-1, size, pixels, self.groups, members)
+        x = ops.reshape(x, blocks)
+        x = ops.einsum(f"bgij,{axes[0]}->{axes[1]}", matrix, x)
+        return ops.reshape(x, (-1, *shape[1:]))
+
+    def _check_blocks(self, shape: Shape) -> None:
+        sizes = [shape[axis] for axis in self.spatial_axes]
+        if any(size is not None and size % self.block_size for size in sizes):
+            raise ValueError(
+                "Height and width must divide by block_size="
+                f"{self.block_size}. Received images of shape: {tuple(shape)}"
+            )
+
+    def _activated(
+        self, name: str, channels: int, filters: int
+    ) -> list[keras.layers.Layer]:
+        """A 1x1 convolution and its activated batch normalization."""
+        norm = BatchNormalization(
+            axis=1 if self.data_format == "channels_first" else -1,
+            activation=self.activation,
+            dtype=self.dtype_policy,
+            name=f"{name}_norm",
+        )
+        norm.build(self._shape(filters))
+        return [self._conv(f"{name}_conv", channels, filters), norm]
+
+    def _conv(
+        self,
+        name: str,
+        channels: int,
+        filters: int,
+        kernel_size: tuple[int, int] = (1, 1),
+        use_bias: bool = False,
+    ) -> keras.layers.Layer:
+        conv = Conv2D(
+            filters,
+            kernel_size,
+            padding="valid",
+            use_bias=use_bias,
+            data_format=self.data_format,
+            kernel_initializer=keras.initializers.VarianceScaling(
+                2.0, "fan_out", "untruncated_normal"
+            ),
+            dtype=self.dtype_policy,
+            name=name,
+        )
+        conv.build(self._shape(channels))
+        return conv
+
+    def _shape(self, channels: int) -> Shape:
+        """The shape of images of so many channels."""
+        if self.data_format == "channels_first":
+            return (None, channels, None, None)
+        return (None, None, None, channels)
+
+
+def _largest(x: Tensor, axis: int) -> Tensor:
+    """The maximum along an axis, which is kept.
+
+    The gradient of `ops.max` compares with the maximum. Where XLA computes
+    the elements a second time and rounds them otherwise, none is equal, and
+    the gradient NaN: https://github.com/jax-ml/jax/issues/40564.
+    """
+    index = ops.argmax(x, axis, keepdims=True)
+    return ops.take_along_axis(x, index, axis)
