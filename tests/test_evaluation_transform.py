@@ -185,7 +185,7 @@ class TestParity:
         [
             row
             for row in WEIGHTS
-            if row.layout == "timm_resnet"
+            if row.layout.startswith("timm_")
             and not row.tag.startswith("IMAGENET1K_")
             and row.variant != "resnext101_32x48d"  # timm has no such model
         ],

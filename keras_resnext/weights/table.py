@@ -46,6 +46,11 @@ _NUM_PARAMS = {
     "seresnext101d_32x8d": 93_588_280,
     "seresnextaa101d_32x8d": 93_588_280,
     "seresnextaa201d_32x8d": 149_394_904,
+    "legacy_seresnext26_32x4d": 16_790_280,
+    "legacy_seresnext50_32x4d": 27_559_896,
+    "legacy_seresnext101_32x4d": 48_955_416,
+    "skresnext50_32x4d": 27_479_784,
+    "cspresnext50": 20_569_896,
     "resnext26ts": 10_297_952,
     "seresnext26ts": 10_388_064,
     "eca_resnext26ts": 10_297_988,
@@ -77,13 +82,17 @@ def _timm(
     classes: int = 1000,
     revision: str = "main",
     sha256: str | None = None,
+    on_hub: bool = True,
     note: str = "",
 ) -> Weights:
     hub = HubFile(f"timm/{variant}.{tag}", revision=revision, sha256=sha256)
     return Weights(
         variant,
         tag,
-        sources=(hub,) if url is None else (hub, _torch_file(url)),
+        sources=(
+            *((hub,) if on_hub else ()),
+            *((_torch_file(url),) if url is not None else ()),
+        ),
         license=license,
         num_params=_num_params(variant, classes),
         train_size=train_size,
@@ -218,7 +227,8 @@ _QUBVEL_RESNEXT = (
 _QUBVEL_SENET = (
     "The SENet authors' weights, under their licence, by way of Cadene's "
     "conversion to PyTorch. The accuracy is that of a stem that pools as here; "
-    "the windows of the authors' own begin one pixel further on."
+    "the windows of the legacy_seresnext variants, and of the authors', begin "
+    "one pixel further on."
 )
 
 # timm's "tv" rows are torchvision's files, measured by timm's own transform.
@@ -571,15 +581,14 @@ WEIGHTS: tuple[Weights, ...] = (
     ),
     # timm has the address but no model of this size, so no file on the hub.
     # Accuracies: https://github.com/facebookresearch/WSL-Images
-    Weights(
+    _timm(
         "resnext101_32x48d",
         "fb_wsl_ig1b_ft_in1k",
-        sources=(_torch_file(f"{_PYTORCH}ig_resnext101_32x48-3e41cc8a.pth"),),
-        license="cc-by-nc-4.0",
-        num_params=_NUM_PARAMS["resnext101_32x48d"],
-        train_size=224,
+        "cc-by-nc-4.0",
+        f"{_PYTORCH}ig_resnext101_32x48-3e41cc8a.pth",
         evaluations=(Evaluation(224, 0.875, 85.4, 97.6),),
         interpolation="bilinear",
+        on_hub=False,
     ),
     _mmpretrain(
         "resnext152_32x4d",
@@ -759,6 +768,55 @@ WEIGHTS: tuple[Weights, ...] = (
         classes=11821,
         revision="871be5cf6065683b87db099eb08dc92eb981e476",
         sha256="5b926c6d1c0383ac036574ed4fe95a983b90678c1ae4be6c57808bc2725aa608",
+    ),
+    _timm(
+        "legacy_seresnext26_32x4d",
+        "in1k",
+        "apache-2.0",
+        f"{_TIMM_OLD}v0.1-weights/seresnext26_32x4d-65ebdb501.pth",
+        evaluations=(Evaluation(224, 0.875, 77.100, 93.332),),
+        interpolation="bicubic",
+        layout="timm_senet",
+        on_hub=False,
+    ),
+    _timm(
+        "legacy_seresnext50_32x4d",
+        "in1k",
+        "apache-2.0",
+        f"{_TIMM_OLD}v0.1-weights/legacy_se_resnext50_32x4d-f3651bad.pth",
+        evaluations=(Evaluation(224, 0.875, 79.080, 94.428),),
+        interpolation="bilinear",
+        layout="timm_senet",
+        on_hub=False,
+    ),
+    _timm(
+        "legacy_seresnext101_32x4d",
+        "in1k",
+        "apache-2.0",
+        f"{_TIMM_OLD}v0.1-weights/legacy_se_resnext101_32x4d-37725eac.pth",
+        evaluations=(Evaluation(224, 0.875, 80.274, 95.032),),
+        interpolation="bilinear",
+        layout="timm_senet",
+        on_hub=False,
+    ),
+    _timm(
+        "skresnext50_32x4d",
+        "ra_in1k",
+        "apache-2.0",
+        None,
+        evaluations=(Evaluation(224, 0.875, 80.168, 94.644),),
+        interpolation="bicubic",
+        layout="timm_sk",
+    ),
+    _timm(
+        "cspresnext50",
+        "ra_in1k",
+        "apache-2.0",
+        f"{_TIMM_OLD}v0.1-weights/cspresnext50_ra_224-648b4713.pth",
+        train_size=256,
+        evaluations=(Evaluation(256, 0.887, 80.548, 95.330),),
+        interpolation="bilinear",
+        layout="timm_csp",
     ),
     _timm(
         "resnext26ts",

@@ -29,6 +29,9 @@ every_row = pytest.mark.parametrize("row", WEIGHTS, ids=lambda row: row.name)
         ("resnext152_32x4d", "mmpretrain_in1k"),
         ("seresnext50_32x4d", "racm_in1k"),
         ("seresnext101_32x4d", "gluon_in1k"),
+        ("legacy_seresnext50_32x4d", "in1k"),
+        ("skresnext50_32x4d", "ra_in1k"),
+        ("cspresnext50", "ra_in1k"),
     ],
 )
 def test_default_weights(variant, tag):
@@ -115,7 +118,7 @@ def test_list_weights():
         "resnext101_32x8d.tv_in1k",
     ]
     commercial = list_weights(license="commercial")
-    assert len(commercial) == 45
+    assert len(commercial) == 50
     assert {row.license for row in commercial} == COMMERCIAL
     assert list_weights("resnext101_32x16d", license="commercial") == []
 

@@ -33,6 +33,11 @@ NUM_PARAMS = {
     "seresnext101d_32x8d": 93588280,
     "seresnextaa101d_32x8d": 93588280,
     "seresnextaa201d_32x8d": 149394904,
+    "legacy_seresnext26_32x4d": 16790280,
+    "legacy_seresnext50_32x4d": 27559896,
+    "legacy_seresnext101_32x4d": 48955416,
+    "skresnext50_32x4d": 27479784,
+    "cspresnext50": 20569896,
     "resnext26ts": 10297952,
     "seresnext26ts": 10388064,
     "eca_resnext26ts": 10297988,
@@ -54,8 +59,13 @@ def is_hex(text, length):
     return re.fullmatch(f"[0-9a-f]{{{length}}}", text) is not None
 
 
+def is_prefix(text):
+    """Eight digits of a hash or, in the name of one file, nine."""
+    return is_hex(text, 8) or is_hex(text, 9)
+
+
 def test_names_are_unique():
-    assert len({row.name for row in WEIGHTS}) == len(WEIGHTS) == 61
+    assert len({row.name for row in WEIGHTS}) == len(WEIGHTS) == 66
 
 
 def test_rows_of_a_variant_stand_together_best_first():
@@ -114,7 +124,7 @@ def test_sources(row):
             assert (source.sha256_prefix is None) != (source.md5 is None)
     for source in row.sources:
         if isinstance(source, WebFile) and source.url.endswith(".pth"):
-            assert is_hex(source.sha256_prefix, 8)
+            assert is_prefix(source.sha256_prefix)
             assert source.url.endswith(f"-{source.sha256_prefix}.pth")
         if isinstance(source, WebFile) and source.url.endswith(".h5"):
             assert is_hex(source.md5, 32)
@@ -125,7 +135,12 @@ def test_hub_files_come_first_and_are_missing_once():
     for row in WEIGHTS:
         assert not any(isinstance(file, HubFile) for file in row.sources[1:])
     hubless = [row.name for row in TIMM if isinstance(row.sources[0], WebFile)]
-    assert hubless == ["resnext101_32x48d.fb_wsl_ig1b_ft_in1k"]
+    assert hubless == [
+        "resnext101_32x48d.fb_wsl_ig1b_ft_in1k",
+        "legacy_seresnext26_32x4d.in1k",
+        "legacy_seresnext50_32x4d.in1k",
+        "legacy_seresnext101_32x4d.in1k",
+    ]
 
 
 def test_every_file_can_be_told_from_a_damaged_one():
@@ -136,7 +151,7 @@ def test_every_file_can_be_told_from_a_damaged_one():
     for file in sources:
         if isinstance(file, WebFile):
             if file.url.endswith(".pth"):
-                assert is_hex(file.sha256_prefix, 8)
+                assert is_prefix(file.sha256_prefix)
             else:
                 assert is_hex(file.md5, 32)
 
@@ -237,12 +252,15 @@ def timm_configs():
     import_torchvision()
     pytest.importorskip("timm")
     from timm.models import byobnet
+    from timm.models import cspnet
     from timm.models import resnet
+    from timm.models import senet
+    from timm.models import sknet
 
-    configs = {**resnet.default_cfgs, **byobnet.default_cfgs}
     return {
         f"{variant}.{tag}": config
-        for variant, default in configs.items()
+        for module in (byobnet, cspnet, resnet, senet, sknet)
+        for variant, default in module.default_cfgs.items()
         if variant in NUM_PARAMS
         for tag, config in default.cfgs.items()
         if config.url or config.hf_hub_id
@@ -272,7 +290,9 @@ def test_rows_agree_with_timm(timm_configs):
             test = config.test_input_size[-1], config.test_crop_pct
             assert test in transforms, name
 
-        if row.variant != "resnext101_32x48d":
+        if row.variant.startswith("legacy_"):
+            assert not config.hf_hub_id
+        elif row.variant != "resnext101_32x48d":
             assert row.sources[0].repo_id == config.hf_hub_id + (
                 name if config.hf_hub_id.endswith("/") else ""
             )
