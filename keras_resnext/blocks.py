@@ -16,6 +16,7 @@ from keras_resnext.config import ResNeXtConfig
 from keras_resnext.config import Stem
 from keras_resnext.kernels.generic import Tensor
 from keras_resnext.layers import BatchNormalization
+from keras_resnext.layers import BilinearAttention
 from keras_resnext.layers import Conv2D
 from keras_resnext.layers import EfficientChannelAttention
 from keras_resnext.layers import GlobalContext
@@ -170,6 +171,7 @@ ATTENTIONS = {
     "se": SqueezeExcite,
     "eca": EfficientChannelAttention,
     "gc": GlobalContext,
+    "bat": BilinearAttention,
 }
 
 

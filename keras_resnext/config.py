@@ -112,7 +112,8 @@ class Attention:
 
     Args:
         kind: `"se"` (squeeze-and-excitation), `"eca"` (efficient channel
-            attention) or `"gc"` (global context).
+            attention), `"gc"` (global context) or `"bat"` (bilinear, which
+            needs pictures of a multiple of 256 pixels).
         position: After the `"output"` convolution or in the `"bottleneck"`.
     """
 
@@ -120,7 +121,7 @@ class Attention:
     position: str = "output"
 
     def __post_init__(self) -> None:
-        _check("kind", self.kind, "se", "eca", "gc")
+        _check("kind", self.kind, "se", "eca", "gc", "bat")
         _check("position", self.position, "output", "bottleneck")
 
 

@@ -18,6 +18,7 @@ MARKERS = {
     "se": "expand_kernel",
     "eca": "kernel",
     "gc": "context_kernel",
+    "bat": "row_conv/kernel",
 }
 
 
