@@ -6,6 +6,7 @@ from keras_resnext.contract import named
 from keras_resnext.models import ResNeXt
 
 __all__ = [
+    "BATResNeXt26TS",
     "CSPResNeXt50",
     "ECAResNeXt26TS",
     "ECAResNeXt26t_32x4d",
@@ -102,6 +103,8 @@ ECAResNeXt26TS = _callable("ECAResNeXt26TS")
 """ResNeXt26TS with efficient channel attention."""
 GCResNeXt26TS = _callable("GCResNeXt26TS")
 """ResNeXt26TS with global context."""
+BATResNeXt26TS = _callable("BATResNeXt26TS")
+"""ResNeXt26TS with bilinear attention; pictures of a multiple of 256."""
 GCResNeXt50TS = _callable("GCResNeXt50TS")
 """ResNeXt-50 of the kind of GCResNeXt26TS."""
 ResNeXt29_8x64d = _callable("ResNeXt29_8x64d")

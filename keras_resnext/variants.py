@@ -3,7 +3,7 @@
 The names are timm's. "32x4d" is cardinality 32 and bottleneck width 4; the
 letters before and after the depth are:
 
-    se, eca, gc   attention to channels
+    se, eca, gc   attention to channels; bat: to blocks of pixels
     sk            selective kernels
     csp           cross-stage partial
     aa            averages before it strides ("anti-aliasing")
@@ -96,6 +96,7 @@ VARIANTS = MappingProxyType(
         "seresnext26ts": replace(_26ts, attention=_inside("se")),
         "eca_resnext26ts": replace(_26ts, attention=_inside("eca")),
         "gcresnext26ts": _gc26ts,
+        "bat_resnext26ts": replace(_26ts, attention=_inside("bat")),
         "gcresnext50ts": replace(_gc26ts, depths=_50.depths),
         "resnext29_8x64d": _29,
         "resnext29_16x64d": replace(_29, grouping=Template(16, 64)),

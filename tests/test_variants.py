@@ -43,6 +43,7 @@ PUBLISHED = {
     "legacy_seresnext101_32x4d": (IMAGENET[1], 32, 4, 1000, 48_955_416),
     "skresnext50_32x4d": (IMAGENET[0], 32, 4, 1000, 27_479_784),
     "cspresnext50": ((3, 3, 5, 2), 32, 4, 1000, 20_569_896),
+    "bat_resnext26ts": ((2, 2, 2, 2), None, 32, 1000, 10_731_200),
     "resnext26ts": ((2, 2, 2, 2), None, 32, 1000, 10_297_952),
     "seresnext26ts": ((2, 2, 2, 2), None, 32, 1000, 10_388_064),
     "eca_resnext26ts": ((2, 2, 2, 2), None, 32, 1000, 10_297_988),
@@ -74,6 +75,7 @@ SMALLER = (
     "eca_resnext26ts",
     "gcresnext26ts",
     "gcresnext50ts",
+    "bat_resnext26ts",
     "cspresnext50",
     "legacy_seresnext26_32x4d",
     "skresnext50_32x4d",
@@ -108,6 +110,14 @@ def global_context(channels):
     return channels + 1 + 2 * channels * narrow + narrow + 2 * narrow + channels
 
 
+def bilinear(channels):
+    """Parameters of two blocks of 8 pixels and the 1x1 around them."""
+    narrow = channels // 4
+    around = 2 * channels * narrow + 2 * narrow + 2 * channels
+    maps = 2 * narrow + 2 * 2 + 2 * (2 * 8 * 128 + 128)
+    return around + maps + narrow * narrow + 2 * narrow
+
+
 def grouped_conv(width, group):
     """Parameters of the 3x3 and its normalization."""
     return 9 * width * group + 2 * width
@@ -124,6 +134,7 @@ ATTENTIONS = {
     "se": squeeze_excite,
     "eca": efficient_channel_attention,
     "gc": global_context,
+    "bat": bilinear,
 }
 
 
@@ -212,7 +223,7 @@ def test_rows_are_plain_data(name):
 def parts(name):
     """A variant's name, taken apart: attention, layers, kind and template."""
     pattern = (
-        r"(?:legacy_)?(?:sk|csp|(se|eca|gc))?_?"
+        r"(?:legacy_)?(?:sk|csp|(se|eca|gc|bat))?_?"
         r"resnext(aa)?(\d+)(d|ts?)?(?:_(\d+)x(\d+)d)?"
     )
     attention, averages, layers, kind, *template = re.fullmatch(

@@ -30,6 +30,7 @@ SMALLER = (
     "seresnext26ts",
     "eca_resnext26ts",
     "gcresnext26ts",
+    "bat_resnext26ts",
     "skresnext50_32x4d",
     "cspresnext50",
 )

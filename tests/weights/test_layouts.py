@@ -28,7 +28,8 @@ def small(config):
 
 @functools.cache
 def model_of(config):
-    return tinynet.build(config)
+    # Of any size, as bilinear attention wants larger pictures.
+    return tinynet.build(config, input_shape=(None, None, 3))
 
 
 def model_for(variant):
