@@ -32,6 +32,7 @@ every_row = pytest.mark.parametrize("row", WEIGHTS, ids=lambda row: row.name)
         ("legacy_seresnext50_32x4d", "in1k"),
         ("skresnext50_32x4d", "ra_in1k"),
         ("cspresnext50", "ra_in1k"),
+        ("bat_resnext26ts", "ch_in1k"),
     ],
 )
 def test_default_weights(variant, tag):
@@ -118,7 +119,7 @@ def test_list_weights():
         "resnext101_32x8d.tv_in1k",
     ]
     commercial = list_weights(license="commercial")
-    assert len(commercial) == 50
+    assert len(commercial) == 51
     assert {row.license for row in commercial} == COMMERCIAL
     assert list_weights("resnext101_32x16d", license="commercial") == []
 

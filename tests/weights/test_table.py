@@ -38,6 +38,7 @@ NUM_PARAMS = {
     "legacy_seresnext101_32x4d": 48955416,
     "skresnext50_32x4d": 27479784,
     "cspresnext50": 20569896,
+    "bat_resnext26ts": 10731200,
     "resnext26ts": 10297952,
     "seresnext26ts": 10388064,
     "eca_resnext26ts": 10297988,
@@ -65,7 +66,7 @@ def is_prefix(text):
 
 
 def test_names_are_unique():
-    assert len({row.name for row in WEIGHTS}) == len(WEIGHTS) == 66
+    assert len({row.name for row in WEIGHTS}) == len(WEIGHTS) == 67
 
 
 def test_rows_of_a_variant_stand_together_best_first():
