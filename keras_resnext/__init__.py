@@ -29,6 +29,12 @@ from keras_resnext.weights.catalogue import list_weights as list_weights
 from keras_resnext.weights.fetch import (
     WeightsUnavailableError as WeightsUnavailableError,
 )
+from keras_resnext.weights.inspect import CheckpointInfo as CheckpointInfo
+from keras_resnext.weights.inspect import (
+    inspect_checkpoint as inspect_checkpoint,
+)
+from keras_resnext.weights.load import download_weights as download_weights
+from keras_resnext.weights.load import load_checkpoint as load_checkpoint
 from keras_resnext.weights.readers import CheckpointError as CheckpointError
 from keras_resnext.weights.records import Weights as Weights
 from keras_resnext.weights.save import (
@@ -44,6 +50,7 @@ __all__ = [
     "VARIANTS",
     "Attention",
     "CheckpointError",
+    "CheckpointInfo",
     "EvaluationTransform",
     "GroupWidth",
     "ResNeXt",
@@ -55,13 +62,16 @@ __all__ = [
     "block_outputs",
     "complexity",
     "decode_predictions",
+    "download_weights",
     "evaluation_transform",
     "feature_pyramid",
     "finetuning",
     "get_model",
+    "inspect_checkpoint",
     "layers",
     "list_models",
     "list_weights",
+    "load_checkpoint",
     "model_from_checkpoint",
     "preprocess_input",
     "save_torch_checkpoint",

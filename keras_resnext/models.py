@@ -15,6 +15,7 @@ from keras_resnext.kernels.generic import Tensor
 from keras_resnext.variants import VARIANTS
 from keras_resnext.weights import load
 from keras_resnext.weights.catalogue import Weights
+from keras_resnext.weights.inspect import identify
 
 
 def ResNeXt(
@@ -133,7 +134,7 @@ def model_from_checkpoint(path: load.Path, **kwargs: Any) -> keras.Model:
     Example:
     >>> model = keras_resnext.model_from_checkpoint("flowers.safetensors")
     """
-    variant, classes = load.identify(path)
+    variant, classes = identify(path)
     if classes is None:
         kwargs.setdefault("include_top", False)
     else:

@@ -1,27 +1,24 @@
 """Weights for a built model: resolve, read, convert, assign."""
 
-import contextlib
 import os
+import pathlib
 import re
 import warnings
-import zipfile
 from collections.abc import Iterator
 
-import h5py
 import keras
 
 from keras_resnext.weights import convert
 from keras_resnext.weights.catalogue import find_weights
 from keras_resnext.weights.fetch import fetch
 from keras_resnext.weights.fetch import first_line
-from keras_resnext.weights.identify import looks_like
+from keras_resnext.weights.keras_files import is_keras_file
+from keras_resnext.weights.keras_files import stored_shapes
 from keras_resnext.weights.readers import CheckpointError
 from keras_resnext.weights.readers import read_checkpoint
 from keras_resnext.weights.records import Weights
 
 Path = str | os.PathLike[str]
-
-KERAS_SUFFIXES = (".weights.h5", ".keras")
 
 
 def resolve(weights: Path | None, variant: str | None) -> Weights | Path | None:
@@ -80,7 +77,7 @@ def load(model: keras.Model, source: Weights | Path | None) -> None:
     if isinstance(source, Weights):
         load_record(model, source)
     elif source is not None:
-        load_file(model, source)
+        load_checkpoint(model, source)
     model.weights_info = source if isinstance(source, Weights) else None
 
 
@@ -101,11 +98,11 @@ def load_record(model: keras.Model, record: Weights) -> None:
     )
 
 
-def load_file(model: keras.Model, path: Path) -> None:
+def load_checkpoint(model: keras.Model, path: Path) -> None:
     """Loads a file of any kind that can be read into a model.
 
     Args:
-        model: The model.
+        model: A model built here.
         path: A checkpoint of timm, torchvision or mmpretrain (safetensors,
             `.pth`), a legacy `.h5` of keras-applications or of qubvel's
             classification_models, or what Keras itself saves.
@@ -114,40 +111,39 @@ def load_file(model: keras.Model, path: Path) -> None:
         FileNotFoundError: If there is no such file.
         CheckpointError: If the file can't be read or doesn't fit the model,
             which is then left as it was.
+
+    Example:
+    >>> keras_resnext.save_torch_checkpoint(model, "flowers.safetensors")
+    >>> keras_resnext.load_checkpoint(model, "flowers.safetensors")
     """
-    if os.fspath(path).endswith(KERAS_SUFFIXES) and os.path.isfile(path):
+    if is_keras_file(path):
         _load_keras_file(model, os.fspath(path))
     else:
         tensors = read_checkpoint(path)
         _assign(model, tensors, convert.detect_layout(tensors))
+    model.weights_info = None
 
 
-def identify(path: Path) -> tuple[str, int | None]:
-    """Tells what network a checkpoint of another library belongs to.
+def download_weights(name: str) -> pathlib.Path:
+    """Downloads a published checkpoint, unless it is in a cache.
 
     Args:
-        path: The file, of a kind that `load_file` reads, but not Keras' own.
+        name: `"variant.tag"` of `list_weights()`; a variant alone stands for
+            its default checkpoint.
 
     Returns:
-        The variant's name, and its number of classes: `None` without a
-        classifier.
+        The file, in the cache of the Hugging Face hub or of Keras. What is
+        known of its hash was checked.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        CheckpointError: If the file can't be read, or fits no variant or
-            several.
+        ValueError: If there is no such checkpoint.
+        WeightsUnavailableError: If no source can be reached.
+
+    Example:
+    >>> path = keras_resnext.download_weights("resnext50_32x4d.a1_in1k")
     """
-    tensors = read_checkpoint(path)
-    layout = convert.detect_layout(tensors)
-    variants = looks_like(tensors, layout)
-    if len(variants) != 1:
-        found = ", ".join(variants) or "none"
-        raise CheckpointError(
-            f"'{path}' does not tell its network: variants that it fits: "
-            f"{found}. Name one with keras_resnext.get_model(name, weights="
-            "path)."
-        )
-    return variants[0], convert.num_classes(tensors, layout)
+    variant, _, tag = name.partition(".")
+    return fetch(find_weights(variant, tag or "imagenet"))
 
 
 def _load_keras_file(model: keras.Model, path: str) -> None:
@@ -155,7 +151,12 @@ def _load_keras_file(model: keras.Model, path: str) -> None:
     try:
         # Keras itself passes over layers that only the file has.
         own = {layer.name for layer in model.layers} | {convert.HEAD}
-        unknown = sorted(_stored_layers(path) - own)
+        unknown = [
+            name
+            for name, shapes in sorted(stored_shapes(path).items())
+            if shapes and re.fullmatch(convert.OUR_LAYERS, name)
+            if name not in own
+        ]
         if unknown:
             raise ValueError(f"it holds {len(unknown)} more: {unknown[0]}...")
         with warnings.catch_warnings():
@@ -168,26 +169,6 @@ def _load_keras_file(model: keras.Model, path: str) -> None:
             f"'{path}' does not fit the model '{model.name}', or is damaged: "
             f"{first_line(error).rstrip(':')}"
         ) from error
-
-
-def _stored_layers(path: str) -> set[str]:
-    """The names of our layers whose variables a file of Keras holds."""
-    with contextlib.ExitStack() as stack:
-        file: object = path
-        if path.endswith(".keras"):
-            archive = stack.enter_context(zipfile.ZipFile(path))
-            file = stack.enter_context(archive.open("model.weights.h5"))
-        layers = stack.enter_context(h5py.File(file, "r"))["layers"]
-        names = {
-            str(layer["vars"].attrs.get("name"))
-            for layer in layers.values()
-            if "vars" in layer and layer.visititems(_is_array)
-        }
-    return {name for name in names if re.fullmatch(convert.OUR_LAYERS, name)}
-
-
-def _is_array(_: str, item: h5py.Group | h5py.Dataset) -> bool | None:
-    return isinstance(item, h5py.Dataset) or None  # None visits the next
 
 
 def variables_of(

@@ -12,6 +12,7 @@ import pytest
 import safetensors.numpy
 import tinynet
 
+import keras_resnext
 from keras_resnext import finetuning
 from keras_resnext.weights import load
 from keras_resnext.weights.catalogue import find_weights
@@ -297,3 +298,27 @@ def test_folder_does_not_hide_a_tag(tmp_path, monkeypatch):
     variant = "resnext50_32x4d"
     assert load.resolve("imagenet", variant).variant == variant
     assert load.resolve("mine.pth", variant) == "mine.pth"
+
+
+# What is public
+
+
+def test_file_into_a_model_that_is_there(tmp_path):
+    saved = filled(tinynet.build())
+    path = tmp_path / "tiny.safetensors"
+    keras_resnext.save_torch_checkpoint(saved, path)
+    model = tinynet.build()
+    model.weights_info = find_weights("resnext50_32x4d", "imagenet")
+    keras_resnext.load_checkpoint(model, path)
+    tinynet.assert_values(model, tinynet.values(saved))
+    assert model.weights_info is None
+
+
+def test_download_by_name(monkeypatch):
+    monkeypatch.setattr(load, "fetch", lambda record: record.name)
+    for name in ("resnext50_32x4d", "resnext50_32x4d.a1_in1k"):
+        tag = name.partition(".")[2] or "imagenet"
+        record = find_weights("resnext50_32x4d", tag)
+        assert keras_resnext.download_weights(name) == record.name
+    with pytest.raises(ValueError, match="resnext51"):
+        keras_resnext.download_weights("resnext51")

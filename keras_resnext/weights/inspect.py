@@ -1,0 +1,103 @@
+"""Tells what a checkpoint file holds, by what is in it."""
+
+import os
+from dataclasses import dataclass
+
+from keras_resnext.weights import convert
+from keras_resnext.weights.identify import looks_like
+from keras_resnext.weights.keras_files import is_keras_file
+from keras_resnext.weights.keras_files import stored_shapes
+from keras_resnext.weights.readers import CheckpointError
+from keras_resnext.weights.readers import read_checkpoint
+
+
+@dataclass(frozen=True)
+class CheckpointInfo:
+    """What a checkpoint file holds.
+
+    Args:
+        layout: Whose names and shapes its tensors have: `"timm_resnet"`
+            (torchvision's too), …, or `"keras"`.
+        variants: The names of `list_models()` that it fits: several that
+            differ in nothing that has weights, none if it is another
+            network's, and none of `"keras"`, which is not told.
+        classes: Number of classes, `None` without a classifier.
+        num_tensors: How many tensors the file holds.
+    """
+
+    layout: str
+    variants: tuple[str, ...]
+    classes: int | None
+    num_tensors: int
+
+
+def inspect_checkpoint(path: str | os.PathLike[str]) -> CheckpointInfo:
+    """Tells what a checkpoint file holds.
+
+    Args:
+        path: A file of any kind that `load_checkpoint` takes.
+
+    Returns:
+        A `CheckpointInfo`.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        CheckpointError: If it can't be read.
+
+    Example:
+    >>> keras_resnext.inspect_checkpoint("flowers.safetensors").variants
+    ('resnext50_32x4d',)
+    """
+    if is_keras_file(path):
+        return _inspect_keras_file(path)
+    tensors = read_checkpoint(path)
+    layout = convert.detect_layout(tensors)
+    return CheckpointInfo(
+        layout,
+        tuple(looks_like(tensors, layout)),
+        convert.num_classes(tensors, layout),
+        len(tensors),
+    )
+
+
+def identify(path: str | os.PathLike[str]) -> tuple[str, int | None]:
+    """Tells what network a checkpoint of another library belongs to.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The variant's name, and its number of classes: `None` without a
+        classifier.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        CheckpointError: If the file can't be read, or fits no variant or
+            several.
+    """
+    info = inspect_checkpoint(path)
+    if len(info.variants) != 1:
+        found = ", ".join(info.variants) or "none"
+        raise CheckpointError(
+            f"'{path}' does not tell its network: variants that it fits: "
+            f"{found}. Name one with keras_resnext.get_model(name, weights="
+            "path)."
+        )
+    return info.variants[0], info.classes
+
+
+def _inspect_keras_file(path: str | os.PathLike[str]) -> CheckpointInfo:
+    try:
+        shapes = stored_shapes(path)
+    except Exception as error:  # on damaged bytes a parser raises anything
+        raise CheckpointError(
+            f"'{path}' holds no weights that Keras saved, or is damaged: "
+            f"{error}."
+        ) from error
+    head = shapes.get(convert.HEAD)
+    return CheckpointInfo(
+        layout="keras",
+        variants=(),
+        classes=head[0][-1] if head else None,
+        num_tensors=sum(map(len, shapes.values())),
+    )
