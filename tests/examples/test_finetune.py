@@ -10,6 +10,7 @@ import numpy as np
 import PIL.Image
 import pytest
 from run_script import ROOT
+from run_script import Result
 from run_script import assert_one_sentence
 from run_script import run_many
 from run_script import run_script
@@ -39,7 +40,7 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """One epoch of three steps."""
     folder = tmp_path_factory.mktemp("digits")
     process = run_script(
-        "finetune.py",
+        "examples/finetune.py",
         *("--epochs", 1, "--steps", 3, "--data-dir", folder / "data"),
         cwd=folder,
     )
@@ -122,7 +123,7 @@ def test_folder_from_weights_in_two_phases(
     (output / "saved_model" / "old").touch()
     (output / "mine").touch()
     process = run_script(
-        "finetune.py",
+        "examples/finetune.py",
         *("--dataset", colors, "--model", "tiny", "--weights", weights),
         *("--epochs", 3, "--batch-size", 16, "--output", output),
         cwd=tmp_path,
@@ -143,7 +144,7 @@ def test_folder_from_weights_in_two_phases(
 @pytest.fixture(scope="module")
 def mistakes(
     tmp_path_factory: pytest.TempPathFactory, colors: pathlib.Path
-) -> dict[str, tuple[int, str]]:
+) -> dict[str, Result]:
     """What the script says to wrong arguments, by what is wrong."""
     folder = tmp_path_factory.mktemp("mistakes")
     save_picture(folder / "one_class" / "red" / "1.png", 0, 0)
@@ -170,7 +171,7 @@ def mistakes(
         "unavailable": ["--dataset", colors],
     }
     results = run_many(
-        "finetune.py",
+        "examples/finetune.py",
         [[*line, "--data-dir", folder / "data"] for line in lines.values()],
         folder,
         HF_HUB_OFFLINE="1",
@@ -200,17 +201,17 @@ def mistakes(
     ],
 )
 def test_mistakes_get_one_sentence(
-    mistakes: dict[str, tuple[int, str]], mistake: str, part: str
+    mistakes: dict[str, Result], mistake: str, part: str
 ) -> None:
-    status, stderr = mistakes[mistake]
+    status, stderr, _ = mistakes[mistake]
     assert status == 2
     assert_one_sentence(stderr, part)
 
 
 def test_unavailable_weights_get_one_sentence(
-    mistakes: dict[str, tuple[int, str]],
+    mistakes: dict[str, Result],
 ) -> None:
-    status, stderr = mistakes["unavailable"]
+    status, stderr, _ = mistakes["unavailable"]
     assert status == 1
     assert_one_sentence(stderr, "Can't get the weights 'resnext50_32x4d")
 
@@ -218,7 +219,9 @@ def test_unavailable_weights_get_one_sentence(
 @pytest.mark.slow
 @needs_tensorflow
 def test_digits_are_learnt(tmp_path: pathlib.Path) -> None:
-    process = run_script("finetune.py", "--data-dir", tmp_path, cwd=tmp_path)
+    process = run_script(
+        "examples/finetune.py", "--data-dir", tmp_path, cwd=tmp_path
+    )
     assert process.returncode == 0, process.stderr
     record = Run(process, tmp_path / "runs" / "digits-tiny").record()
     assert record["test_accuracy"] >= 0.98

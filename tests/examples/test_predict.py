@@ -26,7 +26,7 @@ def test_names_classes(weights: pathlib.Path, tmp_path: pathlib.Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (60, 80), "uint8")
     PIL.Image.fromarray(pixels).save(tmp_path / "grey.png")
     process = run_script(
-        "predict.py",
+        "examples/predict.py",
         *("--model", MODEL, "--weights", weights, "--top", 3, "grey.png"),
         cwd=tmp_path,
     )
@@ -55,14 +55,14 @@ def test_mistakes_get_one_sentence(
         (): (1, "Can't get the weights 'resnext50_32x4d"),
     }
     results = run_many(
-        "predict.py",
+        "examples/predict.py",
         list(map(list, expected)),
         tmp_path,
         HF_HUB_OFFLINE="1",
         HF_HOME=str(tmp_path),
         KERAS_HOME=str(tmp_path),
     )
-    for (wanted, part), (status, stderr) in zip(
+    for (wanted, part), (status, stderr, _) in zip(
         expected.values(), results, strict=True
     ):
         assert_one_sentence(stderr, part)

@@ -1,12 +1,13 @@
-"""Runs a script of examples/ as a user does: in a process of its own."""
+"""Runs a script as a user does: in a process of its own."""
 
 import json
 import os
 import pathlib
 import subprocess
 import sys
+from typing import NamedTuple
 
-ROOT = pathlib.Path(__file__).parents[2]
+ROOT = pathlib.Path(__file__).parents[1]
 
 # Start-up takes longer than a wrong argument's detection, so that many
 # command lines share one interpreter. Each one runs the script from its top.
@@ -17,34 +18,56 @@ sys.path.insert(0, script.rpartition("/")[0])
 results = []
 for line in lines:
     sys.argv = [script, *line]
-    with contextlib.redirect_stderr(io.StringIO()) as stderr:
+    stdout, stderr = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(stderr):
         try:
             runpy.run_path(script, run_name="__main__")
             code = 0
         except SystemExit as error:
             code = error.code
-    results.append((code, stderr.getvalue()))
+    results.append((code, stderr.getvalue(), stdout.getvalue()))
 print(json.dumps(results))
 """
+
+
+class Result(NamedTuple):
+    """What one of many command lines came to."""
+
+    status: int
+    stderr: str
+    stdout: str
 
 
 def run_script(
     name: str, *arguments: object, cwd: pathlib.Path, **environment: str
 ) -> subprocess.CompletedProcess:
-    """Runs `examples/<name>` and returns its output and exit status."""
-    command = [str(ROOT / "examples" / name), *map(str, arguments)]
+    """Runs a script, `"examples/predict.py"`, and returns what came of it."""
+    command = [str(ROOT / name), *map(str, arguments)]
     return _python(command, cwd, environment)
 
 
 def run_many(
-    name: str, lines: list[list], cwd: pathlib.Path, **environment: str
-) -> list[tuple[int, str]]:
-    """Exit status and standard error of each of many command lines."""
-    task = [f"{(ROOT / 'examples' / name).as_posix()}"]
+    name: str,
+    lines: list[list],
+    cwd: pathlib.Path,
+    prelude: str = "",
+    **environment: str,
+) -> list[Result]:
+    """What came of each of many command lines of a script.
+
+    Args:
+        name: The script, as `"examples/predict.py"`.
+        lines: The arguments of each.
+        cwd: The folder to run it in.
+        prelude: Python code to run before the first.
+        **environment: Variables to set.
+    """
+    task = [(ROOT / name).as_posix()]
     task += [[str(word) for word in line] for line in lines]
-    done = _python(["-c", _MANY, json.dumps(task)], cwd, environment)
+    command = ["-c", prelude + _MANY, json.dumps(task)]
+    done = _python(command, cwd, environment)
     assert done.returncode == 0, done.stderr
-    return [tuple(result) for result in json.loads(done.stdout.split("\n")[-2])]
+    return [Result(*each) for each in json.loads(done.stdout.split("\n")[-2])]
 
 
 def assert_one_sentence(stderr: str, *parts: str) -> None:
