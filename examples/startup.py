@@ -1,6 +1,6 @@
 """Imports TensorFlow without the lines it prints about itself.
 
-Both scripts import this before anything heavy; it has no other use.
+Scripts import this before anything heavy; it has no other use.
 """
 
 import contextlib

@@ -1,0 +1,28 @@
+"""A cache of the Hugging Face hub that holds what a test put there."""
+
+import os
+import pathlib
+import shutil
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+# A checkpoint whose hash is not known, so that any file will do.
+RECORD = "resnext26ts.ra2_in1k"
+
+
+def put(file: pathlib.Path, home: pathlib.Path, name: str = RECORD) -> None:
+    """Puts a file where `HF_HOME` has a checkpoint of timm's."""
+    root = home / "hub" / f"models--timm--{name}"
+    folder = root / "snapshots" / COMMIT
+    folder.mkdir(parents=True)
+    shutil.copy(file, folder / "model.safetensors")
+    (root / "refs").mkdir()
+    (root / "refs" / "main").write_text(COMMIT)
+
+
+def offline(home: pathlib.Path) -> dict[str, str]:
+    """The environment that keeps downloads to these caches."""
+    return {
+        "HF_HUB_OFFLINE": "1",
+        "HF_HOME": os.fspath(home),
+        "KERAS_HOME": os.fspath(home / "keras"),
+    }
