@@ -1,0 +1,204 @@
+"""Writes weights/README.md, the table of networks and published weights.
+
+python weights/readme.py
+"""
+
+import pathlib
+import sys
+from collections.abc import Callable
+from collections.abc import Iterator
+from functools import cache
+from typing import NamedTuple
+
+import keras
+import rich.console
+import rich.progress
+import sources
+
+import keras_resnext
+
+PATH = pathlib.Path(__file__).with_name("README.md")
+
+HEAD = """\
+<!-- python weights/readme.py writes this page; do not edit it. -->
+
+# Networks and published weights
+
+`keras_resnext.get_model("variant.tag")` builds a network with one of these
+checkpoints, and each variant has a callable of its name, with capitals:
+`keras_resnext.SEResNeXt50_32x4d(weights="tag")`. The tag in **bold** is what
+`weights="imagenet"` stands for: of those whose licence allows commercial use,
+the one with the highest published top-1 accuracy.
+`keras_resnext.list_weights()` knows all that stands here, and more transforms
+than the best.
+
+- *Parameters*: those that training changes, the classifier's included, which
+  is for 1,000 classes if no note says otherwise.
+- *Multiply-adds*: of the convolutions and the classifier, for one picture of
+  *size* x *size* pixels, in billions.
+- *Top-1*, *top-5*: what was published for ImageNet's validation set, in per
+  cent, and not measured here. The picture's shorter side is resized to
+  *size* / *crop* pixels, and a square of *size* x *size* cut from its middle;
+  `keras_resnext.evaluation_transform` does exactly that.
+
+## Tools
+
+```bash
+python weights/convert.py resnext50_32x4d.a1_in1k a1.keras
+python weights/convert.py flowers.keras flowers.safetensors
+python weights/verify.py resnext50_32x4d.a1_in1k --dataset imagenet2012
+python weights/verify.py 'resnext50*' --dataset path/to/val --csv runs.csv
+```
+
+`convert.py` turns what PyTorch, timm, torchvision or the old
+keras-applications saved into files of Keras, and back into timm's; it loads
+what it wrote and compares it bit for bit. `verify.py` measures top-1 and top-5
+accuracy as it was published: the same size, crop and interpolation, by Pillow.
+`--help` tells the rest.
+
+## Licences
+
+The code is under Apache-2.0; every checkpoint has the licence of its authors,
+in the table. CC BY-NC 4.0 forbids commercial use, and where no licence is
+stated none is given: `list_weights(license="commercial")` leaves both out.
+What ImageNet's own terms mean for weights that were trained on it is for you
+to judge.
+
+## Table
+
+"""
+
+LEFT, RIGHT = "---", "---:"
+COLUMNS = {
+    "variant": LEFT,
+    "tag": LEFT,
+    "parameters": RIGHT,
+    "multiply-adds": RIGHT,
+    "top-1": RIGHT,
+    "top-5": RIGHT,
+    "size": RIGHT,
+    "crop": RIGHT,
+    "licence": LEFT,
+    "source": LEFT,
+    "notes": LEFT,
+}
+
+LICENSES = {
+    "apache-2.0": "Apache-2.0",
+    "bsd-3-clause": "BSD-3-Clause",
+    "cc-by-nc-4.0": "CC BY-NC 4.0",
+    "mit": "MIT",
+    "noassertion": "not stated",
+}
+
+
+class Cost(NamedTuple):
+    """What a network costs: parameters, and multiply-adds for a picture."""
+
+    parameters: int
+    multiply_adds: int
+
+
+@cache
+def cost(variant: str, size: int, classes: int) -> Cost:
+    """Builds a network, which takes no memory, and counts."""
+    with keras.StatelessScope(initialize_variables=False):
+        model = keras_resnext.get_model(
+            variant,
+            weights=None,
+            classes=classes,
+            input_shape=[size if n is None else n for n in sources.any_size()],
+        )
+    return Cost(
+        sources.num_parameters(model),
+        keras_resnext.complexity.multiply_adds(model),
+    )
+
+
+def page(cost: Callable[[str, int, int], Cost] = cost) -> str:
+    """The page, with costs from elsewhere if need be."""
+    notes: dict[str, int] = {}
+    table = [tuple(COLUMNS), tuple(COLUMNS.values())]
+    for variant in keras_resnext.VARIANTS:
+        table += rows(variant, cost, notes)
+    lines = ["| " + " | ".join(cells) + " |" for cells in table]
+    numbered = [f"{number}. {note}" for note, number in notes.items()]
+    return HEAD + "\n".join([*lines, "", "## Notes", "", *numbered, ""])
+
+
+def rows(
+    variant: str, cost: Callable[[str, int, int], Cost], notes: dict[str, int]
+) -> Iterator[tuple[str, ...]]:
+    """The lines of one variant, cell by cell; numbers its notes."""
+    published = [
+        record
+        for record in keras_resnext.list_weights()
+        if record.variant == variant
+    ]
+    if not published:
+        size = keras_resnext.VARIANTS[variant].default_size
+        found = cost(variant, size, 1000)
+        yield (
+            variant,
+            "no weights",
+            f"{found.parameters:,}",
+            billions(found),
+            *("", ""),
+            str(size),
+            *("", "", "", ""),
+        )
+    default = next((record for record in published if record.permissive), None)
+    for record in published:
+        tag = f"`{record.tag}`"
+        yield (
+            variant,
+            f"**{tag}**" if record is default else tag,
+            f"{record.num_params:,}",
+            billions(cost(variant, record.eval_size, record.classes)),
+            "" if record.top1 is None else f"{record.top1:.2f}",
+            "" if record.top5 is None else f"{record.top5:.2f}",
+            str(record.eval_size),
+            f"{record.crop:.3f}",
+            LICENSES.get(record.license, record.license),
+            link(record.sources[0]),
+            ", ".join(
+                f"[{notes.setdefault(note, len(notes) + 1)}](#notes)"
+                for note in remarks(record)
+            ),
+        )
+
+
+def remarks(record: keras_resnext.Weights) -> list[str]:
+    """What else to know of a checkpoint."""
+    classes = (
+        ""
+        if record.classes == 1000
+        else f"{record.classes:,} classes, for which no accuracy is published; "
+        "meant to be fine-tuned."
+    )
+    return [remark for remark in (classes, record.note) if remark]
+
+
+def link(source: object) -> str:
+    """To the page of a file on the hub, or to a file elsewhere."""
+    if hasattr(source, "repo_id"):
+        return f"[hub](https://huggingface.co/{source.repo_id})"
+    return f"[file]({source.url})"
+
+
+def billions(cost: Cost) -> str:
+    return f"{cost.multiply_adds / 1e9:,.2f}"
+
+
+def main() -> int:
+    """Runs the script; the result is its exit status."""
+    with rich.console.Console(stderr=True).status("Building the networks"):
+        text = page()
+    PATH.write_text(text, encoding="utf-8")
+    networks, published = keras_resnext.VARIANTS, keras_resnext.list_weights()
+    print(f"{PATH}: {len(networks)} networks, {len(published)} checkpoints")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
