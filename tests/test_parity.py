@@ -245,6 +245,7 @@ def by_timms_names(model, arrays):
 def test_a_training_step_equals_torchs(timm, tmp_path):
     import torch
 
+    torch.manual_seed(0)  # rounding flips a ReLU in one start of some
     net = timm.models.resnet.ResNet(
         timm.models.resnet.Bottleneck,
         [1, 1, 1, 1],
