@@ -24,7 +24,7 @@ L0 = {
     "weights.records",
     "weights.table",
 }
-WEIGHTS = {"weights.layouts", "weights.pickles", "weights.readers"}
+WEIGHTS = {"weights.files", "weights.layouts", "weights.readers"}
 OURS = {
     "config": set(),
     "variants": {"config"},
@@ -35,8 +35,11 @@ OURS = {
     "kernels": {TENSOR},
     "weights.qubvel": {"imagenet", "weights.records"},
     "weights.layouts": {"weights.qubvel"},
-    "weights.pickles": set(),
-    "weights.readers": {"weights.pickles"},
+    "weights.files": set(),
+    "weights.hdf5": {"weights.files"},
+    "weights.pickles": {"weights.files"},
+    "weights.pytorch": {"weights.files", "weights.pickles"},
+    "weights.readers": {"weights.files", "weights.hdf5", "weights.pytorch"},
     "layers": {"kernels", "layers"},
     "blocks": {TENSOR, "layers", *L0},
     "inputs": {"blocks", "kernels", "layers", *L0},
@@ -89,8 +92,11 @@ THEIRS = {
     "weights.catalogue": set(),
     "weights.qubvel": {"numpy"},
     "weights.layouts": {"numpy"},
+    "weights.files": {"numpy"},
+    "weights.hdf5": {"ml_dtypes", "numpy"},
     "weights.pickles": {"ml_dtypes", "numpy"},
-    "weights.readers": {"h5py", "ml_dtypes", "numpy", "safetensors"},
+    "weights.pytorch": {"numpy"},
+    "weights.readers": {"ml_dtypes", "safetensors"},
     "weights.convert": {"numpy"},
     "weights.identify": {"numpy"},
     "weights.save": {"keras", "numpy", "safetensors", "torch"},

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from keras_resnext.weights.files import shown
 from keras_resnext.weights.identify import looks_like
 from keras_resnext.weights.layouts import LAYOUTS
 from keras_resnext.weights.layouts import Layout
@@ -84,9 +85,7 @@ def _to_keras(
     if wanted != known:
         raise _MismatchError(_difference(wanted - known, known - wanted))
     return {
-        variable: _fit(
-            place.transform, tensors[place.name], variable, shapes[variable]
-        )
+        variable: _fit(place, tensors[place.name], variable, shapes[variable])
         for variable, place in places.items()
     }
 
@@ -191,12 +190,12 @@ def _is_spare_head(name: str, shapes: Shapes, layout: Layout) -> bool:
 
 
 def _fit(
-    transform: Transform, tensor: np.ndarray, variable: Variable, shape: Shape
+    place: _Place, tensor: np.ndarray, variable: Variable, shape: Shape
 ) -> np.ndarray:
     layer, name = variable
-    value = _float32(tensor, variable)
+    value = _float32(place, tensor, variable)
     with contextlib.suppress(ValueError):  # if it has other axes altogether
-        value = transform.to_keras(value, shape)
+        value = place.transform.to_keras(value, shape)
     if layer == STEM and value.shape != shape:
         value = _adapt_channels(value, shape)
     if value.shape == shape:
@@ -215,18 +214,22 @@ def _fit(
     )
 
 
-def _float32(tensor: np.ndarray, variable: Variable) -> np.ndarray:
+def _float32(
+    place: _Place, tensor: np.ndarray, variable: Variable
+) -> np.ndarray:
     if tensor.dtype.name not in FLOATS:
         raise CheckpointError(
             f"The {variable[1]} of '{variable[0]}' is quantized "
-            f"({tensor.dtype}). Use a checkpoint of floating-point numbers."
+            f"({tensor.dtype}) in the checkpoint's '{place.name}'. Use a "
+            "checkpoint of floating-point numbers."
         )
     with np.errstate(over="ignore"):  # a float64 too large becomes infinite
         value = tensor.astype("float32", copy=False)
     if not np.isfinite(value).all():
         raise CheckpointError(
-            f"The {variable[1]} of '{variable[0]}' holds NaN or infinity. "
-            "The checkpoint is damaged; download it again."
+            f"The {variable[1]} of '{variable[0]}' holds NaN or infinity in "
+            f"the checkpoint's '{place.name}', which is damaged; download it "
+            "again."
         )
     return value
 
@@ -254,6 +257,6 @@ def _difference(missing: set[str], unused: set[str]) -> str:
 
 
 def _some(names: set[str], limit: int = 12) -> str:
-    listed = ", ".join(sorted(names)[:limit]) or "nothing"
+    listed = ", ".join(map(shown, sorted(names)[:limit])) or "nothing"
     more = len(names) - limit
     return f"{listed} and {more} more" if more > 0 else listed

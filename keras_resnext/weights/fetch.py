@@ -11,7 +11,7 @@ import urllib.request
 import uuid
 from typing import IO
 
-from keras_resnext.weights.pickles import CheckpointError
+from keras_resnext.weights.files import CheckpointError
 from keras_resnext.weights.records import HubFile
 from keras_resnext.weights.records import WebFile
 from keras_resnext.weights.records import Weights

@@ -1,123 +1,27 @@
-"""PyTorch's checkpoints: their pickles read without torch, nothing executed.
+"""The pickles in PyTorch's checkpoints, read without torch.
 
-A pickle is a program, so it runs here on stand-ins that can only describe
-tensors; whatever else it asks for is refused. Sizes are compared with the
-file's own before anything is allocated.
+A pickle is a program. It runs here on a machine that knows the few opcodes
+and names which tensors need, and that refuses the others. Python's own machine
+can be led to call, import and set anything, and to overflow its stack.
 """
 
-import functools
-import io
-import math
-import mmap
-import pathlib
 import pickle
 import pickletools
-import struct
-import sys
-import zipfile
+import reprlib
 from collections.abc import Callable
 from collections.abc import Iterable
-from typing import IO
 from typing import Any
 from typing import NamedTuple
 
 import ml_dtypes
 import numpy as np
 
-Arrays = dict[str, np.ndarray]
+from keras_resnext.weights.files import CheckpointError
 
-LEGACY_MAGIC = pickle.dumps(0x1950A86A20F9469CFC6C, protocol=2)[2:]
-DOWNLOAD_AGAIN = "delete it and download it again"
-KERAS_3 = (
-    "is a Keras 3 file, not a checkpoint of another library; use "
-    "`model.load_weights` or `keras.saving.load_model` on it"
-)
-# Weights barely compress, so a file that claims to unpack to more is a bomb.
-_MAX_INFLATION = 16
-_CHUNK = 1 << 20
-
-
-class CheckpointError(ValueError):
-    """A file is not a checkpoint that can be read, or not one to trust."""
-
-
-def check_inflation(sizes: Iterable[int], path: pathlib.Path) -> None:
-    total, limit = sum(sizes), _MAX_INFLATION * path.stat().st_size
-    if total > limit:
-        raise CheckpointError(
-            f"claims to unpack to {total} bytes, more than its size allows; "
-            f"{DOWNLOAD_AGAIN}"
-        )
-
-
-def read_zip(path: pathlib.Path) -> Arrays:
-    with zipfile.ZipFile(path) as archive:
-        entries = {entry.filename: entry for entry in archive.infolist()}
-        if "model.weights.h5" in entries:
-            raise CheckpointError(KERAS_3)
-        pickles = [n for n in entries if f"/{n}".endswith("/data.pkl")]
-        if len(pickles) != 1:
-            raise CheckpointError(
-                "is a zip archive, but not one that PyTorch wrote; unpack it "
-                "or use another checkpoint"
-            )
-        check_inflation((e.file_size for e in entries.values()), path)
-        root = pickles[0].removesuffix("data.pkl")
-
-        def load(key: str) -> np.ndarray:
-            entry = entries[f"{root}data/{key}"]
-            with archive.open(entry) as file:  # verifies the checksum
-                return _read_bytes(file, entry.file_size)
-
-        order = "little"  # as on every machine before the record existed
-        if f"{root}byteorder" in entries:
-            order = archive.read(f"{root}byteorder").decode()
-        if order not in ("little", "big"):
-            raise CheckpointError(f"has byte order {order!r}; {DOWNLOAD_AGAIN}")
-        checkpoint, _ = _unpickle(io.BytesIO(archive.read(pickles[0])))
-        return _arrays(checkpoint, load, order)
-
-
-def read_legacy(path: pathlib.Path) -> Arrays:
-    """Reads magic number, version, system, checkpoint, keys, raw storages."""
-    with (
-        path.open("rb") as file,
-        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as stream,
-    ):
-        _magic, (version, _), _system = (_unpickle(stream) for _ in range(3))
-        if version != 1001:
-            raise CheckpointError(
-                f"has the unknown version {version!r}; {DOWNLOAD_AGAIN}"
-            )
-        checkpoint, storages = _unpickle(stream)
-        keys, _ = _unpickle(stream)
-        places = {}
-        for key in keys:
-            (length,) = struct.unpack("<q", stream.read(8))
-            start = stream.tell()
-            size = length * storages[key].dtype.itemsize
-            # The format has no checksum; its lengths show that it was cut.
-            if length != storages[key].length or start + size > len(stream):
-                raise CheckpointError(f"is cut or damaged; {DOWNLOAD_AGAIN}")
-            places[key] = start, size
-            stream.seek(start + size)
-
-        def load(key: str) -> np.ndarray:
-            start, size = places[key]
-            file.seek(start)
-            return _read_bytes(file, size)
-
-        return _arrays(checkpoint, load, "little")
-
-
-def _read_bytes(file: IO[bytes], size: int) -> np.ndarray:
-    """Reads by chunks into one buffer, as weights may fill half the memory."""
-    buffer = np.empty(size, np.uint8)
-    for start in range(0, size, _CHUNK):
-        chunk = buffer[start : start + _CHUNK]
-        if file.readinto(chunk.data) != len(chunk):  # type: ignore[attr-defined]  # typing.IO lacks it, files don't
-            raise EOFError("a storage is cut")
-    return buffer
+# Ten times what the largest network takes with its average and its optimizer.
+_MAX_STEPS = 1 << 20
+_MAX_ARGUMENTS = 8  # of _rebuild_tensor_v3
+_MAX_RANK = 32
 
 
 class _Storage(NamedTuple):
@@ -125,17 +29,17 @@ class _Storage(NamedTuple):
     dtype: np.dtype
     length: int
 
+    @property
+    def nbytes(self) -> int:
+        return self.length * self.dtype.itemsize
 
-class _Tensor(NamedTuple):
+
+class Tensor(NamedTuple):
     storage: _Storage
     dtype: np.dtype
     offset: int
     shape: tuple[int, ...]
     strides: tuple[int, ...]
-
-
-# All that a pickle can reach must withstand all that it can do: call it, or
-# set its state. Named tuples have no state to set; the classes here drop it.
 
 
 class _DType(NamedTuple):
@@ -145,46 +49,54 @@ class _DType(NamedTuple):
 class _Function(NamedTuple):
     function: Callable[..., Any]
 
-    def __call__(self, *args: Any) -> Any:
-        return self.function(*args)
-
 
 class _Ignored:
-    """Stands for what is no weight: a NumPy scalar, a device."""
-
-    __slots__ = ()
+    """Stands for what is no weight: a set, a NumPy scalar, a device."""
 
     def __init__(self, *args: Any) -> None:
         pass
 
-    def __setstate__(self, state: Any) -> None:
-        pass
+
+def _ordered_dict(pairs: Any = ()) -> dict[str, Any]:
+    items = _named(pairs)
+    if pairs:
+        pairs.clear()  # taken, not copied: memory is for what is in the file
+    return items
 
 
-class _Dict(dict):
-    """Stands for an OrderedDict, less attributes such as `_metadata`."""
+def _named(pairs: Iterable[Any]) -> dict[str, Any]:
+    """Leaves out other keys, which no weight has and which could be costly.
 
-    __slots__ = ()
+    A tuple of tuples of tuples overflows the stack to be hashed.
+    """
+    return {name: value for name, value in pairs if isinstance(name, str)}
 
-    def __setstate__(self, state: Any) -> None:
-        pass
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise pickle.UnpicklingError("a name that is no text")
+    return value
 
 
 def _tensor(
     storage: Any, offset: Any, shape: Any, strides: Any, *extras: Any
-) -> _Tensor:
+) -> Tensor:
     _requires_grad, _hooks, *metadata = extras or (False, None)
     if not isinstance(storage, _Storage) or any(metadata):
         raise pickle.UnpicklingError("a tensor of an unknown kind")
-    numbers = (offset, *shape, *strides)
-    if not all(type(n) is int and n >= 0 for n in numbers):
-        raise pickle.UnpicklingError(f"a tensor with layout {numbers}")
     if len(shape) != len(strides):
         raise pickle.UnpicklingError("a tensor with too few or many strides")
-    return _Tensor(storage, storage.dtype, offset, tuple(shape), tuple(strides))
+    if len(shape) > _MAX_RANK:
+        raise ValueError(f"a tensor of {len(shape)} dimensions")
+    numbers = (offset, *shape, *strides)
+    if not all(type(n) is int and n >= 0 for n in numbers):
+        raise pickle.UnpicklingError(
+            f"a tensor with layout {reprlib.repr(numbers)}"
+        )
+    return Tensor(storage, storage.dtype, offset, tuple(shape), tuple(strides))
 
 
-def _tensor_v3(*args: Any) -> _Tensor:
+def _tensor_v3(*args: Any) -> Tensor:
     """Rebuilds what has no storage class of its own, such as uint16."""
     *typed, dtype = args[:7]
     if not isinstance(dtype, _DType):
@@ -192,9 +104,9 @@ def _tensor_v3(*args: Any) -> _Tensor:
     return _tensor(*typed, *args[7:])._replace(dtype=dtype.dtype)
 
 
-def _parameter(tensor: Any, *args: Any) -> Any:
-    del args
-    return tensor
+def _first(value: Any, *_: Any) -> Any:
+    """Stands for what only says of which type a value is."""
+    return value
 
 
 _DTYPES = {
@@ -213,13 +125,13 @@ _UNSIGNED = [np.dtype(np.uint16), np.dtype(np.uint32), np.dtype(np.uint64)]
 
 # All that a state dict needs, with what a training checkpoint adds to one.
 _ALLOWED: dict[str, Any] = {
-    "collections.OrderedDict": _Function(_Dict),
-    "torch.Size": _Function(tuple),
+    "collections.OrderedDict": _Function(_ordered_dict),
+    "torch.Size": _Function(_first),
     "torch._utils._rebuild_tensor": _Function(_tensor),
     "torch._utils._rebuild_tensor_v2": _Function(_tensor),
     "torch._utils._rebuild_tensor_v3": _Function(_tensor_v3),
-    "torch._utils._rebuild_parameter": _Function(_parameter),
-    "torch.nn.parameter.Parameter": _Function(_parameter),
+    "torch._utils._rebuild_parameter": _Function(_first),
+    "torch.nn.parameter.Parameter": _Function(_first),
     "torch.storage.UntypedStorage": _DType(np.dtype(np.uint8)),
     **{
         f"{module}.{name}Storage": _DType(dtype)
@@ -246,91 +158,144 @@ _ALLOWED: dict[str, Any] = {
 }
 
 
-class _Unpickler(pickle.Unpickler):
-    """Builds nothing but the stand-ins above."""
+# The opcodes that a checkpoint needs, and how many values each takes off the
+# stack. Of the others some run code, and most are older words for these.
+_TO_THE_MARK = -1
+_OPCODES = {
+    **dict.fromkeys(["PROTO", "FRAME", "STOP", "MARK"], 0),
+    **dict.fromkeys(["NONE", "NEWTRUE", "NEWFALSE"], 0),
+    **dict.fromkeys(["BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT"], 0),
+    **dict.fromkeys(["BINUNICODE", "SHORT_BINUNICODE"], 0),
+    **dict.fromkeys(["BINSTRING", "SHORT_BINSTRING"], 0),
+    **dict.fromkeys(["BINBYTES", "SHORT_BINBYTES"], 0),
+    **dict.fromkeys(["BINPUT", "LONG_BINPUT", "MEMOIZE"], 0),
+    **dict.fromkeys(["BINGET", "LONG_BINGET"], 0),
+    **dict.fromkeys(["EMPTY_TUPLE", "EMPTY_LIST", "EMPTY_DICT"], 0),
+    **{"EMPTY_SET": 0, "ADDITEMS": _TO_THE_MARK},
+    **{"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3, "TUPLE": _TO_THE_MARK},
+    **{"APPEND": 1, "APPENDS": _TO_THE_MARK},
+    **{"SETITEM": 2, "SETITEMS": _TO_THE_MARK},
+    **{"GLOBAL": 0, "STACK_GLOBAL": 2, "REDUCE": 2, "BUILD": 1},
+    "BINPERSID": 1,
+}
 
-    def __init__(self, data: bytes) -> None:
-        # Python 2 wrote names as bytes; latin1 is the reading that can't fail.
-        super().__init__(io.BytesIO(data), encoding="latin1")
+
+class _Machine:
+    """What a pickle runs on: a stack, what lies under its marks, a memo."""
+
+    def __init__(self) -> None:
+        self.stack: list[Any] = []
+        self.marked: list[list[Any]] = []
+        self.memo: dict[int, Any] = {}
         self.storages: dict[str, _Storage] = {}
 
-    def find_class(self, module: str, name: str) -> Any:
-        if f"{module}.{name}" not in _ALLOWED:
-            raise CheckpointError(
-                f"asks for the Python object '{module}.{name}', which weights "
-                "do not need and which could run code; use a checkpoint that "
-                "holds a state dict only, from a source you trust"
-            )
-        return _ALLOWED[f"{module}.{name}"]
+    def run(self, opcode: str, argument: Any) -> None:
+        items = self._take(_OPCODES[opcode])
+        match opcode:
+            case "PROTO" | "FRAME" | "STOP":
+                pass
+            case "MARK":
+                self.marked.append(self.stack)
+                self.stack = []
+            case "EMPTY_LIST":
+                self.stack.append([])
+            case "EMPTY_DICT":
+                self.stack.append({})
+            case "EMPTY_SET":
+                self.stack.append(_Ignored())
+            case "EMPTY_TUPLE" | "TUPLE" | "TUPLE1" | "TUPLE2" | "TUPLE3":
+                self.stack.append(tuple(items))
+            case "APPEND" | "APPENDS":
+                self._top(list).extend(items)
+            case "ADDITEMS":
+                self._top(_Ignored)
+            case "SETITEM" | "SETITEMS":
+                pairs = zip(items[::2], items[1::2], strict=True)
+                self._top(dict).update(_named(pairs))
+            case "BINPUT" | "LONG_BINPUT":
+                self.memo[argument] = self.stack[-1]
+            case "MEMOIZE":
+                self.memo[len(self.memo)] = self.stack[-1]
+            case "BINGET" | "LONG_BINGET":
+                self.stack.append(self.memo[argument])
+            case "GLOBAL":
+                self.stack.append(_find(*argument.split(" ", 1)))
+            case "STACK_GLOBAL":
+                self.stack.append(_find(*map(_text, items)))
+            case "REDUCE":
+                self.stack.append(_call(*items))
+            case "BUILD":  # such as an OrderedDict's `_metadata`
+                self._top(dict, _Ignored)
+            case "BINPERSID":
+                self.stack.append(self._storage(*items))
+            case _:
+                literals = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
+                self.stack.append(literals.get(opcode, argument))
 
-    def persistent_load(self, pid: Any) -> _Storage:
+    def _take(self, count: int) -> list[Any]:
+        if count == _TO_THE_MARK:
+            items, self.stack = self.stack, self.marked.pop()
+            return items
+        return [self.stack.pop() for _ in range(count)][::-1]
+
+    def _top(self, *types: type) -> Any:
+        if type(self.stack[-1]) not in types:
+            kind = type(self.stack[-1]).__name__
+            raise pickle.UnpicklingError(f"items or attributes set of a {kind}")
+        return self.stack[-1]
+
+    def _storage(self, pid: Any) -> _Storage:
         match pid:
-            case ("storage", _DType(dtype), str(key), _, int(count), *view) if (
-                count >= 0 and all(v is None for v in view)
-            ):
-                self.storages[key] = _Storage(key, dtype, count)
-                return self.storages[key]
+            case ("storage", _DType(dtype), str(key), _, int(count)) | (
+                "storage",
+                _DType(dtype),
+                str(key),
+                _,
+                int(count),
+                None,
+            ) if count >= 0:
+                storage = _Storage(key, dtype, count)
+                if self.storages.setdefault(key, storage) == storage:
+                    return storage
         raise pickle.UnpicklingError("a storage of an unknown kind")
 
 
-def _unpickle(stream: Any) -> tuple[Any, dict[str, _Storage]]:
-    """Loads the pickle at the stream's position, and leaves it behind it."""
-    start = stream.tell()
-    argument: Any
-    for opcode, argument, _ in pickletools.genops(stream):
-        # The unpickler's memo is as long as the largest index that it is told.
-        if "PUT" in opcode.name and argument > stream.tell():
-            raise pickle.UnpicklingError(f"a memo of {argument} entries")
-        # What this process registered, EXT gets without asking find_class.
-        if opcode.name.startswith("EXT"):
-            raise pickle.UnpicklingError("an extension code")
-    end = stream.tell()
-    stream.seek(start)
-    unpickler = _Unpickler(stream.read(end - start))
-    return unpickler.load(), unpickler.storages
-
-
-def _arrays(
-    checkpoint: Any, load: Callable[[str], np.ndarray], order: str
-) -> Arrays:
-    """Loads the storages behind a checkpoint's weights, and only those."""
-    load = functools.cache(load)
-    return {
-        name: _array(tensor, load(tensor.storage.key), order)
-        for name, tensor in _state_dict(checkpoint).items()
-        if isinstance(name, str) and isinstance(tensor, _Tensor)
-    }
-
-
-def _state_dict(checkpoint: Any) -> dict:
-    if not isinstance(checkpoint, dict):
-        raise CheckpointError("holds no state dict; use another checkpoint")
-    for key in ("state_dict", "model", "state_dict_ema", "model_ema"):
-        if isinstance(checkpoint.get(key), dict):
-            return checkpoint[key]
-    return checkpoint
-
-
-def _array(tensor: _Tensor, storage: np.ndarray, order: str) -> np.ndarray:
-    """Lays a tensor over the bytes of its storage."""
-    _, dtype, offset, shape, strides = tensor
-    size = math.prod(shape)
-    end = offset + sum((n - 1) * s for n, s in zip(shape, strides, strict=True))
-    # Without a bound on `size` too, a stride of 0 makes terabytes out of one.
-    if size and max(size, end + 1) * dtype.itemsize > storage.nbytes:
+def _find(module: str, name: str) -> Any:
+    if f"{module}.{name}" not in _ALLOWED:
         raise CheckpointError(
-            f"has a tensor of shape {shape} that exceeds its storage; "
-            f"{DOWNLOAD_AGAIN}"
+            f"asks for the Python object {f'{module}.{name}'!r}, which weights "
+            "do not need and which could run code; use a checkpoint that "
+            "holds a state dict only, from a source you trust"
         )
-    if not size:
-        return np.empty(shape, dtype)
-    array: np.ndarray = np.ndarray(
-        shape,
-        dtype,
-        storage.data,
-        offset * dtype.itemsize,
-        [s * dtype.itemsize for s in strides],
-    )
-    if order == sys.byteorder:
-        return array
-    return array.view(f"u{dtype.itemsize}").byteswap().view(dtype)
+    return _ALLOWED[f"{module}.{name}"]
+
+
+def _call(function: Any, arguments: Any) -> Any:
+    if not isinstance(function, _Function):
+        raise TypeError(f"{type(function).__name__} is not callable")
+    if len(arguments) > _MAX_ARGUMENTS:
+        raise TypeError(f"a call with {len(arguments)} arguments")
+    return function.function(*arguments)
+
+
+def unpickle(stream: Any) -> tuple[Any, dict[str, _Storage]]:
+    """Runs the pickle at the stream's position, and leaves it behind it."""
+    machine = _Machine()
+    for i, (opcode, argument, _) in enumerate(pickletools.genops(stream)):
+        if opcode.name not in _OPCODES:
+            raise CheckpointError(
+                f"is a pickle with the opcode {opcode.name}, which weights do "
+                "not need; use a checkpoint that holds a state dict only, "
+                "from a source you trust"
+            )
+        if i == _MAX_STEPS:
+            raise CheckpointError(
+                f"is a pickle of more than {i} steps, which weights do not "
+                "need; use a checkpoint that holds a state dict only"
+            )
+        # A pickle numbers what it will need again as it comes.
+        if "PUT" in opcode.name and (argument or 0) > i:
+            raise pickle.UnpicklingError(f"a memo of {argument} entries")
+        machine.run(opcode.name, argument)
+    (checkpoint,) = machine.stack
+    return checkpoint, machine.storages

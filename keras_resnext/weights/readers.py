@@ -8,22 +8,19 @@ table at the end picks it by the file's first bytes, never by its extension.
 import os
 import pathlib
 from collections.abc import Callable
-from typing import Any
 from typing import NamedTuple
 
-import h5py
 import ml_dtypes  # noqa: F401  safetensors' bfloat16 needs it imported
-import numpy as np
 import safetensors
 
-from keras_resnext.weights.pickles import DOWNLOAD_AGAIN
-from keras_resnext.weights.pickles import KERAS_3
-from keras_resnext.weights.pickles import LEGACY_MAGIC
-from keras_resnext.weights.pickles import Arrays
-from keras_resnext.weights.pickles import CheckpointError
-from keras_resnext.weights.pickles import check_inflation
-from keras_resnext.weights.pickles import read_legacy
-from keras_resnext.weights.pickles import read_zip
+from keras_resnext.weights.files import DOWNLOAD_AGAIN
+from keras_resnext.weights.files import Arrays
+from keras_resnext.weights.files import CheckpointError
+from keras_resnext.weights.files import shown
+from keras_resnext.weights.hdf5 import read_h5
+from keras_resnext.weights.pytorch import LEGACY_MAGIC
+from keras_resnext.weights.pytorch import read_legacy
+from keras_resnext.weights.pytorch import read_zip
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> Arrays:
@@ -74,7 +71,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Arrays:
     except Exception as error:  # on hostile bytes a parser raises anything
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise CheckpointError(
-            f"{path} can not be read as a {label} file ({reason}); "
+            f"{path} can not be read as a {label} file ({shown(reason)}); "
             f"{DOWNLOAD_AGAIN}."
         ) from error
     if all(name.startswith("module.") for name in arrays):  # DataParallel
@@ -88,60 +85,6 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Arrays:
 def _read_safetensors(path: pathlib.Path) -> Arrays:
     with safetensors.safe_open(path, framework="np") as file:
         return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-
-
-# Keras' legacy HDF5 ----------------------------------------------------------
-
-
-def _read_h5(path: pathlib.Path) -> Arrays:
-    with h5py.File(path, "r") as file:
-        root = (
-            _child(file, "model_weights") if "model_weights" in file else file
-        )
-        layers = [_child(root, name) for name in _names(root, "layer_names")]
-        if not layers and ("vars" in file or "layers" in file):
-            raise CheckpointError(KERAS_3)
-        weights = [
-            (name.removesuffix(":0"), _child(layer, name))
-            for layer in layers
-            for name in _names(layer, "weight_names")
-        ]
-        datasets = dict(weights)
-        if len(datasets) < len(weights):
-            raise CheckpointError(
-                "names two weights alike; save it again with a newer Keras"
-            )
-        for name, dataset in datasets.items():
-            _check_dataset(name, dataset)
-        check_inflation((d.nbytes for d in datasets.values()), path)
-        return {
-            name: np.asarray(d[()], dtype=d.dtype.newbyteorder("="))
-            for name, d in datasets.items()
-        }
-
-
-def _names(group: h5py.Group, attribute: str) -> list[str]:
-    """Joins what Keras splits over `attribute0`, `attribute1`... if long."""
-    parts = (f"{attribute}{i}" for i in range(len(group.attrs)))
-    chunks = [key for key in (attribute, *parts) if key in group.attrs]
-    names = [name for key in chunks for name in group.attrs[key]]
-    return [n.decode() if isinstance(n, bytes) else str(n) for n in names]
-
-
-def _child(group: h5py.Group, path: str) -> Any:
-    """Follows hard links only, as the others can lead into other files."""
-    for part in path.split("/"):
-        if not isinstance(group.get(part, getlink=True), h5py.HardLink):
-            raise CheckpointError(f"does not itself hold its {path!r}")
-        group = group[part]
-    return group
-
-
-def _check_dataset(name: str, dataset: h5py.Dataset) -> None:
-    if dataset.external or dataset.is_virtual:
-        raise CheckpointError(f"keeps {name!r} in other files; do not trust it")
-    if dataset.dtype.kind not in "fiub":
-        raise CheckpointError(f"holds no numbers in {name!r}")
 
 
 # Formats ---------------------------------------------------------------------
@@ -158,7 +101,7 @@ _FORMATS = [
     # Protocols above 2 put a frame, of 9 bytes, before the number.
     _Format("legacy PyTorch", lambda h: LEGACY_MAGIC in h[:32], read_legacy),
     _Format(
-        "Keras HDF5", lambda h: h.startswith(b"\x89HDF\r\n\x1a\n"), _read_h5
+        "Keras HDF5", lambda h: h.startswith(b"\x89HDF\r\n\x1a\n"), read_h5
     ),
     # No magic number: 8 bytes of a JSON header's length, then its brace.
     _Format("safetensors", lambda h: h[4:9] == b"\0\0\0\0{", _read_safetensors),

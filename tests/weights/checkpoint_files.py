@@ -6,6 +6,7 @@ import struct
 import zipfile
 
 import h5py
+import ml_dtypes
 import numpy as np
 import pytest
 import safetensors.numpy
@@ -88,6 +89,32 @@ def two_tensors(view=b""):
     )
 
 
+DTYPES = {
+    "Double": np.float64,
+    "Float": np.float32,
+    "Half": np.float16,
+    "BFloat16": ml_dtypes.bfloat16,
+    "Long": np.int64,
+    "Int": np.int32,
+    "Short": np.int16,
+    "Char": np.int8,
+    "Byte": np.uint8,
+    "Bool": np.bool_,
+}
+KINDS = {np.dtype(dtype): kind for kind, dtype in DTYPES.items()}
+
+
+def state_dict(arrays, view=b""):
+    """Opcodes that describe arrays, and the arrays by their storages' keys."""
+    tensors = {}
+    for i, (key, value) in enumerate(arrays.items()):
+        strides = tuple(s // value.itemsize for s in value.strides)
+        source = storage(f"{i}", value.size, KINDS[value.dtype], view)
+        tensors[key] = tensor(source, value.shape, strides)
+    data = {f"{i}": value for i, value in enumerate(arrays.values())}
+    return ordered_dict(**tensors), data
+
+
 def write_h5(path, layers, root="/", chunks=None):
     """Writes as Keras does: `layers` maps layers to weights to arrays."""
     with h5py.File(path, "w") as file:
@@ -97,7 +124,44 @@ def write_h5(path, layers, root="/", chunks=None):
             child = group.create_group(layer)
             set_names(child, "weight_names", list(weights), chunks)
             for weight, value in weights.items():
-                child[weight] = value
+                write_dataset(child, weight, value)
+    return path
+
+
+def write_dataset(group, name, value):
+    if getattr(value, "dtype", None) != ml_dtypes.bfloat16:
+        group[name] = value
+        return
+    kind = h5py.h5t.IEEE_F32LE.copy()
+    kind.set_fields(15, 7, 8, 0, 7)
+    kind.set_size(2)
+    kind.set_ebias(127)
+    *groups, last = name.split("/")
+    parent = group.require_group("/".join(groups)) if groups else group
+    space = h5py.h5s.create_simple(value.shape)
+    dataset = h5py.h5d.create(parent.id, last.encode(), kind, space)
+    dataset.write(space, space, value.view(np.uint16), mtype=kind)
+
+
+def h5_layers(arrays):
+    """Arrays by names such as `conv1_bn/gamma`, layer by layer."""
+    layers = {}
+    for key, value in arrays.items():
+        layers.setdefault(key.split("/")[0], {})[f"{key}:0"] = value
+    return layers
+
+
+def write_arrays(path, kind, arrays):
+    """Writes a file of one of the four formats."""
+    if kind == "safetensors":
+        safetensors.numpy.save_file(arrays, path)
+    elif kind == "h5":
+        write_h5(path, h5_layers(arrays))
+    else:
+        write, view = {"zip": (write_zip, b""), "legacy": (write_legacy, b"N")}[
+            kind
+        ]
+        write(path, *state_dict(arrays, view))
     return path
 
 

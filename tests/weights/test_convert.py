@@ -290,7 +290,10 @@ def test_other_layers_of_a_model_are_left_alone(model):
 def test_not_finite(model, number):
     tensors = tinynet.checkpoint(model)
     tensors["bn1.running_mean"][3] = number
-    words = "The moving_mean of 'stem_bn1' holds NaN or infinity"
+    words = (
+        "The moving_mean of 'stem_bn1' holds NaN or infinity in the "
+        "checkpoint's 'bn1.running_mean'"
+    )
     assert_refused(tensors, model, words)
     for dtype in (np.float16, ml_dtypes.bfloat16):
         half = {name: t.astype(dtype) for name, t in tensors.items()}
@@ -303,6 +306,12 @@ def test_too_large_for_float32(model):
     assert_refused(tensors, model, "holds NaN or infinity")
 
 
+def test_names_can_not_steer_a_terminal(model):
+    tensors = tinynet.checkpoint(model)
+    tensors["\x1b[2J\n"] = tensors["conv1.weight"]
+    assert_refused(tensors, model, r"Unknown to the model: '\x1b[2J\n'.")
+
+
 @pytest.mark.parametrize("dtype", ["int8", "uint8", "int64", "bool"])
 def test_quantized(model, dtype):
     tensors = tinynet.checkpoint(model)
@@ -311,7 +320,8 @@ def test_quantized(model, dtype):
     assert_refused(
         tensors,
         model,
-        f"The kernel of 'stage1_block1_conv1' is quantized ({dtype})",
+        f"The kernel of 'stage1_block1_conv1' is quantized ({dtype}) in the "
+        f"checkpoint's '{name}'",
     )
 
 

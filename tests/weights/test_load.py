@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 import tinynet
+from checkpoint_files import write_arrays
 
 import keras_resnext
 from keras_resnext import finetuning
@@ -22,6 +23,16 @@ from keras_resnext.weights.readers import CheckpointError
 pytestmark = pytest.mark.filterwarnings(
     "ignore:__array__ implementation doesn't accept"
 )
+
+
+FORMATS = pytest.mark.parametrize(
+    "kind", ["safetensors", "zip", "legacy", "h5"]
+)
+
+
+def tensors_for(kind):
+    layout = "keras_applications" if kind == "h5" else "timm_resnet"
+    return tinynet.checkpoint(tinynet.build(), layout=layout)
 
 
 def write_safetensors(path, tensors):
@@ -117,6 +128,44 @@ def test_model_is_untouched_when_the_last_tensor_is_wrong(tmp_path):
     tensors["fc.bias"] = np.zeros(6, "float32")
     path = write_safetensors(tmp_path / "file", tensors)
     assert_refused(model, path, "6 classes")
+
+
+@FORMATS
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64"])
+def test_other_precisions(kind, dtype, tmp_path):
+    model = filled(tinynet.build())
+    rounded = {
+        name: tensor.astype(dtype) for name, tensor in tensors_for(kind).items()
+    }
+    load.load(model, write_arrays(tmp_path / "file", kind, rounded))
+    exact = {name: t.astype("float32") for name, t in rounded.items()}
+    other = tinynet.build(weights=write_arrays(tmp_path / "other", kind, exact))
+    tinynet.assert_values(model, tinynet.values(other))
+    before = tinynet.random_values(model)["stem_conv1", "kernel"]
+    kernel = tinynet.values(model)["stem_conv1", "kernel"]
+    assert np.allclose(kernel, before, rtol=0.01)
+    assert (dtype == "float64") == np.array_equal(kernel, before)
+
+
+@FORMATS
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+def test_tensor_that_is_not_finite_is_named(kind, dtype, tmp_path):
+    tensors = {n: t.astype(dtype) for n, t in tensors_for(kind).items()}
+    name = list(tensors)[7]
+    tensors[name].flat[-1] = np.nan
+    path = write_arrays(tmp_path / "file", kind, tensors)
+    words = f"holds NaN or infinity in the checkpoint's '{name}'"
+    assert_refused(filled(tinynet.build()), path, words)
+
+
+@FORMATS
+def test_tensor_of_integers_is_named(kind, tmp_path):
+    tensors = tensors_for(kind)
+    name = list(tensors)[7]
+    tensors[name] = tensors[name].astype("int8")
+    path = write_arrays(tmp_path / "file", kind, tensors)
+    words = f"is quantized (int8) in the checkpoint's '{name}'"
+    assert_refused(filled(tinynet.build()), path, words)
 
 
 def test_layers_before_the_network_are_left_alone(tmp_path):

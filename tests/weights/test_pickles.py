@@ -5,6 +5,7 @@ import pickle
 import ml_dtypes
 import numpy as np
 import pytest
+from checkpoint_files import DTYPES
 from checkpoint_files import MAGIC
 from checkpoint_files import PICKLED
 from checkpoint_files import A
@@ -51,20 +52,6 @@ def test_strides_offsets_and_shared_storages(write, view, tmp_path):
     expected = {key: np.asarray(value) for key, value in expected.items()}
     assert_same(arrays, expected)
     assert np.shares_memory(arrays["whole"], arrays["transposed"])
-
-
-DTYPES = {
-    "Double": np.float64,
-    "Float": np.float32,
-    "Half": np.float16,
-    "BFloat16": ml_dtypes.bfloat16,
-    "Long": np.int64,
-    "Int": np.int32,
-    "Short": np.int16,
-    "Char": np.int8,
-    "Byte": np.uint8,
-    "Bool": np.bool_,
-}
 
 
 @PICKLED

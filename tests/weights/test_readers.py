@@ -9,7 +9,6 @@ import sys
 import tracemalloc
 import zipfile
 
-import h5py
 import ml_dtypes
 import numpy as np
 import pytest
@@ -29,11 +28,15 @@ from checkpoint_files import write_h5
 from checkpoint_files import write_legacy
 from checkpoint_files import write_zip
 
+from keras_resnext.weights import files
+from keras_resnext.weights import hdf5
 from keras_resnext.weights import pickles
+from keras_resnext.weights import pytorch
 from keras_resnext.weights import readers
 from keras_resnext.weights.readers import CheckpointError
 from keras_resnext.weights.readers import read_checkpoint
 
+MODULES = [files, hdf5, pickles, pytorch, readers]
 EVERY_FORMAT = pytest.mark.parametrize("make", MAKERS)
 
 
@@ -204,84 +207,11 @@ def test_safetensors_header_that_exceeds_the_file(tmp_path):
     assert_refused(path, "as a safetensors file")
 
 
-# Keras' legacy HDF5
-
-
-@pytest.mark.parametrize("root", ["/", "model_weights"])
-@pytest.mark.parametrize("chunks", [None, 1, 2])
-def test_h5_names(root, chunks, tmp_path):
-    layers = {
-        "conv1_conv": {"conv1_conv/kernel:0": A, "conv1_conv/bias:0": B},
-        "stem/bn": {"stem/bn/gamma": A, "odd:0:0": B},
-    }
-    path = write_h5(tmp_path / "file", layers, root, chunks)
-    expected = {
-        "conv1_conv/kernel": A,
-        "conv1_conv/bias": B,
-        "stem/bn/gamma": A,
-        "odd:0": B,
-    }
-    assert_same(read_checkpoint(path), expected)
-
-
-def test_h5_big_endian_half_and_compressed(tmp_path):
-    path = write_h5(tmp_path / "file", {"a": {"b": A.astype(">f4")}})
-    assert_same(read_checkpoint(path), {"b": A})
-    path = write_h5(path, {"a": {"b": A.astype(np.float16)}})
-    assert_same(read_checkpoint(path), {"b": A.astype(np.float16)})
-    path = write_h5(path, {"a": {"b": A}})
-    with h5py.File(path, "a") as file:
-        del file["a/b"]
-        file["a"].create_dataset("b", data=A, compression="gzip")
-    assert_same(read_checkpoint(path), {"b": A})
-
-
-def test_h5_duplicate_name(tmp_path):
-    layers = {"a": {"kernel:0": A}, "b": {"kernel:0": B}}
-    assert_refused(write_h5(tmp_path / "file", layers), "two weights alike")
-
-
-def test_h5_without_numbers(tmp_path):
-    path = write_h5(tmp_path / "file", {"a": {"b": "text"}})
-    assert_refused(path, "no numbers in 'b'")
-
-
-def test_h5_bomb(tmp_path):
-    path = write_h5(tmp_path / "file", {"a": {"b": A}})
-    with h5py.File(path, "a") as file:
-        del file["a/b"]
-        file["a"].create_dataset("b", (1 << 40,), "f4", chunks=(1 << 20,))
-    assert_refused(path, "unpack to 4398046511104 bytes")
-
-
-@pytest.mark.parametrize("kind", ["external", "soft", "virtual", "storage"])
-def test_h5_that_reads_other_files(kind, tmp_path):
-    secret = tmp_path / "secret"
-    with h5py.File(secret, "w") as file:
-        file["b"] = A
-    path = write_h5(tmp_path / "file", {"a": {"b": A}})
-    with h5py.File(path, "a") as file:
-        group = file["a"]
-        del group["b"]
-        if kind == "external":
-            group["b"] = h5py.ExternalLink(str(secret), "b")
-        elif kind == "soft":
-            group["b"] = h5py.SoftLink("/elsewhere")
-        elif kind == "storage":
-            external = [(str(secret), 0, 24)]
-            group.create_dataset("b", (6,), "f4", external=external)
-        else:
-            layout = h5py.VirtualLayout((2, 3), "f4")
-            layout[:] = h5py.VirtualSource(str(secret), "b", (2, 3))
-            group.create_virtual_dataset("b", layout)
-    linked = kind in ("external", "soft")
-    assert_refused(path, "not itself hold" if linked else "in other files")
-
-
-@pytest.mark.parametrize("module", [readers, pickles])
+@pytest.mark.parametrize("module", MODULES)
 def test_module_depends_on_no_framework(module):
     source = pathlib.Path(module.__file__).read_text()
     imported = re.findall(r"^\s*(?:import|from) (\S+)", source, re.MULTILINE)
-    known = {"h5py", "ml_dtypes", "numpy", "safetensors"}
-    known |= {pickles.__name__, *sys.stdlib_module_names}
+    known = {"ml_dtypes", "numpy", "safetensors"}
+    known |= {other.__name__ for other in MODULES}
+    known |= sys.stdlib_module_names
     assert {name.removesuffix(".abc") for name in imported} <= known

@@ -1,0 +1,153 @@
+"""Small files that would be large, deep or endless if they were let."""
+
+import os
+import pathlib
+import struct
+import subprocess
+import sys
+import tracemalloc
+import zipfile
+
+import numpy as np
+import pytest
+from checkpoint_files import MAGIC
+from checkpoint_files import A
+from checkpoint_files import B
+from checkpoint_files import assert_refused
+from checkpoint_files import call
+from checkpoint_files import name
+from checkpoint_files import ordered_dict
+from checkpoint_files import plain
+from checkpoint_files import storage
+from checkpoint_files import stream
+from checkpoint_files import tensor
+from checkpoint_files import two_tensors
+from checkpoint_files import write_zip
+
+from keras_resnext.weights import readers
+from keras_resnext.weights.readers import read_checkpoint
+
+# Pickles
+
+DEEP = b")" + b"\x85" * 1_000_000
+# Pairs of the same pair: 60 opcodes for 2 ** 60 items.
+DOUBLED = b")" + b"".join(b"q%ch%c\x86" % (i, i) for i in range(60))
+PAIRS = b"](" + b"](K\x00K\x01e" * 2000 + b"eq\x01"
+BOMBS = {
+    "deep key": b"}" + DEEP + b"Ns",
+    "deep set": b"\x8f(" + DEEP + b"\x90",
+    "deep value": DEEP,
+    "doubled key": b"}" + DOUBLED + b"Ns",
+    "doubled name": plain("torch") + DOUBLED + b"\x93",
+    "doubled storage": storage((), 6).replace(plain(()), DOUBLED),
+    "doubled shape": call(
+        "torch._utils",
+        "_rebuild_tensor_v2",
+        storage("0", 6) + plain(0) + DOUBLED + plain((1, 1)) + b"\x89)",
+    ),
+    "pairs": name("collections", "OrderedDict")
+    + b"q\0"
+    + PAIRS
+    + b"("
+    + b"h\0h\1\x85R" * 200_000
+    + b"t",
+    "arguments": name("torch", "device")
+    + b"q\0("
+    + b"N" * 2000
+    + b"tq\1("
+    + b"h\0h\1R" * 300_000
+    + b"t",
+    "steps": b"N" * (1 << 20),
+}
+
+
+@pytest.mark.parametrize("bomb", BOMBS)
+def test_bomb(bomb, tmp_path):
+    body = plain({}) + plain("a") + BOMBS[bomb] + b"s"
+    path = write_zip(tmp_path / "file", body, {"0": A})
+    assert "CheckpointError" in read_apart(path)
+
+
+def test_bomb_in_place_of_the_version(tmp_path):
+    parts = [plain(MAGIC), DOUBLED]
+    path = tmp_path / "file"
+    path.write_bytes(b"".join(map(stream, parts)) + stream(b"}"))
+    assert "unknown version" in read_apart(path)
+
+
+def read_apart(path):
+    """Reads in a process of its own, with a GiB and a minute."""
+    code = """if True:
+        import sys, types
+        try:
+            import resource
+            resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
+        except ImportError:  # there is none on Windows
+            pass
+        for name in ("keras_resnext", "keras_resnext.weights"):
+            sys.modules[name] = types.ModuleType(name)
+        sys.modules[name].__path__ = [sys.argv[1]]
+        from keras_resnext.weights import readers
+        try:
+            print(list(readers.read_checkpoint(sys.argv[2])))
+        except readers.CheckpointError as error:
+            print(repr(error)[:2000])
+    """
+    folder = pathlib.Path(readers.__file__).parent
+    run = subprocess.run(
+        [sys.executable, "-c", code, str(folder), str(path)],
+        env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
+        capture_output=True,
+        check=True,
+        timeout=60,
+        text=True,
+    )
+    assert "MemoryError" not in run.stdout
+    return run.stdout
+
+
+# Archives
+
+
+def test_zip_bomb(tmp_path):
+    zeros = np.zeros(1 << 20, np.float32)
+    body = ordered_dict(a=tensor(storage("0", 1 << 20), (1 << 20,), (1,)))
+    path = tmp_path / "file"
+    write_zip(path, body, {"0": zeros}, compression=zipfile.ZIP_DEFLATED)
+    assert_refused(path, "claims to unpack to", "than its size allows")
+
+
+def test_many_tensors_of_swapped_bytes(tmp_path):
+    """Each a view of one storage, and no copy of it."""
+    value = np.zeros(1 << 18, ">f4")
+    view = tensor(storage("0", 1 << 18), (1 << 18,), (1,))
+    body = ordered_dict(**{f"{i}": view for i in range(100)})
+    path = write_zip(tmp_path / "file", body, {"0": value}, "big")
+    tracemalloc.start()
+    try:
+        arrays = read_checkpoint(path)
+        assert tracemalloc.get_traced_memory()[1] < 4 * value.nbytes
+    finally:
+        tracemalloc.stop()
+    assert len(arrays) == 100
+
+
+@pytest.mark.parametrize("part", ["data.pkl", "data/0", "byteorder"])
+def test_part_that_unpacks_to_more_than_it_says(part, tmp_path):
+    path, size = tmp_path / "file", 65_432_123
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        parts = {"data.pkl": stream(two_tensors()), "data/0": A.tobytes()}
+        parts |= {"data/1": B.tobytes(), "byteorder": b"little"}
+        for key, value in (parts | {part: bytes(size)}).items():
+            archive.writestr(f"archive/{key}", value)
+    content = path.read_bytes()
+    assert content.count(struct.pack("<I", size)) == 2
+    place = content.rindex(struct.pack("<I", size))
+    small = struct.pack("<I", len(parts[part]))
+    path.write_bytes(content[:place] + small + content[place + 4 :])
+    tracemalloc.start()
+    try:
+        assert_refused(path)
+        assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    finally:
+        tracemalloc.stop()
