@@ -14,8 +14,8 @@ from keras_resnext.config import ResNeXtConfig
 from keras_resnext.kernels.generic import Tensor
 from keras_resnext.variants import VARIANTS
 from keras_resnext.weights import load
-from keras_resnext.weights.catalogue import Weights
 from keras_resnext.weights.inspect import identify
+from keras_resnext.weights.records import Weights
 
 
 def ResNeXt(

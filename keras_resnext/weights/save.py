@@ -80,8 +80,9 @@ def save_torch_checkpoint(
         )
     tensors = _state_dict(model, layout)
     part = path.with_name(f"{path.name}.part")
+    content = safetensors.numpy.save(tensors, metadata={"format": "pt"})
     try:
-        safetensors.numpy.save_file(tensors, part, metadata={"format": "pt"})
+        part.write_bytes(content)  # `save_file` lets nobody else read it
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)

@@ -1,6 +1,7 @@
 """Weights on their way back to PyTorch; parity tests open them there."""
 
 import dataclasses
+import pathlib
 
 import keras
 import numpy as np
@@ -101,15 +102,24 @@ def test_other_endings(tmp_path):
         save_torch_checkpoint(filled(), tmp_path / "weights.pth")
 
 
+def test_others_may_read_it_as_any_file(tmp_path):
+    other = tmp_path / "other"
+    other.touch()
+    path = tmp_path / "there.safetensors"
+    save_torch_checkpoint(filled(), path)
+    assert path.stat().st_mode == other.stat().st_mode
+
+
 def test_failure_leaves_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "there.safetensors"
     path.write_bytes(b"old")
 
-    def full(tensors, part, metadata):
-        part.write_bytes(b"half")
+    def full(part, content):
+        with part.open("wb") as file:
+            file.write(content[:9])
         raise OSError("No space left on device")
 
-    monkeypatch.setattr("safetensors.numpy.save_file", full)
+    monkeypatch.setattr(pathlib.Path, "write_bytes", full)
     with pytest.raises(OSError, match="No space"):
         save_torch_checkpoint(filled(), path)
     assert path.read_bytes() == b"old"
