@@ -100,7 +100,7 @@ def build(variant, path, **options):
 def sizes(variant):
     """The default size, a smaller one and last an odd one."""
     if variant == "bat_resnext26ts":  # whose blocks must divide them
-        return (256, 256), (128, 128), (256, 512)
+        return (256, 256), (256, 512)
     default = VARIANTS[variant].default_size
     return (default, default), (160, 160), (225, 193)
 
