@@ -4,6 +4,7 @@ from keras_resnext import callables
 from keras_resnext import complexity as complexity
 from keras_resnext import finetuning as finetuning
 from keras_resnext import layers as layers
+from keras_resnext import training as training
 from keras_resnext.callables import *  # noqa: F403
 from keras_resnext.config import Attention as Attention
 from keras_resnext.config import GroupWidth as GroupWidth
@@ -76,5 +77,6 @@ __all__ = [
     "preprocess_input",
     "save_torch_checkpoint",
     "to_torch_state_dict",
+    "training",
 ]
 __all__ += callables.__all__

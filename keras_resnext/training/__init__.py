@@ -1,0 +1,3 @@
+"""Training as the papers' recipes mean it."""
+
+from keras_resnext.training import optimizers as optimizers

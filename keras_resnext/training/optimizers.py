@@ -1,0 +1,352 @@
+"""SGD and LAMB as the recipes' authors ran them: PyTorch's and timm's.
+
+Keras' own differ. Its weight decay goes past the momentum, so that at a
+momentum of 0.9 it decays a tenth as much; its momentum remembers the learning
+rate of each step, so that a drop of the rate takes some ten steps to arrive;
+its LAMB leaves the decay out of the update; and under `tf.distribute` each
+replica clips what it has before the gradients are added up.
+"""
+
+import math
+import re
+from collections.abc import Sequence
+from typing import Any
+from typing import TypeAlias
+
+import keras
+from keras import ops
+
+from keras_resnext.kernels.generic import Tensor
+from keras_resnext.training.strategy import replicas_in_sync
+from keras_resnext.training.strategy import sum_over_replicas
+
+_Rate: TypeAlias = float | keras.optimizers.schedules.LearningRateSchedule
+
+
+class _Coupled(keras.optimizers.Optimizer):
+    """An optimizer whose weight decay is a part of the gradient or update."""
+
+    def __init__(
+        self,
+        learning_rate: _Rate,
+        exclude_names: Sequence[str],
+        exclude_rank: int,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(learning_rate=learning_rate, **kwargs)
+        if self.weight_decay is not None:
+            _check_amount("weight_decay", self.weight_decay)
+        if isinstance(exclude_names, str):
+            raise ValueError(
+                "`exclude_names` must be a list of regular expressions. "
+                f"Received: {exclude_names!r}"
+            )
+        self.exclude_names = list(exclude_names)
+        self.exclude_rank = exclude_rank
+
+    def build(self, variables: list[keras.Variable]) -> None:
+        if self.built:
+            return
+        super().build(variables)
+        self._decayed = [
+            bool(self.weight_decay)
+            and self._use_weight_decay(variable)
+            and len(variable.shape) > self.exclude_rank
+            and not any(re.search(n, variable.path) for n in self.exclude_names)
+            for variable in variables
+        ]
+
+    def _decay(self, variable: Any) -> Tensor | None:
+        """What to add for a variable's decay, if it decays."""
+        if not self._decayed[self._get_variable_index(variable)]:
+            return None
+        value = ops.convert_to_tensor(variable)
+        return value * ops.cast(self.weight_decay, value.dtype)
+
+    def _apply_weight_decay(self, variables: list[keras.Variable]) -> None:
+        """Does nothing: `update_step` decays."""
+
+    def _clip_gradients(self, gradients: list[Tensor]) -> list[Tensor]:
+        """Clips the gradients of the whole batch, not a replica's share."""
+        if not (self.clipnorm or self.global_clipnorm or self.clipvalue):
+            return gradients
+        clipped = super()._clip_gradients(sum_over_replicas(gradients))
+        # Keras adds them up over the replicas once more.
+        return [gradient / replicas_in_sync() for gradient in clipped]
+
+    def finalize_variable_values(self, variables: list[keras.Variable]) -> None:
+        super().finalize_variable_values(variables)
+        if self.use_ema and keras.backend.backend() == "jax":
+            # The weights now share their averages' memory, which the next
+            # step would give away twice.
+            for variable in variables:
+                variable.assign(ops.copy(variable.value))
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "exclude_names": self.exclude_names,
+            "exclude_rank": self.exclude_rank,
+        }
+
+
+@keras.saving.register_keras_serializable(package="keras_resnext")
+class SGD(_Coupled):
+    """Stochastic gradient descent, step by step PyTorch's.
+
+    With the gradient g of a weight w, the momentum m, the dampening d and the
+    decay λ:
+
+        g ← g + λ·w
+        v ← m·v + (1 - d)·g          (v ← g in the first step)
+        w ← w - rate·v               (w - rate·(g + m·v) with `nesterov`)
+
+    So decay is multiplied by momentum as the gradient is, and the learning
+    rate stands outside v: when it drops, it does so at once.
+
+    Args:
+        learning_rate: A float, or a schedule of Keras'.
+        momentum: Share of v that a step keeps, from 0 to below 1.
+        nesterov: Whether to look a step ahead; needs momentum and no
+            dampening.
+        dampening: Share of the gradient that stays out of v, from 0 to
+            below 1.
+        weight_decay: λ, an L2 penalty of λ/2 on each weight; None for none.
+        exclude_names: Regular expressions. Variables whose `path` one of them
+            is found in don't decay.
+        exclude_rank: Variables of this rank or below don't decay; 1 spares
+            biases and normalization. By default all decay, as in the paper.
+        name: The optimizer's name.
+        **kwargs: Of `keras.optimizers.Optimizer`: `clipnorm`,
+            `global_clipnorm`, `clipvalue`, `use_ema`, `ema_momentum`,
+            `ema_overwrite_frequency`, `loss_scale_factor`,
+            `gradient_accumulation_steps`. Gradients are clipped before decay
+            is added, after the replicas' gradients were.
+
+    Raises:
+        ValueError: If a number is out of its range.
+
+    References:
+        [The paper's code](https://github.com/facebookresearch/ResNeXt)
+        (Nesterov, momentum 0.9, decay 1e-4);
+        [`torch.optim.SGD`](https://docs.pytorch.org/docs/stable/generated/torch.optim.SGD.html).
+
+    Example:
+    ```python
+    optimizer = keras_resnext.training.optimizers.SGD(
+        0.1, momentum=0.9, nesterov=True, weight_decay=1e-4
+    )
+    model.compile(optimizer, "sparse_categorical_crossentropy")
+    ```
+    """
+
+    def __init__(
+        self,
+        learning_rate: _Rate = 0.1,
+        momentum: float = 0.0,
+        nesterov: bool = False,
+        dampening: float = 0.0,
+        weight_decay: float | None = None,
+        exclude_names: Sequence[str] = (),
+        exclude_rank: int = -1,
+        name: str = "SGD",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            learning_rate,
+            exclude_names,
+            exclude_rank,
+            weight_decay=weight_decay,
+            name=name,
+            **kwargs,
+        )
+        _check_share("momentum", momentum)
+        _check_share("dampening", dampening)
+        if nesterov and (not momentum or dampening):
+            raise ValueError(
+                "`nesterov` needs a momentum and no dampening. Received: "
+                f"momentum={momentum}, dampening={dampening}"
+            )
+        self.momentum = momentum
+        self.nesterov = nesterov
+        self.dampening = dampening
+
+    def build(self, variables: list[keras.Variable]) -> None:
+        if self.built:
+            return
+        super().build(variables)
+        if self.momentum:
+            self.velocities = self.add_optimizer_variables(
+                variables, "velocity"
+            )
+
+    def update_step(
+        self, gradient: Tensor, variable: Any, learning_rate: Tensor
+    ) -> None:
+        step = ops.cast(gradient, variable.dtype)
+        decay = self._decay(variable)
+        if decay is not None:
+            step = step + decay
+        if self.momentum:
+            velocity = self.velocities[self._get_variable_index(variable)]
+            kept = velocity * self.momentum
+            if self.dampening:
+                first = ops.equal(self.iterations, 0)
+                share = ops.where(first, 1.0, 1.0 - self.dampening)
+                new = kept + step * ops.cast(share, step.dtype)
+            else:
+                new = kept + step
+            self.assign(velocity, new)
+            step = step + new * self.momentum if self.nesterov else new
+        rate = ops.cast(learning_rate, step.dtype)
+        self.assign_sub(variable, step * rate)
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "momentum": self.momentum,
+            "nesterov": self.nesterov,
+            "dampening": self.dampening,
+        }
+
+
+@keras.saving.register_keras_serializable(package="keras_resnext")
+class LAMB(_Coupled):
+    """Layer-wise adaptive moments for large batches, step by step timm's.
+
+    Adam's step u, with the decay λ added, is scaled to the norm of the weight
+    that it changes:
+
+        m ← β₁·m + (1 - β₁)·g
+        v ← β₂·v + (1 - β₂)·g²
+        u = (m / (1 - β₁ᵗ)) / (√(v / (1 - β₂ᵗ)) + ε) + λ·w
+        w ← w - rate·u·‖w‖/‖u‖
+
+    Variables that don't decay are not scaled, and nothing is if a norm is 0.
+
+    Args:
+        learning_rate: A float, or a schedule of Keras'.
+        beta_1: Share of m that a step keeps, from 0 to below 1.
+        beta_2: Share of v that a step keeps, from 0 to below 1.
+        epsilon: ε, which keeps the divisor off zero.
+        weight_decay: λ; None for none.
+        exclude_names: Regular expressions. Variables whose `path` one of them
+            is found in neither decay nor are scaled.
+        exclude_rank: Variables of this rank or below neither decay nor are
+            scaled. By default these are biases and normalization.
+        global_clipnorm: Norm of all gradients together, above which they are
+            scaled down to it; None for no clipping.
+        name: The optimizer's name.
+        **kwargs: Of `keras.optimizers.Optimizer`, as for `SGD`.
+
+    Raises:
+        ValueError: If a number is out of its range.
+
+    References:
+        [You et al. 2019](https://arxiv.org/abs/1904.00962);
+        [Wightman et al. 2021](https://arxiv.org/abs/2110.00476) (recipes A1,
+        A2 and A3).
+
+    Example:
+    ```python
+    optimizer = keras_resnext.training.optimizers.LAMB(
+        5e-3, weight_decay=0.02
+    )
+    model.compile(optimizer, "binary_crossentropy")
+    ```
+    """
+
+    def __init__(
+        self,
+        learning_rate: _Rate = 5e-3,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-6,
+        weight_decay: float | None = 0.01,
+        exclude_names: Sequence[str] = (),
+        exclude_rank: int = 1,
+        global_clipnorm: float | None = 1.0,
+        name: str = "LAMB",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            learning_rate,
+            exclude_names,
+            exclude_rank,
+            weight_decay=weight_decay,
+            global_clipnorm=global_clipnorm,
+            name=name,
+            **kwargs,
+        )
+        _check_share("beta_1", beta_1)
+        _check_share("beta_2", beta_2)
+        _check_amount("epsilon", epsilon)
+        self.beta_1 = beta_1
+        self.beta_2 = beta_2
+        self.epsilon = epsilon
+
+    def build(self, variables: list[keras.Variable]) -> None:
+        if self.built:
+            return
+        super().build(variables)
+        self.means, self.variances = self.add_optimizer_variables(
+            variables, ["mean", "variance"]
+        )
+
+    def update_step(
+        self, gradient: Tensor, variable: Any, learning_rate: Tensor
+    ) -> None:
+        index = self._get_variable_index(variable)
+        gradient = ops.cast(gradient, variable.dtype)
+        time = ops.cast(self.iterations + 1, gradient.dtype)
+
+        def average(total: Any, value: Tensor, beta: float) -> Tensor:
+            """Keeps an average, and returns it without its start at zero."""
+            new = total * beta + value * (1 - beta)
+            self.assign(total, new)
+            # 1 - beta ** time, which float32 has not the digits for
+            rest = -ops.expm1(time * (math.log(beta) if beta else -math.inf))
+            return new / rest
+
+        mean = average(self.means[index], gradient, self.beta_1)
+        square = ops.square(gradient)
+        variance = average(self.variances[index], square, self.beta_2)
+        update = mean / (ops.sqrt(variance) + self.epsilon)
+        decay = self._decay(variable)
+        if decay is not None:
+            update = update + decay
+            update = update * _trust(ops.convert_to_tensor(variable), update)
+        rate = ops.cast(learning_rate, update.dtype)
+        self.assign_sub(variable, update * rate)
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "beta_1": self.beta_1,
+            "beta_2": self.beta_2,
+            "epsilon": self.epsilon,
+        }
+
+
+def _trust(weight: Tensor, update: Tensor) -> Tensor:
+    norm, size = _norm(weight), _norm(update)
+    both = ops.logical_and(norm > 0, size > 0)
+    return ops.where(both, norm / ops.where(both, size, 1), 1)
+
+
+def _norm(value: Tensor) -> Tensor:
+    return ops.sqrt(ops.sum(ops.square(value)))
+
+
+def _check_share(name: str, value: float) -> None:
+    if not 0 <= value < 1:
+        raise ValueError(
+            f"`{name}` must be at least 0 and below 1. Received: {value!r}"
+        )
+
+
+def _check_amount(name: str, value: float) -> None:
+    if not 0 <= value < math.inf:
+        raise ValueError(
+            f"`{name}` must be 0 or a positive number. Received: {value!r}"
+        )
