@@ -1,3 +1,4 @@
 """Training as the papers' recipes mean it."""
 
 from keras_resnext.training import optimizers as optimizers
+from keras_resnext.training import schedules as schedules

@@ -1,0 +1,93 @@
+"""Learning rates by the epoch, as PyTorch's recipes step them."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_resnext.kernels.generic import Tensor
+
+
+@keras.saving.register_keras_serializable(package="keras_resnext")
+class ByEpoch(keras.optimizers.schedules.LearningRateSchedule):
+    """A learning rate that stays the same for an epoch.
+
+    Args:
+        rates: The rate of each epoch. The last one stays after them all.
+        steps_per_epoch: Steps of training, a whole number from 1.
+
+    Raises:
+        ValueError: If there is no rate, or no step in an epoch.
+
+    Example:
+    >>> schedule = ByEpoch(step_rates(0.1, 90, drops=(30, 60)), 5005)
+    >>> model.compile(keras_resnext.training.optimizers.SGD(schedule))
+    """
+
+    def __init__(self, rates: Sequence[float], steps_per_epoch: int) -> None:
+        super().__init__()
+        if not rates or steps_per_epoch < 1:
+            raise ValueError(
+                "A schedule needs the rate of one epoch and one step in it, "
+                f"at least. Received: {len(rates)} rates, "
+                f"steps_per_epoch={steps_per_epoch}"
+            )
+        self.rates = list(rates)
+        self.steps_per_epoch = steps_per_epoch
+
+    def __call__(self, step: Tensor) -> Tensor:
+        epoch = ops.cast(step, "int32") // self.steps_per_epoch
+        last = len(self.rates) - 1
+        rates = ops.convert_to_tensor(self.rates, "float32")
+        return ops.take(rates, ops.minimum(epoch, last))
+
+    def get_config(self) -> dict[str, Any]:
+        return {"rates": self.rates, "steps_per_epoch": self.steps_per_epoch}
+
+
+def step_rates(
+    rate: float, epochs: int, drops: Sequence[int], factor: float = 0.1
+) -> list[float]:
+    """Rates that drop by a factor at some epochs, which count from 0."""
+    return [
+        rate * factor ** sum(epoch >= drop for drop in drops)
+        for epoch in range(epochs)
+    ]
+
+
+def cosine_rates(
+    rate: float,
+    epochs: int,
+    warmup_epochs: int = 0,
+    warmup_rate: float = 0.0,
+    minimum_rate: float = 0.0,
+    cosine_after_warmup: bool = True,
+) -> list[float]:
+    """Rates that rise in a line and then fall along half a cosine.
+
+    Args:
+        rate: The highest.
+        epochs: Epochs in all.
+        warmup_epochs: Epochs of the rise.
+        warmup_rate: Where it begins.
+        minimum_rate: What the cosine falls towards.
+        cosine_after_warmup: Whether the cosine begins where the rise ends, as
+            torchvision's; timm's begins with training, and the rise hides
+            its first epochs.
+
+    Returns:
+        A list of `epochs` rates.
+    """
+    start = warmup_epochs if cosine_after_warmup else 0
+
+    def at(epoch: int) -> float:
+        if epoch < warmup_epochs:
+            share = epoch / warmup_epochs
+            return warmup_rate + share * (rate - warmup_rate)
+        share = (epoch - start) / (epochs - start)
+        fall = (1 + math.cos(math.pi * share)) / 2
+        return minimum_rate + fall * (rate - minimum_rate)
+
+    return [at(epoch) for epoch in range(epochs)]
