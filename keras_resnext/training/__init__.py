@@ -1,4 +1,5 @@
 """Training as the papers' recipes mean it."""
 
 from keras_resnext.training import optimizers as optimizers
+from keras_resnext.training import recipes as recipes
 from keras_resnext.training import schedules as schedules
