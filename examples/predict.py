@@ -13,7 +13,7 @@ import pathlib
 import sys
 
 # Ahead of all that imports TensorFlow.
-import startup  # noqa: F401
+import startup  # noqa: F401  (importing it is its use)
 
 # isort: split
 import keras

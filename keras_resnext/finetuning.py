@@ -1,6 +1,5 @@
 """Transfer learning: freeze stages, swap the classifier, refresh statistics."""
 
-import difflib
 from typing import Any
 
 import keras
@@ -10,6 +9,7 @@ from keras import ops
 from keras_resnext.blocks import Activation
 from keras_resnext.blocks import classifier
 from keras_resnext.kernels.generic import Tensor
+from keras_resnext.suggestions import did_you_mean
 
 
 def freeze(model: keras.Model, up_to: str | None) -> None:
@@ -185,8 +185,7 @@ def _last_layer(model: keras.Model, up_to: str) -> keras.layers.Layer:
     if members:
         return model.get_layer(members[-1])
     stages = list(dict.fromkeys(n.partition("_")[0] for n in names))
-    near = difflib.get_close_matches(up_to, [*names, *stages], n=1)
-    hint = f" Did you mean '{near[0]}'?" if near else ""
+    hint = did_you_mean(up_to, [*names, *stages])
     raise ValueError(
         f"'{model.name}' has no stage or layer {up_to!r}.{hint} Stages: "
         f"{', '.join(s for s in stages if s.startswith('st'))}. Layers: "

@@ -1,7 +1,6 @@
 """Networks with weights: the one place where the two meet."""
 
 import dataclasses
-import difflib
 import fnmatch
 import pathlib
 from typing import Any
@@ -12,6 +11,7 @@ from keras_resnext import resnext
 from keras_resnext.blocks import Activation
 from keras_resnext.config import ResNeXtConfig
 from keras_resnext.kernels.generic import Tensor
+from keras_resnext.suggestions import did_you_mean
 from keras_resnext.variants import VARIANTS
 from keras_resnext.weights import load
 from keras_resnext.weights.inspect import identify
@@ -107,10 +107,9 @@ def get_model(name: str, /, **kwargs: Any) -> keras.Model:
     """
     variant, _, tag = name.partition(".")
     if variant not in VARIANTS:
-        near = difflib.get_close_matches(variant, VARIANTS, n=1)
-        hint = f" Did you mean '{near[0]}'?" if near else ""
         raise ValueError(
-            f"There is no variant {variant!r}.{hint} "
+            f"There is no variant {variant!r}."
+            f"{did_you_mean(variant, VARIANTS)} "
             f"There are: {', '.join(list_models())}"
         )
     kwargs.setdefault("weights", tag or "imagenet")

@@ -19,6 +19,7 @@ TENSOR = "kernels.generic"
 L0 = {
     "config",
     "imagenet",
+    "suggestions",
     "variants",
     "weights.catalogue",
     "weights.records",
@@ -29,9 +30,10 @@ OURS = {
     "config": set(),
     "variants": {"config"},
     "imagenet": set(),
+    "suggestions": set(),
     "weights.records": set(),
     "weights.table": {"weights.records"},
-    "weights.catalogue": {"weights.records", "weights.table"},
+    "weights.catalogue": {"suggestions", "weights.records", "weights.table"},
     "kernels": {TENSOR},
     "weights.qubvel": {"imagenet", "weights.records"},
     "weights.layouts": {"weights.qubvel"},
@@ -86,6 +88,7 @@ OURS = {
 THEIRS = {
     "config": set(),
     "imagenet": set(),
+    "suggestions": set(),
     "variants": set(),
     "weights.records": set(),
     "weights.table": set(),

@@ -24,7 +24,7 @@ from collections.abc import Callable
 
 # The one of examples/, ahead of all that imports TensorFlow.
 sys.path.append(str(pathlib.Path(__file__).parents[1] / "examples"))
-import startup  # noqa: F401
+import startup  # noqa: F401  (importing it is its use)
 
 # isort: split
 import keras

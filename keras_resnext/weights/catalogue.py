@@ -1,9 +1,8 @@
 """Looks published checkpoints up, by variant, tag and licence."""
 
-import difflib
 import fnmatch
-from collections.abc import Iterable
 
+from keras_resnext.suggestions import did_you_mean
 from keras_resnext.weights.records import Weights
 from keras_resnext.weights.table import WEIGHTS
 
@@ -12,12 +11,6 @@ COMMERCIAL = "commercial"
 
 def _listing(rows: list[Weights]) -> str:
     return ", ".join(f"'{row.tag}' ({row.license})" for row in rows)
-
-
-def _suggestion(word: str, words: Iterable[str]) -> str:
-    lower = {known.lower(): known for known in words}
-    near = difflib.get_close_matches(word.lower(), lower, n=1)
-    return f" Did you mean {lower[near[0]]!r}?" if near else ""
 
 
 def default_weights(variant: str) -> Weights | None:
@@ -87,7 +80,7 @@ def list_weights(
     if license.lower() not in licenses:
         raise ValueError(
             f"No checkpoint has license={license!r}."
-            + _suggestion(license, [COMMERCIAL, *licenses])
+            + did_you_mean(license, [COMMERCIAL, *licenses])
             + f" Use '{COMMERCIAL}' or one of {', '.join(licenses)}."
         )
     return [row for row in rows if row.license == license.lower()]
@@ -136,6 +129,6 @@ def find_weights(variant: str, weights: str) -> Weights:
     tag = weights.removeprefix(f"{variant}.")
     raise ValueError(
         f"{variant} has no checkpoint {weights!r}."
-        + _suggestion(tag, [row.tag for row in rows])
+        + did_you_mean(tag, [row.tag for row in rows])
         + f" Use `None`, 'imagenet' or one of its tags: {_listing(rows)}."
     )

@@ -43,8 +43,10 @@ def read_bytes(file: IO[bytes], size: int) -> np.ndarray:
     buffer = np.empty(size, np.uint8)
     for start in range(0, size, _CHUNK):
         chunk = buffer[start : start + _CHUNK]
-        if file.readinto(chunk.data) != len(chunk):  # type: ignore[attr-defined]  # typing.IO lacks it, files don't
+        data = file.read(len(chunk))
+        if len(data) != len(chunk):
             raise EOFError("a storage is cut")
+        chunk[:] = np.frombuffer(data, np.uint8)
     return buffer
 
 

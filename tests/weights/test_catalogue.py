@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from keras_resnext import suggestions
 from keras_resnext.weights import catalogue
 from keras_resnext.weights import records
 from keras_resnext.weights import table
@@ -154,7 +155,9 @@ def test_a_misspelt_license_is_corrected(license, near):
 
 
 @pytest.mark.parametrize(
-    "module", [records, table, catalogue], ids=lambda module: module.__name__
+    "module",
+    [records, table, catalogue, suggestions],
+    ids=lambda module: module.__name__,
 )
 def test_imports_only_the_standard_library(module):
     tree = ast.parse(Path(module.__file__).read_text(encoding="utf-8"))
@@ -166,5 +169,6 @@ def test_imports_only_the_standard_library(module):
             assert node.level == 0
             imported.add(node.module)
     assert imported
-    others = imported - {records.__name__, table.__name__}
+    ours = {module.__name__ for module in (records, table, suggestions)}
+    others = imported - ours
     assert {name.split(".")[0] for name in others} <= sys.stdlib_module_names

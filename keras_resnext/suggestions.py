@@ -1,0 +1,19 @@
+"""What somebody who misspelt a name may have meant."""
+
+import difflib
+from collections.abc import Iterable
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """A question that names the nearest of the known words.
+
+    Args:
+        word: What was given.
+        known: What there is.
+
+    Returns:
+        The question, after a space, or `""` if nothing is near.
+    """
+    by_lower = {name.lower(): name for name in known}
+    near = difflib.get_close_matches(word.lower(), by_lower, n=1)
+    return f" Did you mean '{by_lower[near[0]]}'?" if near else ""
