@@ -1,0 +1,37 @@
+"""Draws enough to tell one distribution from another."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import scipy.stats
+import tensorflow as tf
+
+DRAWS = 20_000
+
+
+def draw(function: Callable, seed: int, count: int = DRAWS) -> np.ndarray:
+    """What a function of a seed gives for each of many seeds.
+
+    Args:
+        function: Gives a sequence of scalars.
+        seed: First half of all seeds; the other half counts.
+        count: How many.
+
+    Returns:
+        Array of shape `(count, values)`.
+    """
+
+    def numbered(i: tf.Tensor) -> tf.Tensor:
+        values = function(tf.stack([seed, tf.cast(i, tf.int32)]))
+        return tf.stack([tf.cast(each, tf.float64) for each in values])
+
+    dataset = tf.data.Dataset.range(count).map(numbered, num_parallel_calls=2)
+    return next(dataset.batch(count).as_numpy_iterator())
+
+
+def assert_same_distribution(ours: Any, theirs: Any) -> None:
+    """By the test of Kolmogorov and Smirnov, at one per cent."""
+    result = scipy.stats.ks_2samp(np.asarray(ours), np.asarray(theirs))
+    print(f"p = {result.pvalue:.3f}")
+    assert result.pvalue > 0.01, result
