@@ -1,0 +1,273 @@
+"""Measures the ImageNet training pipeline against torchvision's, in one run.
+
+JPEG files of 500 x 375 go through a random resized crop to 224, bilinear, a
+random flip and the normalization into batches of 64: here with tf.data, there
+with torchvision's v2 transforms in a torch DataLoader, with as many threads
+as it has processes. Each side lives in a process of its own and is asked in
+turn, round after round, so that a machine that drifts drifts for both.
+
+    python examples/pipeline/benchmark.py ~/photos
+    python examples/pipeline/benchmark.py ~/photos --rounds 9 --workers 4
+
+Needs torch and torchvision beside TensorFlow.
+"""
+
+import argparse
+import math
+import multiprocessing
+import os
+import pathlib
+import resource
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from collections.abc import Iterable
+from multiprocessing.connection import Connection
+from typing import Any
+
+import PIL.Image
+import PIL.ImageOps
+import rich.box
+import rich.console
+import rich.progress
+import rich.table
+
+HEIGHT, WIDTH, QUALITY = 375, 500, 90
+SIZE, BATCH = 224, 64
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+SUFFIXES = (".jpeg", ".jpg", ".png")
+
+
+def main() -> int:
+    arguments = parse()
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            paths = write(arguments.photos, pathlib.Path(folder))
+        except OSError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 2
+        # Every round is as long, whatever the number of photographs.
+        paths = paths * math.ceil(arguments.pictures / len(paths))
+        paths = paths[: arguments.pictures]
+        rates, costs = measure(paths, arguments.workers, arguments.rounds)
+    show(rates, costs, arguments.workers)
+    return 0
+
+
+def parse() -> argparse.Namespace:
+    summary, _, details = __doc__.partition("\n\n")
+    parser = argparse.ArgumentParser(
+        description=summary,
+        epilog=details,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "photos", type=pathlib.Path, help="folder of photographs to begin with"
+    )
+    for name, default, help in (
+        ("--pictures", 12 * BATCH, "pictures per round"),
+        ("--rounds", 7, "samples of each side"),
+        ("--workers", 2, "threads here, processes there"),
+    ):
+        parser.add_argument(
+            name, type=positive, default=default, help=f"{help} ({default})"
+        )
+    return parser.parse_args()
+
+
+def positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError
+    return number
+
+
+def write(photos: pathlib.Path, folder: pathlib.Path) -> list[str]:
+    """Makes a JPEG file of ImageNet's usual size of each photograph."""
+    files = sorted(
+        file for file in photos.glob("*") if file.suffix.lower() in SUFFIXES
+    )
+    if not files:
+        raise FileNotFoundError(
+            f"'{photos}' holds no photographs ({', '.join(SUFFIXES)})."
+        )
+    paths = [str(folder / f"{file.stem}.jpg") for file in files]
+    for file, path in zip(files, paths, strict=True):
+        with PIL.Image.open(file) as photo:
+            picture = PIL.ImageOps.fit(photo.convert("RGB"), (WIDTH, HEIGHT))
+        picture.save(path, quality=QUALITY)
+    return paths
+
+
+def measure(
+    paths: list[str], workers: int, rounds: int
+) -> tuple[dict[str, list[float]], dict[str, float]]:
+    """Pictures per second in each round, and seconds of CPU per picture."""
+    # A process that TensorFlow runs in must not be forked.
+    context = multiprocessing.get_context("spawn")
+    pipes, processes = {}, []
+    for name in SIDES:
+        pipes[name], theirs = context.Pipe()
+        process = context.Process(
+            target=serve, args=(name, paths, workers, theirs), daemon=False
+        )
+        process.start()
+        theirs.close()
+        processes.append(process)
+    rates: dict[str, list[float]] = {name: [] for name in SIDES}
+    with rich.progress.Progress() as progress:
+        task = progress.add_task("warming up", total=rounds * len(SIDES))
+        for pipe in pipes.values():
+            pipe.recv()
+        for done in range(rounds):
+            for name, pipe in pipes.items():
+                label = f"round {done + 1} of {rounds}: {name}"
+                progress.update(task, description=label)
+                pipe.send("sample")
+                rates[name].append(len(paths) / pipe.recv())
+                progress.advance(task)
+    costs = {}
+    for name, pipe in pipes.items():
+        pipe.send("stop")
+        costs[name] = pipe.recv() / ((rounds + 1) * len(paths))
+    for process in processes:
+        process.join()
+    return rates, costs
+
+
+def serve(
+    name: str, paths: list[str], workers: int, connection: Connection
+) -> None:
+    """Warms one side up, then measures it whenever asked."""
+    batches, close = SIDES[name](paths, workers)
+    before = cpu_seconds()
+    consume(batches)
+    connection.send("ready")
+    while connection.recv() == "sample":
+        start = time.perf_counter()
+        consume(batches)
+        connection.send(time.perf_counter() - start)
+    close()
+    connection.send(cpu_seconds() - before)
+
+
+def consume(batches: Iterable[Any]) -> None:
+    for _ in batches:
+        pass
+
+
+def cpu_seconds() -> float:
+    return sum(
+        sum(resource.getrusage(who)[:2])
+        for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    )
+
+
+def here(
+    paths: list[str], workers: int
+) -> tuple[Iterable[Any], Callable[[], None]]:
+    import startup  # noqa: F401
+    import tensorflow as tf
+
+    from pipeline import colors
+    from pipeline import crops
+
+    def prepare(position: tf.Tensor, path: tf.Tensor) -> tf.Tensor:
+        seeds = tf.random.split(tf.stack([0, tf.cast(position, tf.int32)]), 2)
+        picture = crops.random_resized(tf.io.read_file(path), SIZE, seeds[0])
+        return colors.normalized(crops.flip(picture, seeds[1]), MEAN, STD)
+
+    options = tf.data.Options()
+    options.threading.private_threadpool_size = workers
+    options.threading.max_intra_op_parallelism = 1
+    batches = (
+        tf.data.Dataset.from_tensor_slices(paths)
+        .enumerate()
+        .map(prepare, num_parallel_calls=workers, deterministic=True)
+        .batch(BATCH)
+        .prefetch(2)
+        .with_options(options)
+    )
+    return batches, lambda: None
+
+
+class Pictures:
+    """What a DataLoader takes: the transformed pictures, by position."""
+
+    def __init__(self, paths: list[str]) -> None:
+        import torch
+        from torchvision.transforms import v2
+
+        self.paths = paths
+        self.transform = v2.Compose(
+            [
+                v2.RandomResizedCrop(SIZE),
+                v2.RandomHorizontalFlip(),
+                v2.ToImage(),
+                v2.ToDtype(torch.float32, scale=True),
+                v2.Normalize(MEAN, STD),
+            ]
+        )
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, position: int) -> Any:
+        with PIL.Image.open(self.paths[position]) as picture:
+            return self.transform(picture.convert("RGB"))
+
+
+def there(
+    paths: list[str], workers: int
+) -> tuple[Iterable[Any], Callable[[], None]]:
+    import torch.utils.data
+
+    loader = torch.utils.data.DataLoader(
+        Pictures(paths),
+        batch_size=BATCH,
+        num_workers=workers,
+        persistent_workers=True,
+    )
+
+    def close() -> None:
+        # The system counts a process's time once it has ended.
+        loader._iterator._shutdown_workers()
+
+    return loader, close
+
+
+SIDES = {"torchvision": there, "tf.data": here}
+
+
+def show(
+    rates: dict[str, list[float]], costs: dict[str, float], workers: int
+) -> None:
+    medians = {name: statistics.median(each) for name, each in rates.items()}
+    table = rich.table.Table(box=rich.box.SIMPLE, title_justify="left")
+    table.title = (
+        f"{workers} workers, {os.cpu_count()} CPUs, load average "
+        f"{os.getloadavg()[0]:.1f}"
+    )
+    for title in (
+        *("pictures per second:", "median", "least", "most"),
+        *("ratio", "ms of CPU per picture"),
+    ):
+        table.add_column(title, justify="right" if table.columns else "left")
+    for name, each in rates.items():
+        table.add_row(
+            name,
+            f"{medians[name]:.0f}",
+            f"{min(each):.0f}",
+            f"{max(each):.0f}",
+            f"{medians[name] / medians['torchvision']:.2f}",
+            f"{1000 * costs[name]:.2f}",
+        )
+    rich.console.Console().print(table)
+
+
+if __name__ == "__main__":
+    # For `pipeline` and `startup`, as a script beside this folder has them.
+    sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
+    sys.exit(main())
