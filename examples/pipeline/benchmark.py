@@ -13,6 +13,7 @@ Needs torch and torchvision beside TensorFlow.
 """
 
 import argparse
+import importlib.util
 import math
 import multiprocessing
 import os
@@ -42,6 +43,11 @@ SUFFIXES = (".jpeg", ".jpg", ".png")
 
 def main() -> int:
     arguments = parse()
+    needed = ("tensorflow", "torch", "torchvision")
+    missing = [name for name in needed if not importlib.util.find_spec(name)]
+    if missing:
+        print(f"error: not installed: {', '.join(missing)}", file=sys.stderr)
+        return 2
     with tempfile.TemporaryDirectory() as folder:
         try:
             paths = write(arguments.photos, pathlib.Path(folder))
