@@ -83,7 +83,7 @@ OURS = {
     "finetuning": {"blocks", "layers", TENSOR, *L0},
     "inference": {"blocks", "layers", TENSOR, *L0},
     "export": {"blocks", "layers", TENSOR, *L0},
-    "training": {"blocks", "layers", "training", TENSOR, *L0},
+    "training": {"blocks", "kernels", "layers", "training", *L0},
 }
 THEIRS = {
     "config": set(),
@@ -116,6 +116,7 @@ BACKENDS = {"tensorflow", "jax", "torch"}
 # Imported inside functions only, and a backend by nobody else.
 IN_FUNCTIONS = {
     "export": {*BACKENDS, "onnx", "onnxruntime", "openvino", "tf2onnx"},
+    "training.multi_worker": BACKENDS,
     "training.strategy": BACKENDS,
     "weights.fetch": {"huggingface_hub"},
     "weights.save": {"torch"},

@@ -1,10 +1,12 @@
 """The arithmetic of the layers that meet the machine.
 
-One module per backend, each with the same six functions; `kernels.generic`
+One module per backend, each with the same nine functions; `kernels.generic`
 says what they mean. Everything else in the package is plain Keras.
 """
 
 import importlib
+from collections.abc import Callable
+from typing import Any
 from typing import Protocol
 from typing import cast
 
@@ -59,6 +61,18 @@ class Kernels(Protocol):
     ) -> Tensor: ...
 
     def relu(self, x: Tensor) -> Tensor: ...
+
+    def replicas_in_sync(self) -> int: ...
+
+    def sum_over_replicas(self, values: list[Tensor]) -> list[Tensor]: ...
+
+    def cond_over_replicas(
+        self,
+        predicate: Tensor,
+        on_true: Callable[..., None],
+        on_false: Callable[..., None],
+        arguments: tuple[Any, ...],
+    ) -> None: ...
 
     def supports_jit(self) -> bool: ...
 

@@ -165,6 +165,44 @@ def supports_jit() -> bool:
     return True
 
 
+def replicas_in_sync() -> int:
+    """How many replicas of a network compute a step together."""
+    return 1
+
+
+def sum_over_replicas(values: list[Tensor]) -> list[Tensor]:
+    """Adds up what each replica of a `tf.distribute` strategy has.
+
+    Elsewhere one program computes the whole batch: its values are returned.
+
+    Args:
+        values: A replica's tensors, each of any shape and dtype.
+
+    Returns:
+        The sums, of the same shapes and dtypes, on each replica.
+    """
+    return values
+
+
+def cond_over_replicas(
+    predicate: Tensor,
+    on_true: Callable[..., None],
+    on_false: Callable[..., None],
+    arguments: tuple[Any, ...],
+) -> None:
+    """Calls one of two functions, which may ask the other replicas.
+
+    Args:
+        predicate: Whether to call the first; the same on each replica.
+        on_true: Takes a replica's arguments and changes variables.
+        on_false: Likewise.
+        arguments: A replica's arguments, structures of tensors.
+    """
+    ops.cond(
+        predicate, lambda: on_true(*arguments), lambda: on_false(*arguments)
+    )
+
+
 def spatial_padding(
     padding: tuple[int, int], data_format: str
 ) -> list[tuple[int, int]]:

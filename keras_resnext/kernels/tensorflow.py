@@ -6,6 +6,8 @@ https://github.com/keras-team/keras/issues/18180.
 """
 
 import functools
+from collections.abc import Callable
+from typing import Any
 
 import tensorflow as tf
 
@@ -18,9 +20,12 @@ from keras_resnext.kernels.generic import spatial_padding
 __all__ = [
     "batch_norm_inference",
     "batch_norm_training",
+    "cond_over_replicas",
     "conv2d",
     "max_pool2d",
     "relu",
+    "replicas_in_sync",
+    "sum_over_replicas",
     "supports_jit",
 ]
 
@@ -120,6 +125,47 @@ def max_pool2d(
         # the same, without infinities that files of integers can't hold.
         x = tf.pad(x, spatial_padding(padding, data_format), "REFLECT")
     return generic.max_pool2d(x, pool_size, strides, (0, 0), data_format)
+
+
+def replicas_in_sync() -> int:
+    """See `generic.replicas_in_sync`."""
+    replicas = tf.distribute.get_replica_context()
+    return 1 if replicas is None else replicas.num_replicas_in_sync
+
+
+def sum_over_replicas(values: list[Tensor]) -> list[Tensor]:
+    """See `generic.sum_over_replicas`."""
+    if replicas_in_sync() == 1:
+        return values
+    return tf.distribute.get_replica_context().all_reduce("SUM", values)
+
+
+def cond_over_replicas(
+    predicate: Tensor,
+    on_true: Callable[..., None],
+    on_false: Callable[..., None],
+    arguments: tuple[Any, ...],
+) -> None:
+    """See `generic.cond_over_replicas`."""
+    if replicas_in_sync() == 1:
+        generic.cond_over_replicas(predicate, on_true, on_false, arguments)
+        return
+
+    def branch(strategy: Any, predicate: Any, arguments: Any) -> None:
+        # Replicas can't meet within a branch of their own; here all take one.
+        tf.cond(
+            strategy.experimental_local_results(predicate)[0],
+            lambda: each(on_true, arguments),
+            lambda: each(on_false, arguments),
+        )
+
+    def each(function: Callable[..., None], arguments: Any) -> None:
+        extended = tf.distribute.get_strategy().extended
+        extended.call_for_each_replica(function, args=arguments)
+
+    tf.distribute.get_replica_context().merge_call(
+        branch, args=(predicate, arguments)
+    )
 
 
 def supports_jit() -> bool:

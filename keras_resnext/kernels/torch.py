@@ -9,6 +9,21 @@ import torch
 import torch.nn.functional as F
 
 from keras_resnext.kernels.generic import Tensor
+from keras_resnext.kernels.generic import cond_over_replicas
+from keras_resnext.kernels.generic import replicas_in_sync
+from keras_resnext.kernels.generic import sum_over_replicas
+
+__all__ = [
+    "batch_norm_inference",
+    "batch_norm_training",
+    "cond_over_replicas",
+    "conv2d",
+    "max_pool2d",
+    "relu",
+    "replicas_in_sync",
+    "sum_over_replicas",
+    "supports_jit",
+]
 
 
 def conv2d(

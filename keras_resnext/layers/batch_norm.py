@@ -16,10 +16,12 @@ class BatchNormalization(keras.layers.BatchNormalization):
     """Batch normalization of images, and the activation after it.
 
     `keras.layers.BatchNormalization` on the backend's fused kernel, with the
-    same variables, arguments and meaning, but for one detail: the moving
+    same variables, arguments and meaning, but for two details. The moving
     variance gathers the unbiased variance of a batch (n - 1), as PyTorch's
-    does. What the fused kernels don't know (masks, `renorm`, `synchronized`,
-    another axis or rank, float64) Keras computes as ever.
+    does. And under `tf.distribute` the moving statistics gather the average
+    of the replicas' statistics, so that all replicas hold the same. What the
+    fused kernels don't know (masks, `renorm`, another axis or rank, float64)
+    Keras computes as ever.
 
     The activation belongs to the layer so that the normalized tensor need
     not be kept beside the activated one, which is a third of the memory of
@@ -31,6 +33,9 @@ class BatchNormalization(keras.layers.BatchNormalization):
             is PyTorch's 0.1.
         epsilon: Added to the variance before the root.
         activation: Activation of the result, or `None`.
+        synchronized: Whether the replicas of a `tf.distribute` strategy
+            normalize by the statistics of the whole batch, not each by those
+            of its share. JAX always does, torch has no replicas.
         **kwargs: Every other argument of `keras.layers.BatchNormalization`.
 
     Call arguments:
@@ -54,9 +59,12 @@ class BatchNormalization(keras.layers.BatchNormalization):
         momentum: float = 0.9,
         epsilon: float = 1e-5,
         activation: Any = None,
+        synchronized: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(axis, momentum, epsilon, **kwargs)
+        # Not handed to Keras, which refuses it where it changes nothing.
+        self.synchronized = synchronized
         self.activation = keras.activations.get(activation)
         self.supports_jit = kernels.supports_jit()
 
@@ -105,9 +113,19 @@ class BatchNormalization(keras.layers.BatchNormalization):
                 relu,
                 data_format,
             )
-        outputs, batch_mean, batch_variance = kernels.batch_norm_training(
-            inputs, gamma, beta, self.epsilon, relu, data_format
-        )
+        replicas = kernels.replicas_in_sync()
+        if self.synchronized and replicas > 1:
+            outputs, batch_mean, batch_variance = _normalize_together(
+                inputs, gamma, beta, self.epsilon, relu, data_format
+            )
+        else:
+            outputs, batch_mean, batch_variance = kernels.batch_norm_training(
+                inputs, gamma, beta, self.epsilon, relu, data_format
+            )
+        if replicas > 1 and not self.synchronized:
+            both = ops.stack([batch_mean, batch_variance])
+            (total,) = kernels.sum_over_replicas([both])
+            batch_mean, batch_variance = ops.unstack(total / replicas)
         kept = self.momentum
         self.moving_mean.assign(mean * kept + batch_mean * (1.0 - kept))
         self.moving_variance.assign(
@@ -117,7 +135,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
     def _fused_data_format(self, inputs: Tensor) -> str | None:
         """The layout that a fused kernel takes, or None if none does."""
-        if self.renorm or self.synchronized or len(inputs.shape) != 4:
+        if self.renorm or len(inputs.shape) != 4:
             return None
         if keras.backend.standardize_dtype(inputs.dtype) not in FUSED_DTYPES:
             return None
@@ -127,3 +145,32 @@ class BatchNormalization(keras.layers.BatchNormalization):
             1: "channels_first",
             -3: "channels_first",
         }.get(self.axis)
+
+
+def _normalize_together(
+    x: Tensor,
+    gamma: Tensor,
+    beta: Tensor,
+    epsilon: float,
+    relu: bool,
+    data_format: str,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """`kernels.batch_norm_training`, of all replicas' images as one batch."""
+    axis = 1 if data_format == "channels_first" else 3
+    axes = [i for i in range(4) if i != axis]
+    wide = ops.cast(x, "float32")
+    count = ops.cast(ops.size(x) // ops.shape(x)[axis], "float32")
+    count, mean = kernels.sum_over_replicas([count, ops.sum(wide, axes)])
+    mean = mean / count
+    # Not the mean square less the squared mean, whose digits cancel out.
+    centred = wide - ops.expand_dims(mean, axes)
+    (variance,) = kernels.sum_over_replicas(
+        [ops.sum(ops.square(centred), axes)]
+    )
+    variance = variance / count
+    y = ops.batch_normalization(
+        wide, mean, variance, axis, beta, gamma, epsilon
+    )
+    unbiased = variance * (count / ops.maximum(count - 1.0, 1.0))
+    y = ops.relu(y) if relu else y
+    return ops.cast(y, x.dtype), mean, unbiased

@@ -3,3 +3,4 @@
 from keras_resnext.training import optimizers as optimizers
 from keras_resnext.training import recipes as recipes
 from keras_resnext.training import schedules as schedules
+from keras_resnext.training import strategy as strategy

@@ -16,6 +16,7 @@ from typing import TypeAlias
 import keras
 from keras import ops
 
+from keras_resnext.kernels import kernels
 from keras_resnext.kernels.generic import Tensor
 from keras_resnext.training.strategy import replicas_in_sync
 from keras_resnext.training.strategy import sum_over_replicas
@@ -73,6 +74,62 @@ class _Coupled(keras.optimizers.Optimizer):
         clipped = super()._clip_gradients(sum_over_replicas(gradients))
         # Keras adds them up over the replicas once more.
         return [gradient / replicas_in_sync() for gradient in clipped]
+
+    def _backend_apply_gradients(
+        self, gradients: list[Tensor], variables: list[keras.Variable]
+    ) -> None:
+        """Steps, or gathers gradients for a later step.
+
+        Keras' own, but for branches within which replicas can meet: its
+        raise an error as soon as there are several.
+        """
+        steps = self.gradient_accumulation_steps
+        often = self.ema_overwrite_frequency if self.use_ema else None
+        if replicas_in_sync() == 1 or not (steps or often):
+            super()._backend_apply_gradients(gradients, variables)
+            return
+
+        def step(gradients: list[Tensor]) -> None:
+            gradients = self._clip_gradients(gradients)
+            self._backend_update_step(gradients, variables, self.learning_rate)
+
+        if steps:
+            sums = [
+                self._accumulated_gradients[self._get_variable_index(variable)]
+                for variable in variables
+            ]
+
+            def last(gradients: list[Tensor]) -> None:
+                pairs = zip(gradients, sums, strict=True)
+                step([(gradient + sum_) / steps for gradient, sum_ in pairs])
+                self._backend_reset_gradient_accumulators()
+
+            kernels.cond_over_replicas(
+                ops.equal((self._iterations + 1) % steps, 0),
+                last,
+                lambda g: self._backend_increment_gradient_accumulators(
+                    g, sums
+                ),
+                (gradients,),
+            )
+        else:
+            step(gradients)
+        if self.use_ema:
+            variables = self._trainable_variables
+            self._update_model_variables_moving_average(variables)
+        if often:
+            kernels.cond_over_replicas(
+                ops.equal((self.iterations + 1) % often, 0),
+                lambda: self._replace_by_averages(variables),
+                lambda: None,
+                (),
+            )
+
+    def _replace_by_averages(self, variables: list[keras.Variable]) -> None:
+        averages = self._model_variables_moving_average
+        for variable, average in zip(variables, averages, strict=True):
+            if average is not None:
+                self.assign(variable, average)
 
     def finalize_variable_values(self, variables: list[keras.Variable]) -> None:
         super().finalize_variable_values(variables)
@@ -326,6 +383,35 @@ class LAMB(_Coupled):
             "beta_2": self.beta_2,
             "epsilon": self.epsilon,
         }
+
+
+@keras.saving.register_keras_serializable(package="keras_resnext")
+class LossScaleOptimizer(keras.optimizers.LossScaleOptimizer):
+    """Keras' own, whose replicas agree on which steps to leave out.
+
+    A step with infinite or undefined gradients is left out, and the scale of
+    the loss halved. Keras asks one replica whether its share of the gradients
+    is finite, or lets each worker decide for itself, and so takes the others'
+    infinities in, or waits for ever for a worker that leaves the step out.
+    `compile` wraps an optimizer in Keras' under "mixed_float16": wrap it in
+    this one before.
+
+    Args:
+        inner_optimizer: The optimizer that steps.
+        **kwargs: As Keras': `initial_scale`, `dynamic_growth_steps`, `name`.
+
+    Example:
+    ```python
+    optimizer = keras_resnext.training.optimizers.SGD(0.1)
+    optimizer = keras_resnext.training.optimizers.LossScaleOptimizer(optimizer)
+    model.compile(optimizer, "sparse_categorical_crossentropy")
+    ```
+    """
+
+    def check_finite(self, grads: list[Tensor]) -> Tensor:
+        here = ops.logical_not(super().check_finite(grads))
+        (replicas,) = sum_over_replicas([ops.cast(here, "float32")])
+        return ops.equal(replicas, 0)
 
 
 def _trust(weight: Tensor, update: Tensor) -> Tensor:

@@ -1,38 +1,214 @@
-"""Training on several devices."""
+"""One entry for training on several devices or machines.
 
+strategy = keras_resnext.training.strategy.start("auto")
+with strategy.scope():
+    model = ...
+    model.compile(...)
+model.fit(strategy.distribute(dataset))
+"""
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator
 from typing import Any
 
 import keras
 
-from keras_resnext.kernels.generic import Tensor
+from keras_resnext.kernels import kernels
+from keras_resnext.suggestions import did_you_mean
+from keras_resnext.training import multi_worker
+
+replicas_in_sync = kernels.replicas_in_sync
+sum_over_replicas = kernels.sum_over_replicas
+
+_NAMES = {
+    "tensorflow": ("auto", "none", "mirrored", "multiworker"),
+    "jax": ("auto", "none", "jax"),
+}
 
 
-def sum_over_replicas(gradients: list[Tensor]) -> list[Tensor]:
-    """Adds up the gradients of the replicas of a `tf.distribute` strategy.
+@dataclasses.dataclass(frozen=True)
+class Strategy:
+    """How a network is trained on several devices; `start` makes one.
 
-    Elsewhere there is one gradient, of the whole batch: it is returned.
+    Each of `num_workers` processes feeds its share of every batch to its
+    devices. After each step all `num_replicas` devices hold the same weights,
+    moving statistics and optimizer, so that any one worker can save them.
 
     Args:
-        gradients: A replica's gradients, each of any shape and dtype.
+        name: `"none"`, `"mirrored"`, `"multiworker"` or `"jax"`.
+        num_replicas: Devices that compute a step together.
+        num_workers: Processes that do.
+        worker: This process among them, from 0.
+
+    Example:
+    ```python
+    model.fit(strategy.distribute(dataset))
+    if strategy.is_chief:
+        with strategy.alone():
+            model.save("model.keras")
+    ```
+    """
+
+    name: str
+    num_replicas: int = 1
+    num_workers: int = 1
+    worker: int = 0
+    _backend: Any = dataclasses.field(default=None, repr=False)
+
+    @property
+    def is_chief(self) -> bool:
+        """Whether this worker is the one that writes files: the first."""
+        return self.worker == 0
+
+    def scope(self) -> contextlib.AbstractContextManager[Any]:
+        """Where to build and compile the model."""
+        if self._backend is None:
+            return contextlib.nullcontext()
+        return self._backend.scope()
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Where one worker does what the others don't: write files.
+
+        Without it saving on JAX makes a variable, which waits for the others.
+        """
+        if self.name != "jax":
+            yield
+            return
+        before = keras.distribution.distribution()
+        keras.distribution.set_distribution(None)
+        try:
+            yield
+        finally:
+            keras.distribution.set_distribution(before)
+
+    def distribute(self, dataset: Any) -> Any:
+        """Prepares a data set for `fit`, `evaluate` and `predict`.
+
+        All workers must come to the same number of batches, each of as many
+        rows as theirs. So pad the last batch of an evaluation with rows of
+        sample weight 0, and pass `weighted_metrics` to `compile`.
+
+        Args:
+            dataset: A batched `tf.data.Dataset` of this worker's rows of each
+                batch: of `batch / num_workers` rows, which its devices
+                divide.
+
+        Returns:
+            What to give to `fit`, `evaluate` or `predict`. The latter returns
+            the predictions of all workers' rows, batch by batch, the first
+            worker's rows first; on JAX Keras can't predict with several
+            processes.
+        """
+        if self.name == "multiworker":
+            return multi_worker.tensorflow_dataset(self._backend, dataset)
+        return dataset
+
+
+def start(name: str = "auto") -> Strategy:
+    """Starts to train on several devices or machines.
+
+    Call it before anything else of Keras: machines meet before the first
+    tensor. Each machine runs the same program. On TensorFlow they find each
+    other by `TF_CONFIG`; on JAX by `KERAS_DISTRIBUTION_JOB_ADDRESSES`,
+    `KERAS_DISTRIBUTION_NUM_PROCESSES` and `KERAS_DISTRIBUTION_PROCESS_ID`;
+    under Slurm's `srun` by what that sets. If one dies the others end with an
+    error within a minute.
+
+    Args:
+        name: `"none"`; on TensorFlow `"mirrored"` (the devices of this
+            machine) or `"multiworker"` (those of several); on JAX `"jax"`
+            (all devices of all processes); or `"auto"`, which looks how many
+            there are. torch has `"none"` only.
 
     Returns:
-        The sums, of the same shapes and dtypes, on each replica.
+        The strategy. On JAX it is Keras' global distribution from here on.
+
+    Raises:
+        ValueError: If the backend has no such strategy, or the variables
+            that name the workers are missing.
+
+    Example:
+    >>> strategy = keras_resnext.training.strategy.start("auto")
+    >>> strategy.num_replicas, strategy.is_chief
+    (1, True)
     """
-    replicas = _replica_context()
-    if replicas is None or replicas.num_replicas_in_sync == 1:
-        return gradients
-    return replicas.all_reduce("SUM", gradients)
+    backend = keras.config.backend()
+    valid = _NAMES.get(backend, ("auto", "none"))
+    if name not in valid:
+        reason = ""
+        if backend not in _NAMES:
+            reason = f" Keras trains on one device only with {backend}."
+        raise ValueError(
+            f"The {backend} backend has no strategy {name!r}."
+            f"{did_you_mean(name, valid)}{reason} Valid ones: "
+            f"{', '.join(valid)}."
+        )
+    if backend == "jax":
+        return _start_jax(name)
+    if backend == "tensorflow":
+        return _start_tensorflow(name)
+    return Strategy("none")
 
 
-def replicas_in_sync() -> int:
-    """How many replicas of a network compute a step together."""
-    replicas = _replica_context()
-    return 1 if replicas is None else replicas.num_replicas_in_sync
+def synchronize_batch_norm(model: keras.Model) -> None:
+    """Lets all replicas normalize by the statistics of the whole batch.
+
+    By default TensorFlow's normalize each by those of its own share, which is
+    cheaper, and as good where a share has 16 images or more. Compile
+    afterwards. On JAX nothing changes: there it is always so.
+
+    Args:
+        model: A model, whose `BatchNormalization` layers are changed.
+
+    Example:
+    ```python
+    with strategy.scope():
+        model = keras_resnext.ResNeXt50(weights=None)
+        keras_resnext.training.strategy.synchronize_batch_norm(model)
+        model.compile(...)
+    ```
+    """
+    if keras.config.backend() != "tensorflow":
+        return
+    for layer in model._flatten_layers():  # within other layers, too
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.synchronized = True
 
 
-def _replica_context() -> Any:
-    if keras.backend.backend() != "tensorflow":
-        return None
+def _start_tensorflow(name: str) -> Strategy:
     import tensorflow as tf
 
-    return tf.distribute.get_replica_context()
+    several = multi_worker.environment_names_several
+    if name == "multiworker" or (name == "auto" and several()):
+        strategy, worker, workers = multi_worker.tensorflow_strategy()
+        replicas = strategy.num_replicas_in_sync
+        return Strategy("multiworker", replicas, workers, worker, strategy)
+    if name == "none":
+        return Strategy("none")
+    gpus = tf.config.list_logical_devices("GPU")
+    devices = gpus or tf.config.list_logical_devices("CPU")
+    if name == "auto" and len(devices) == 1:
+        return Strategy("none")
+    strategy = tf.distribute.MirroredStrategy([d.name for d in devices])
+    return Strategy("mirrored", len(devices), _backend=strategy)
+
+
+def _start_jax(name: str) -> Strategy:
+    if name == "none":
+        return Strategy("none")
+    multi_worker.start_jax()
+    distribution = keras.distribution.DataParallel(auto_shard_dataset=False)
+    replicas = distribution.num_model_replicas
+    if name == "auto" and replicas == 1:
+        return Strategy("none")
+    # `fit` asks for it, too, and runs outside of the scope.
+    keras.distribution.set_distribution(distribution)
+    return Strategy(
+        "jax",
+        replicas,
+        distribution.num_processes,
+        distribution.data_shard_id,
+        distribution,
+    )

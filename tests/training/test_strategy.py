@@ -1,14 +1,24 @@
 """Steps of several devices against those of one."""
 
+import json
 import os
+import pathlib
+import signal
+import socket
 import subprocess
 import sys
+import time
 
 import keras
+import numpy as np
 import pytest
 
-pytestmark = pytest.mark.skipif(
-    keras.backend.backend() != "tensorflow", reason="about tf.distribute"
+from keras_resnext.training import multi_worker
+from keras_resnext.training import strategy
+
+BACKEND = keras.backend.backend()
+on_tensorflow = pytest.mark.skipif(
+    BACKEND != "tensorflow", reason="about tf.distribute"
 )
 
 # A process of its own, as devices are made before TensorFlow starts.
@@ -48,6 +58,7 @@ for case in (
 """
 
 
+@on_tensorflow
 def test_two_replicas_clip_the_gradient_of_one():
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT],
@@ -56,3 +67,199 @@ def test_two_replicas_clip_the_gradient_of_one():
         env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
     )
     assert done.returncode == 0, done.stderr[-3000:]
+
+
+CLUSTER = pathlib.Path(__file__).with_name("cluster.py")
+QUIET = {"CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "2"}
+
+
+def free_port():
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return sock.getsockname()[1]
+
+
+def processes(name, number, folder, **options):
+    """Starts `number` processes of cluster.py, which find each other."""
+    hosts = [f"127.0.0.1:{free_port()}" for _ in range(number)]
+    flags = os.environ.get("XLA_FLAGS", "")
+    if name == "jax":
+        devices = 2 // number
+        flags += f" --xla_force_host_platform_device_count={devices}"
+    started = []
+    for index in range(number):
+        named = {"XLA_FLAGS": flags}
+        task = {"type": "worker", "index": index}
+        if number > 1 and BACKEND == "jax":
+            prefix = "KERAS_DISTRIBUTION_"
+            named[f"{prefix}JOB_ADDRESSES"] = ",".join(hosts)
+            named[f"{prefix}NUM_PROCESSES"] = str(number)
+            named[f"{prefix}PROCESS_ID"] = str(index)
+        elif number > 1:
+            named["TF_CONFIG"] = json.dumps(
+                {"cluster": {"worker": hosts}, "task": task}
+            )
+        with (folder / f"{index}.txt").open("w") as errors:
+            process = subprocess.Popen(
+                [sys.executable, CLUSTER, name, folder, json.dumps(options)],
+                env={**os.environ, **QUIET, **named},
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+            )
+        started.append(process)
+    return started
+
+
+def results(name, number, folder, **options):
+    """What each of `number` processes of cluster.py found."""
+    folder.mkdir()
+    for process in processes(name, number, folder, **options):
+        process.communicate(timeout=240)
+        assert process.returncode == 0, (folder / "0.txt").read_text()[-3000:]
+    return [dict(np.load(folder / f"{i}.npz")) for i in range(number)]
+
+
+def assert_same(found, expected, tolerance):
+    for key in expected:
+        np.testing.assert_allclose(
+            found[key], expected[key], tolerance, tolerance, err_msg=key
+        )
+
+
+@on_tensorflow
+def test_two_workers_are_two_replicas(tmp_path):
+    first, second = results("multiworker", 2, tmp_path / "2", **{"as": "auto"})
+    assert_same(second, first, 0)
+    (mirrored,) = results("mirrored", 1, tmp_path / "1", **{"as": "auto"})
+    assert_same(first, mirrored, 1e-5)
+    # Twice as many rows as one share, and in order.
+    assert first["predictions"].shape == (40, 5)
+    loaded = keras.saving.load_model(tmp_path / "2" / "model.keras")
+    np.testing.assert_array_equal(loaded.weights[0], first["weight0"])
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(BACKEND != "jax", reason="about keras.distribution")
+def test_two_processes_are_two_devices(tmp_path):
+    first, second = results("jax", 2, tmp_path / "2", **{"as": "auto"})
+    assert_same(second, first, 0)
+    (devices,) = results("jax", 1, tmp_path / "1", **{"as": "auto"})
+    assert devices.pop("predictions").shape == (40, 5)
+    assert_same(first, devices, 1e-5)
+    (alone,) = results("none", 1, tmp_path / "0")
+    del alone["predictions"]
+    assert_same(first, alone, 1e-4)
+    loaded = keras.saving.load_model(tmp_path / "2" / "model.keras")
+    np.testing.assert_array_equal(loaded.weights[0], first["weight0"])
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(BACKEND == "torch", reason="torch has no strategies")
+def test_weights_begin_equal_without_a_seed(tmp_path):
+    name = "jax" if BACKEND == "jax" else "multiworker"
+    first, second = results(name, 2, tmp_path / "2", equal=False)
+    assert_same(second, first, 0)
+
+
+@pytest.mark.slow
+@on_tensorflow
+@pytest.mark.parametrize(
+    ("name", "number"), [("mirrored", 1), ("multiworker", 2)]
+)
+def test_synchronized_statistics_are_those_of_one_device(
+    name, number, tmp_path
+):
+    found = results(name, number, tmp_path / "2", synchronized=True)
+    (alone,) = results("none", 1, tmp_path / "1")
+    for each in found:
+        assert_same(each, alone, 1e-4)  # of ten steps
+    (apart,) = results("mirrored", 1, tmp_path / "0")
+    assert np.abs(apart["losses"] - alone["losses"]).max() > 1e-3
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(BACKEND == "torch", reason="torch has no strategies")
+@pytest.mark.parametrize("victim", [0, 1])
+def test_a_worker_that_dies_ends_the_others(victim, tmp_path):
+    name = "jax" if BACKEND == "jax" else "multiworker"
+    workers = processes(name, 2, tmp_path, forever=True)
+    survivor = workers.pop(1 - victim)
+    survivor.stdout.readline()  # An epoch has ended.
+    workers[0].send_signal(signal.SIGKILL)
+    start = time.monotonic()
+    survivor.communicate(timeout=60)
+    print(f"{time.monotonic() - start:.1f} s")
+    assert survivor.returncode != 0
+    said = (tmp_path / f"{1 - victim}.txt").read_text()
+    assert ("another worker has" if name != "jax" else "another task") in said
+
+
+@pytest.mark.parametrize(
+    "name", ["mirrored", "multiworker", "jax", "horovod", "mirored"]
+)
+def test_a_strategy_of_another_backend_is_refused(name):
+    ours = {"tensorflow": ("mirrored", "multiworker"), "jax": ("jax",)}
+    if name in ours.get(BACKEND, ()):
+        return
+    with pytest.raises(ValueError, match="Valid ones: auto, none") as error:
+        strategy.start(name)
+    hint = BACKEND == "tensorflow" and name == "mirored"
+    assert ("Did you mean 'mirrored'" in str(error.value)) is hint
+    assert ("one device only" in str(error.value)) is (BACKEND == "torch")
+
+
+@pytest.mark.parametrize("name", ["none", "auto"])
+def test_one_device_needs_no_strategy(name):
+    alone = strategy.start(name)
+    assert alone == strategy.Strategy("none")
+    assert alone.is_chief
+    rows = object()
+    with alone.scope(), alone.alone():
+        assert alone.distribute(rows) is rows
+
+
+@on_tensorflow
+def test_workers_must_be_named(monkeypatch):
+    with pytest.raises(ValueError, match="TF_CONFIG"):
+        strategy.start("multiworker")
+    monkeypatch.setenv("TF_CONFIG", '{"cluster": {"worker": ["a:1"]}}')
+    with pytest.raises(ValueError, match="Received"):
+        strategy.start("multiworker")
+
+
+@pytest.mark.skipif(BACKEND != "jax", reason="about keras.distribution")
+def test_processes_must_be_named_in_full(monkeypatch):
+    monkeypatch.setenv("KERAS_DISTRIBUTION_NUM_PROCESSES", "2")
+    with pytest.raises(ValueError, match=r"JOB_ADDRESSES and .*PROCESS_ID"):
+        strategy.start("jax")
+
+
+def test_slurm_names_workers(monkeypatch):
+    slurm = {
+        "PROCID": "3",
+        "JOB_ID": "7",
+        "STEP_NUM_TASKS": "6",
+        "STEP_NODELIST": "node[9-10,012],gpu-a,r[1-2]n1",
+        "STEP_TASKS_PER_NODE": "1,2,1(x2),1,0",
+    }
+    for name, value in slurm.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    hosts, worker = multi_worker._tensorflow_cluster()
+    names = [host.partition(":")[0] for host in hosts]
+    assert names == ["node9", "node10", "node10", "node012", "gpu-a", "r1n1"]
+    assert len(set(hosts)) == 6
+    assert worker == 3
+    assert multi_worker.environment_names_several()
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "1")
+    assert not multi_worker.environment_names_several()
+
+
+def test_the_chief_is_the_first_worker(monkeypatch):
+    cluster = {"worker": ["b:1", "c:1"], "chief": ["a:1"]}
+    task = {"type": "worker", "index": 1}
+    config = json.dumps({"cluster": cluster, "task": task})
+    monkeypatch.setenv("TF_CONFIG", config)
+    hosts, worker = multi_worker._tensorflow_cluster()
+    assert hosts == ["a:1", "b:1", "c:1"]
+    assert worker == 2
