@@ -204,6 +204,14 @@ def test_half_precision_throughout(dtype):
     assert {variable.dtype for variable in layer.weights} == {dtype}
 
 
+def test_one_replica_is_synchronized_on_every_backend():
+    x = images(4, 3, 5, 6)
+    layer, other = BatchNormalization(synchronized=True), BatchNormalization()
+    assert_same(layer, other, x, training=True)
+    assert_same(layer, other, x)
+    assert BatchNormalization.from_config(layer.get_config()).synchronized
+
+
 def test_xla_is_left_out_where_the_convolution_leaves_it_out():
     from keras_resnext.layers import Conv2D
 

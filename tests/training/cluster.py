@@ -33,6 +33,8 @@ assert strategy.is_chief is (worker == 0)
 random = np.random.default_rng(0)
 x = random.normal(size=(40, 6, 6, 3)).astype("float32")
 x[20:] += 1  # so that shares differ
+if "infinite" in options:
+    x[options["infinite"]] = np.inf
 y = random.integers(0, 5, 40)
 share = 8 // workers
 
@@ -64,9 +66,13 @@ with strategy.scope():
     for variable in model.trainable_variables:
         if options.get("equal", True):
             variable.assign(random.normal(size=variable.shape) / 2)
-    optimizer = getattr(optimizers, options.get("optimizer", "SGD"))(
+    optimizer = optimizers.SGD(
         **options.get("arguments", {"learning_rate": 0.1, "momentum": 0.9})
     )
+    if options.get("scaled"):
+        optimizer = optimizers.LossScaleOptimizer(
+            optimizer, initial_scale=8.0, dynamic_growth_steps=3
+        )
     model.compile(
         optimizer,
         "sparse_categorical_crossentropy",

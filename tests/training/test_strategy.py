@@ -23,7 +23,7 @@ on_tensorflow = pytest.mark.skipif(
 
 # A process of its own, as devices are made before TensorFlow starts.
 SCRIPT = """
-import contextlib
+import contextlib, json, sys
 import keras, numpy as np, tensorflow as tf
 from keras_resnext.training import optimizers
 
@@ -34,34 +34,66 @@ rng = np.random.default_rng(0)
 x = rng.normal(size=(24, 6)).astype("float32")
 y = 10 * rng.normal(size=(24, 3)).astype("float32")
 
-def end(scope, kind, clip):
+def end(scope, kind, arguments, scaled):
     keras.utils.set_random_seed(0)
     with scope:
         model = keras.Sequential(
             [keras.Input((6,)), keras.layers.Dense(8), keras.layers.Dense(3)]
         )
         optimizer = getattr(optimizers, kind)(
-            0.05, weight_decay=0.1, **{clip: 0.5}
+            0.05, weight_decay=0.1, **arguments
         )
+        if scaled:
+            optimizer = optimizers.LossScaleOptimizer(
+                optimizer, initial_scale=8.0, dynamic_growth_steps=2
+            )
         model.compile(optimizer, "mse")
     losses = model.fit(x, y, 8, epochs=4, verbose=0, shuffle=False)
+    if scaled:  # The second replica's share of a step has infinities.
+        broken = x.copy()
+        broken[14] = np.inf
+        model.fit(broken, y, 8, verbose=0, shuffle=False)
     return [*model.get_weights(), np.array(losses.history["loss"])]
 
 strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 assert strategy.num_replicas_in_sync == 2
-for case in (
-    ("SGD", "clipvalue"), ("SGD", "clipnorm"), ("LAMB", "global_clipnorm")
-):
+for case in json.loads(sys.argv[1]):
     ours = end(strategy.scope(), *case), end(contextlib.nullcontext(), *case)
     for two, one in zip(*ours, strict=True):
         np.testing.assert_allclose(two, one, 1e-4, 1e-5, err_msg=str(case))
 """
 
 
+GATHER = {"gradient_accumulation_steps": 2}
+AVERAGE = {"use_ema": True, "ema_momentum": 0.5}
+OVERWRITE = {**AVERAGE, "ema_overwrite_frequency": 3}
+
+
 @on_tensorflow
-def test_two_replicas_clip_the_gradient_of_one():
+@pytest.mark.parametrize(
+    "cases",
+    [
+        [
+            ("SGD", {"clipvalue": 0.5}, False),
+            ("SGD", {"clipnorm": 0.5}, False),
+            ("LAMB", {"global_clipnorm": 0.5}, False),
+        ],
+        pytest.param(
+            [
+                ("SGD", AVERAGE, False),
+                ("LAMB", {**OVERWRITE, **GATHER}, False),
+                ("SGD", {**GATHER, "clipnorm": 0.5}, False),
+                ("SGD", OVERWRITE, True),
+                ("LAMB", {}, True),
+            ],
+            marks=pytest.mark.slow,
+        ),
+    ],
+    ids=["clipped", "gathered_averaged_scaled"],
+)
+def test_two_replicas_step_as_one(cases):
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT],
+        [sys.executable, "-c", SCRIPT, json.dumps(cases)],
         capture_output=True,
         text=True,
         env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
@@ -81,6 +113,7 @@ def free_port():
 
 def processes(name, number, folder, **options):
     """Starts `number` processes of cluster.py, which find each other."""
+    folder.mkdir()
     hosts = [f"127.0.0.1:{free_port()}" for _ in range(number)]
     flags = os.environ.get("XLA_FLAGS", "")
     if name == "jax":
@@ -111,13 +144,16 @@ def processes(name, number, folder, **options):
     return started
 
 
-def results(name, number, folder, **options):
-    """What each of `number` processes of cluster.py found."""
-    folder.mkdir()
-    for process in processes(name, number, folder, **options):
+def finish(started, folder):
+    """What each of some processes of cluster.py found."""
+    for process in started:
         process.communicate(timeout=240)
         assert process.returncode == 0, (folder / "0.txt").read_text()[-3000:]
-    return [dict(np.load(folder / f"{i}.npz")) for i in range(number)]
+    return [dict(np.load(folder / f"{i}.npz")) for i in range(len(started))]
+
+
+def results(name, number, folder, **options):
+    return finish(processes(name, number, folder, **options), folder)
 
 
 def assert_same(found, expected, tolerance):
@@ -164,6 +200,44 @@ def test_weights_begin_equal_without_a_seed(tmp_path):
 
 @pytest.mark.slow
 @on_tensorflow
+def test_two_workers_gather_average_and_scale(tmp_path):
+    arguments = {"learning_rate": 0.1, "momentum": 0.9, "clipnorm": 0.5}
+    options = {"arguments": {**arguments, **OVERWRITE, **GATHER}}
+    options |= {"scaled": True, "infinite": 13}
+    workers = processes("multiworker", 2, tmp_path / "2", **options)
+    (mirrored,) = results("mirrored", 1, tmp_path / "1", **options)
+    first, second = finish(workers, tmp_path / "2")
+    assert_same(second, first, 0)
+    assert_same(first, mirrored, 1e-5)
+    # The kernels of the convolutions; moving statistics saw the infinity.
+    assert np.isfinite(first["weight0"]).all()
+    assert np.isfinite(first["weight6"]).all()
+
+
+@on_tensorflow
+def test_the_devices_of_a_worker_divide_its_rows():
+    import tensorflow as tf
+
+    one = tf.distribute.MirroredStrategy(["CPU:0"])
+
+    class Two:
+        extended = type("", (), {"worker_devices": ["CPU:0", "CPU:1"]})
+        function = one.distribute_datasets_from_function
+        distribute_datasets_from_function = staticmethod(function)
+
+    rows = tf.data.Dataset.range(12)
+    whole = rows.batch(4, drop_remainder=True)
+    shares = multi_worker.tensorflow_dataset(Two, whole)
+    assert shares.cardinality == 3  # steps, of two shares each
+    assert [share.shape for share in shares] == [(2,)] * 6
+    with pytest.raises(ValueError, match="can't divide batches of 3 rows"):
+        multi_worker.tensorflow_dataset(Two, rows.batch(3, True))
+    with pytest.raises(ValueError, match="drop_remainder"):
+        multi_worker.tensorflow_dataset(Two, rows.batch(4))
+
+
+@pytest.mark.slow
+@on_tensorflow
 @pytest.mark.parametrize(
     ("name", "number"), [("mirrored", 1), ("multiworker", 2)]
 )
@@ -183,15 +257,16 @@ def test_synchronized_statistics_are_those_of_one_device(
 @pytest.mark.parametrize("victim", [0, 1])
 def test_a_worker_that_dies_ends_the_others(victim, tmp_path):
     name = "jax" if BACKEND == "jax" else "multiworker"
-    workers = processes(name, 2, tmp_path, forever=True)
-    survivor = workers.pop(1 - victim)
+    workers = processes(name, 2, tmp_path / "2", forever=True)
+    survivor = workers[1 - victim]
     survivor.stdout.readline()  # An epoch has ended.
-    workers[0].send_signal(signal.SIGKILL)
+    workers[victim].send_signal(signal.SIGKILL)
+    workers[victim].communicate()
     start = time.monotonic()
     survivor.communicate(timeout=60)
     print(f"{time.monotonic() - start:.1f} s")
     assert survivor.returncode != 0
-    said = (tmp_path / f"{1 - victim}.txt").read_text()
+    said = (tmp_path / "2" / f"{1 - victim}.txt").read_text()
     assert ("another worker has" if name != "jax" else "another task") in said
 
 
