@@ -14,6 +14,8 @@ from keras_resnext.training.optimizers import SGD
 from keras_resnext.training.schedules import ByEpoch
 from keras_resnext.training.schedules import cosine_rates
 from keras_resnext.training.schedules import step_rates
+from keras_resnext.weights.records import IMAGENET_MEAN
+from keras_resnext.weights.records import IMAGENET_STD
 
 _CHOICES = {
     "optimizer": ("sgd", "lamb"),
@@ -21,6 +23,7 @@ _CHOICES = {
     "crop": ("random_resized", "padded"),
     "interpolation": ("bilinear", "bicubic"),
     "policy": ("none", "trivial_augment_wide", "rand_augment"),
+    "erasing_fill": ("mean", "noise"),
     "loss": ("categorical_crossentropy", "binary_crossentropy"),
 }
 
@@ -53,13 +56,18 @@ class Recipe:
         evaluation_resize: The shorter side that pictures are resized to
             before evaluation crops them.
         interpolation: How pictures are resized.
+        mean: Mean of red, green and blue, taken off pixels in [0, 1].
+        std: Deviation of each, which they are then divided by.
         crop: `"random_resized"`, or `"padded"`: by 4 pixels, then cropped.
+        crop_scale: The least share of a picture that `"random_resized"` keeps.
+        flip: Whether every other picture is mirrored.
         color_jitter: Strength of changes of brightness, contrast, saturation.
         lighting: Deviation of noise along the colours' principal components.
         policy: Random operations on a picture, besides.
         policy_magnitude: How strong `"rand_augment"`'s are, from 0 to 10.
         erasing: Probability that rectangles of a picture are erased.
         erasing_count: The most rectangles.
+        erasing_fill: What they give way to: `"mean"` or `"noise"`.
         repeats: How often a picture stands in an epoch, which then ends when
             as many pictures as there are have been seen.
         mixup: The beta distribution's parameter; 0 for none.
@@ -96,13 +104,18 @@ class Recipe:
     evaluation_size: int = 224
     evaluation_resize: int = 256
     interpolation: str = "bilinear"
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
     crop: str = "random_resized"
+    crop_scale: float = 0.08
+    flip: bool = True
     color_jitter: float = 0.0
     lighting: float = 0.0
     policy: str = "none"
     policy_magnitude: float = 0.0
     erasing: float = 0.0
     erasing_count: int = 1
+    erasing_fill: str = "mean"
     repeats: int = 1
     mixup: float = 0.0
     cutmix: float = 0.0
@@ -200,6 +213,16 @@ class Recipe:
             return LAMB(schedule, **kwargs)
         return SGD(schedule, self.momentum, self.nesterov, **kwargs)
 
+    def make_loss(self) -> keras.losses.Loss:
+        """The loss of logits and of labels that are smoothed already.
+
+        Labels are smoothed with the pictures, as mixing them comes first;
+        Keras' binary cross-entropy would smooth towards a half.
+        """
+        if self.loss == "binary_crossentropy":
+            return keras.losses.BinaryCrossentropy(from_logits=True)
+        return keras.losses.CategoricalCrossentropy(from_logits=True)
+
     def rates(self, batch_size: int | None = None) -> list[float]:
         """The learning rate of each epoch, for so many pictures a step."""
         rate = self.learning_rate * (batch_size or self.batch_size)
@@ -236,10 +259,11 @@ def _read(name: str, word: str) -> Any:
                 word.lower()
             ]
         if typing.get_origin(kind) is tuple:
-            return tuple(int(part) for part in word.split(",") if part)
+            (number, _) = typing.get_args(kind)
+            return tuple(number(part) for part in word.split(",") if part)
         return kind(word)
     except (ValueError, KeyError) as error:
-        wanted = _WANTED.get(kind, "whole numbers, as 30,60")
+        wanted = _WANTED.get(kind, "numbers, as 30,60")
         raise ValueError(
             f"`{name}` must be {wanted}. Received: {word!r}"
         ) from error

@@ -37,11 +37,26 @@ _CIFAR_PAPER = replace(
     train_size=32,
     evaluation_size=32,
     evaluation_resize=32,
+    mean=(125.3 / 255, 123.0 / 255, 113.9 / 255),
+    std=(63.0 / 255, 62.1 / 255, 66.7 / 255),
     crop="padded",
     color_jitter=0.0,
     lighting=0.0,
     sources="github.com/facebookresearch/ResNeXt: README.md, train.lua, "
     "datasets/cifar10.lua; arXiv 1611.05431, section 5.2",
+)
+_CIFAR_SHORT = replace(
+    _CIFAR_PAPER,
+    name="cifar_short",
+    epochs=30,
+    schedule="cosine",
+    drops=(),
+    decay_all=False,
+    warmup_epochs=2,
+    warmup_rate=0.1,
+    label_smoothing=0.1,
+    sources="our own, for two CPU cores: examples/cifar/README.md; the rest "
+    "is cifar_paper's",
 )
 _TORCHVISION_V1 = Recipe(
     name="torchvision_v1",
@@ -96,6 +111,7 @@ _TIMM_RA = Recipe(
     policy_magnitude=7.0,
     erasing=0.4,
     erasing_count=3,
+    erasing_fill="noise",
     label_smoothing=0.1,
     sources="github.com/huggingface/pytorch-image-models: training_script.mdx, "
     "which does not say where the rate begins",
@@ -151,6 +167,7 @@ RECIPES = {
     for recipe in (
         _PAPER,
         _CIFAR_PAPER,
+        _CIFAR_SHORT,
         _TORCHVISION_V1,
         _TORCHVISION_V2,
         _TIMM_RA,
