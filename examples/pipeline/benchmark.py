@@ -28,6 +28,7 @@ from collections.abc import Iterable
 from multiprocessing.connection import Connection
 from typing import Any
 
+import numpy as np
 import PIL.Image
 import PIL.ImageOps
 import rich.box
@@ -174,29 +175,18 @@ def cpu_seconds() -> float:
 def here(
     paths: list[str], workers: int
 ) -> tuple[Iterable[Any], Callable[[], None]]:
-    import startup  # noqa: F401
-    import tensorflow as tf
+    import startup  # noqa: F401  (importing it is its use)
 
-    from pipeline import colors
-    from pipeline import crops
+    from keras_resnext.training import recipes
+    from pipeline import batches
+    from pipeline.sources import Lookup
+    from pipeline.sources import Plan
 
-    def prepare(position: tf.Tensor, path: tf.Tensor) -> tf.Tensor:
-        seeds = tf.random.split(tf.stack([0, tf.cast(position, tf.int32)]), 2)
-        picture = crops.random_resized(tf.io.read_file(path), SIZE, seeds[0])
-        return colors.normalized(crops.flip(picture, seeds[1]), MEAN, STD)
-
-    options = tf.data.Options()
-    options.threading.private_threadpool_size = workers
-    options.threading.max_intra_op_parallelism = 1
-    batches = (
-        tf.data.Dataset.from_tensor_slices(paths)
-        .enumerate()
-        .map(prepare, num_parallel_calls=workers, deterministic=True)
-        .batch(BATCH)
-        .prefetch(2)
-        .with_options(options)
-    )
-    return batches, lambda: None
+    batches.THREADS = workers
+    recipe = recipes.get("torchvision_v1", train_size=SIZE)
+    pictures = Lookup(np.array(paths), np.zeros(len(paths), np.int64))
+    plan = Plan(seed=0, epoch=0, batch_size=BATCH)
+    return batches.training(pictures, recipe, plan, 1000), lambda: None
 
 
 class Pictures:
