@@ -1,6 +1,7 @@
 """What a training leaves to look at: three pictures and a table."""
 
 import pathlib
+from typing import BinaryIO
 
 import numpy as np
 import rich.box
@@ -25,7 +26,9 @@ MOST_COUNTED_CLASSES = 20
 
 
 def draw_curves(
-    history: dict[str, list[float]], unfrozen: int, path: pathlib.Path
+    history: dict[str, list[float]],
+    unfrozen: int,
+    file: pathlib.Path | BinaryIO,
 ) -> None:
     """Loss and accuracy of each epoch.
 
@@ -33,7 +36,7 @@ def draw_curves(
         history: What Keras recorded, one number per epoch.
         unfrozen: Number of epochs after which all layers were trained, 0 if
             they all were from the start.
-        path: The picture to write.
+        file: The picture to write.
     """
     figure = Figure((9.6, 3.9), dpi=150, layout="constrained")
     left, right = figure.subplots(1, 2)
@@ -70,7 +73,7 @@ def draw_curves(
     right.yaxis.set_major_formatter(PercentFormatter(1))
     right.set_ylim(top=1 + 0.02 * np.ptp(right.get_ylim()))
     left.legend(frameon=False)
-    figure.savefig(path)
+    figure.savefig(file)
 
 
 def draw_confusion(

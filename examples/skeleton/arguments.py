@@ -1,0 +1,199 @@
+"""The command line of the training scripts."""
+
+import argparse
+import math
+import pathlib
+from dataclasses import dataclass
+
+import keras_resnext
+from keras_resnext.training import recipes
+from keras_resnext.training.recipe import Recipe
+
+POLICIES = {
+    "float32": "float32",
+    "bfloat16": "mixed_bfloat16",
+    "float16": "mixed_float16",
+}
+STRATEGIES = ("auto", "none", "mirrored", "multiworker", "jax")
+
+
+@dataclass(frozen=True)
+class Defaults:
+    """What a script does if nothing is said.
+
+    Args:
+        dataset: A folder, or a name of TFDS.
+        model: A name of `keras_resnext.list_models()`.
+        recipe: A name of `keras_resnext.training.recipes.list_recipes()`.
+    """
+
+    dataset: str
+    model: str
+    recipe: str
+
+
+def parser(description: str, defaults: Defaults) -> argparse.ArgumentParser:
+    """The command line of a script that trains from nothing."""
+    made = argparse.ArgumentParser(
+        usage="%(prog)s [options]",
+        description=description,
+        formatter_class=HelpFormatter,
+    )
+    what = made.add_argument_group("what is trained")
+    what.add_argument(
+        "--dataset",
+        default=defaults.dataset,
+        metavar="NAME",
+        help="a name of TensorFlow Datasets, or a folder that holds "
+        "train/class/*.jpg and validation/class/*.jpg or test/class/*.jpg",
+    )
+    what.add_argument(
+        "--model",
+        default=defaults.model,
+        type=model_name,
+        metavar="NAME",
+        help="a name of keras_resnext.list_models()",
+    )
+    what.add_argument(
+        "--recipe",
+        default=defaults.recipe,
+        metavar="NAME",
+        help=f"one of {', '.join(recipes.list_recipes())}",
+    )
+    what.add_argument(
+        "--set",
+        nargs="+",
+        default=[],
+        metavar="FIELD=VALUE",
+        help="other values for fields of the recipe, as epochs=10 mixup=0.2",
+    )
+    what.add_argument(
+        "--show-recipe", action="store_true", help="print the recipe and end"
+    )
+    what.add_argument(
+        "--batch-size",
+        type=positive,
+        metavar="N",
+        help="pictures a step, over all devices; the learning rate follows "
+        "in proportion (default: the recipe's)",
+    )
+    what.add_argument(
+        "--steps",
+        type=positive,
+        metavar="N",
+        help="steps of an epoch (default: all there are)",
+    )
+    what.add_argument("--seed", type=int, default=0, help="of all randomness")
+    what.add_argument(
+        "--data-dir",
+        metavar="FOLDER",
+        help="where TensorFlow Datasets keeps its files "
+        "(default: ~/tensorflow_datasets)",
+    )
+    what.add_argument(
+        "--corrupt",
+        choices=("error", "skip"),
+        default="error",
+        help="what a file that is no picture gets",
+    )
+    how = made.add_argument_group("how")
+    how.add_argument(
+        "--strategy",
+        choices=STRATEGIES,
+        default="auto",
+        help="over which devices or machines",
+    )
+    how.add_argument(
+        "--synchronize",
+        action="store_true",
+        help="batch statistics over all devices (TensorFlow; JAX always does)",
+    )
+    how.add_argument(
+        "--precision",
+        choices=tuple(POLICIES),
+        default="float32",
+        help="of the computation; weights stay float32",
+    )
+    how.add_argument(
+        "--deterministic",
+        action="store_true",
+        help="the same numbers every time, and slower",
+    )
+    where = made.add_argument_group("where to, and from where on")
+    where.add_argument(
+        "--output",
+        type=pathlib.Path,
+        metavar="FOLDER",
+        help="the run's folder (default: runs/MODEL-RECIPE)",
+    )
+    where.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on from the run's last checkpoint, if there is one",
+    )
+    where.add_argument(
+        "--save-steps",
+        type=positive,
+        default=1000,
+        metavar="N",
+        help="steps between checkpoints; each epoch ends with one, too",
+    )
+    where.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="two steps of everything, on noise, and nothing kept",
+    )
+    return made
+
+
+class HelpFormatter(
+    argparse.ArgumentDefaultsHelpFormatter,
+    argparse.RawDescriptionHelpFormatter,
+):
+    """Shows defaults, and leaves the description's lines alone."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        # Of an option without one, or of a switch, there is none to show.
+        if action.default in (None, [], False):
+            return action.help
+        return super()._get_help_string(action)
+
+
+def recipe_of(args: argparse.Namespace) -> Recipe:
+    """The recipe, with what the command line says of its fields.
+
+    Raises:
+        ValueError: If there is no such recipe, field or value.
+    """
+    return recipes.get(args.recipe, *args.set)
+
+
+def positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(
+            f"must be a whole number from 1, not {text!r}"
+        )
+    return int(text)
+
+
+def rate(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(
+            f"must be a positive number, not {text!r}"
+        )
+    return value
+
+
+def model_name(text: str) -> str:
+    models = keras_resnext.list_models()
+    if text not in models:
+        raise argparse.ArgumentTypeError(
+            f"there is no model {text!r}."
+            f"{keras_resnext.suggestions.did_you_mean(text, models)} "
+            f"There are: {', '.join(models)}"
+        )
+    return text

@@ -1,0 +1,192 @@
+"""All that a run is, in one file, so that it goes on where it was killed.
+
+A file holds every number of the model and of its optimizer, the states of its
+random generators among them, with the place in the data and the history so
+far. It is written under another name and renamed when it is on the disk, and
+carries its own checksum.
+"""
+
+import hashlib
+import json
+import os
+import pathlib
+from collections.abc import Iterator
+from typing import Any
+from typing import NamedTuple
+
+import keras
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+KEPT = 2
+PATTERN = "step-*.safetensors"
+
+
+class CheckpointError(ValueError):
+    """No checkpoint of a run can be used."""
+
+
+def save(
+    folder: pathlib.Path,
+    model: keras.Model,
+    step: int,
+    state: dict[str, Any],
+    writes: bool = True,
+) -> None:
+    """Writes a checkpoint and removes those before the last one.
+
+    Args:
+        folder: Where to.
+        model: Compiled, and its optimizer built.
+        step: Steps of training so far.
+        state: What JSON can hold.
+        writes: Whether this worker writes. All must take part in the reading.
+
+    Raises:
+        OSError: If there is no space left, say. What was there stays.
+    """
+    arrays = {
+        name: np.asarray(keras.ops.convert_to_numpy(variable.value), order="C")
+        for name, variable in variables(model)
+    }
+    if not writes:
+        return
+    arrays |= generators()
+    metadata = {"state": json.dumps(state)}
+    metadata["sha256"] = _digest(arrays, metadata["state"])
+    path = folder / PATTERN.replace("*", f"{step:09d}")
+    write(path, safetensors.numpy.save(arrays, metadata))
+    for old in files(folder)[KEPT:]:
+        old.unlink()
+
+
+class Restored(NamedTuple):
+    """What was found in a checkpoint.
+
+    Args:
+        path: The file.
+        state: What was saved with the numbers.
+        reasons: Why files newer than it can't be used.
+        generators: To be set in the middle of an epoch.
+    """
+
+    path: pathlib.Path
+    state: dict[str, Any]
+    reasons: list[str]
+    generators: list[np.ndarray]
+
+
+def restore(folder: pathlib.Path, model: keras.Model) -> Restored:
+    """Puts the newest whole checkpoint into a model and its optimizer.
+
+    Raises:
+        CheckpointError: If there is none, or it is of another model.
+    """
+    reasons = []
+    for path in files(folder):
+        try:
+            arrays, state = _read(path)
+        except (OSError, ValueError, KeyError) as error:
+            reasons.append(f"'{path}' can't be used: {error}")
+            continue
+        states = [arrays.pop(name) for name in generators() if name in arrays]
+        _assign(model, arrays, path)
+        return Restored(path, state, reasons, states)
+    raise CheckpointError(
+        "; ".join([*reasons, f"there is no checkpoint to use in '{folder}'."])
+    )
+
+
+def files(folder: pathlib.Path) -> list[pathlib.Path]:
+    """The checkpoints in a folder, the newest first."""
+    return sorted(folder.glob(PATTERN), reverse=True)
+
+
+def variables(model: keras.Model) -> Iterator[tuple[str, keras.Variable]]:
+    """What a checkpoint holds, by names that stay from run to run."""
+    for owner, found in (
+        ("model", model.variables),
+        ("optimizer", model.optimizer.variables),
+    ):
+        for number, variable in enumerate(found):
+            yield f"{owner}/{number:05d}", variable
+
+
+def generators() -> dict[str, np.ndarray]:
+    """The states of random generators that are no variables: torch's own."""
+    if keras.backend.backend() != "torch":
+        return {}
+    import torch
+
+    states = [torch.get_rng_state(), *torch.cuda.get_rng_state_all()]
+    return {f"torch/{i}": state.numpy() for i, state in enumerate(states)}
+
+
+def seed_generators(seed: int, epoch: int) -> None:
+    """Begins an epoch, as `fit` draws numbers of its own before it."""
+    if keras.backend.backend() == "torch":
+        import torch
+
+        chance = np.random.default_rng((seed, epoch))
+        torch.manual_seed(int(chance.integers(2**63)))
+
+
+def set_generators(states: list[np.ndarray]) -> None:
+    """Puts back what `generators` found."""
+    import torch
+
+    processor, *cards = map(torch.from_numpy, states)
+    torch.set_rng_state(processor)
+    torch.cuda.set_rng_state_all(cards)
+
+
+def write(path: pathlib.Path, data: bytes) -> None:
+    """Replaces a file by one that is on the disk, or leaves it alone."""
+    part = path.with_name(f".{path.name}.part")
+    try:
+        with part.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _read(path: pathlib.Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    try:
+        with safetensors.safe_open(path, "numpy") as file:
+            metadata = file.metadata() or {}
+            arrays = {
+                name: file.get_tensor(name) for name in file.offset_keys()
+            }
+    except safetensors.SafetensorError as error:
+        raise ValueError(str(error)) from None
+    if _digest(arrays, metadata["state"]) != metadata["sha256"]:
+        raise ValueError("its checksum is wrong")
+    return arrays, json.loads(metadata["state"])
+
+
+def _digest(arrays: dict[str, np.ndarray], state: str) -> str:
+    digest = hashlib.sha256(state.encode())
+    for name in sorted(arrays):
+        digest.update(name.encode())
+        digest.update(np.atleast_1d(arrays[name]).view(np.uint8))
+    return digest.hexdigest()
+
+
+def _assign(
+    model: keras.Model, arrays: dict[str, np.ndarray], path: pathlib.Path
+) -> None:
+    wanted = dict(variables(model))
+    if wanted.keys() != arrays.keys() or any(
+        tuple(variable.shape) != arrays[name].shape
+        for name, variable in wanted.items()
+    ):
+        raise CheckpointError(
+            f"'{path}' holds another network or optimizer than this command "
+            "makes."
+        )
+    for name, variable in wanted.items():
+        variable.assign(arrays[name])

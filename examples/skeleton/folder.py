@@ -1,0 +1,170 @@
+"""The folder of a run, which says exactly what was run."""
+
+import csv
+import io
+import json
+import os
+import pathlib
+import platform
+import subprocess
+from dataclasses import asdict
+from importlib import metadata
+from typing import Any
+
+import keras
+import report
+import tensorflow as tf
+
+from keras_resnext.training.recipe import Recipe
+from skeleton import checkpoints
+
+RECORD = "run.json"
+PACKAGES = ("keras", "keras_resnext", "numpy", "tensorflow", "jax", "torch")
+
+
+def describe(recipe: Recipe, identity: dict[str, Any]) -> dict[str, Any]:
+    """What was run, and on what.
+
+    Args:
+        recipe: The recipe, with what was overridden.
+        identity: What else a run is known by: the model, the data, the seed.
+    """
+    versions = {}
+    for name in PACKAGES:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return {
+        "recipe": json.loads(json.dumps(asdict(recipe))),
+        "identity": identity,
+        "backend": keras.backend.backend(),
+        "python": platform.python_version(),
+        "versions": versions,
+        "commit": commit(),
+        "hardware": hardware(),
+    }
+
+
+def hardware() -> list[str]:
+    """The processor, and the graphics cards that the backend sees."""
+    found = [f"{os.cpu_count()} x {processor()}"]
+    if keras.backend.backend() == "jax":
+        import jax
+
+        found += [each.device_kind for each in jax.devices()]
+    elif keras.backend.backend() == "torch":
+        import torch
+
+        found += [
+            torch.cuda.get_device_name(number)
+            for number in range(torch.cuda.device_count())
+        ]
+    else:
+        found += [
+            tf.config.experimental.get_device_details(card)["device_name"]
+            for card in tf.config.list_physical_devices("GPU")
+        ]
+    return found
+
+
+def processor() -> str:
+    """What the processor is called; only Linux needs to be asked twice."""
+    names = pathlib.Path("/proc/cpuinfo")
+    if names.exists():
+        for line in names.read_text("utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(": ")[2]
+    return platform.processor() or platform.machine()
+
+
+def commit() -> str | None:
+    """The commit of this clone, with a plus if files were changed."""
+    here = pathlib.Path(__file__).parent
+
+    def git(*words: str) -> str:
+        return subprocess.run(
+            ("git", *words),
+            cwd=here,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.strip()
+
+    try:
+        changed = git("status", "--porcelain", "--untracked-files=no")
+        return git("rev-parse", "HEAD") + ("+" if changed else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def claim(
+    folder: pathlib.Path, record: dict[str, Any], resume: bool, writes: bool
+) -> None:
+    """Makes a folder this run's, or finds that it is.
+
+    Raises:
+        ValueError: If it is another run's, or already begun and not to be
+            resumed.
+        OSError: If it can't be written.
+    """
+    path = folder / RECORD
+    if not path.exists():
+        if writes:
+            folder.mkdir(parents=True, exist_ok=True)
+            checkpoints.write(path, _json(record))
+        return
+    try:
+        before = json.loads(path.read_text("utf-8"))
+        told = {**before["recipe"], **before["identity"]}
+    except (ValueError, KeyError, TypeError):
+        raise ValueError(f"'{path}' is not the record of a run.") from None
+    asked = {**record["recipe"], **record["identity"]}
+    other = [key for key in asked if asked[key] != told.get(key)]
+    if other:
+        raise ValueError(
+            f"'{folder}' is the folder of another run: "
+            + ", ".join(
+                f"its {key} was {told.get(key)!r}, not {asked[key]!r}"
+                for key in other
+            )
+            + ". Name another with --output."
+        )
+    if not resume:
+        raise ValueError(
+            f"'{folder}' holds this run already. Add --resume to go on with "
+            "it, or name another with --output."
+        )
+
+
+def write_history(folder: pathlib.Path, history: list[dict]) -> None:
+    """The history so far as a table and as curves."""
+    text = io.StringIO()
+    rows = csv.DictWriter(text, list(history[0]))
+    rows.writeheader()
+    rows.writerows(history)
+    checkpoints.write(folder / "history.csv", text.getvalue().encode())
+    columns = {key: [row[key] for row in history] for key in history[0]}
+    picture = io.BytesIO()
+    report.draw_curves(columns, 0, picture)
+    checkpoints.write(folder / "curves.png", picture.getvalue())
+
+
+def board(folder: pathlib.Path) -> tf.summary.SummaryWriter:
+    """Where TensorBoard finds the run's numbers."""
+    return tf.summary.create_file_writer(str(folder / "tensorboard"))
+
+
+def write_board(writer: tf.summary.SummaryWriter, row: dict) -> None:
+    with writer.as_default(step=row["epoch"]):
+        for name, value in row.items():
+            tf.summary.scalar(name, value)
+    writer.flush()
+
+
+def write_record(folder: pathlib.Path, record: dict[str, Any]) -> None:
+    checkpoints.write(folder / RECORD, _json(record))
+
+
+def _json(record: dict[str, Any]) -> bytes:
+    return f"{json.dumps(record, indent=2)}\n".encode()

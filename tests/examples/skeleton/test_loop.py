@@ -1,0 +1,239 @@
+"""Runs of the training scripts: whole, stopped, resumed, gone wrong."""
+
+import csv
+import json
+import os
+import pathlib
+import signal
+import sys
+from collections.abc import Callable
+
+import keras
+import numpy as np
+import pytest
+
+# isort: split
+import pictures
+from skeleton import arguments
+from skeleton import checkpoints
+from skeleton import loop
+
+import keras_resnext
+
+DEFAULTS = arguments.Defaults("cifar10", "resnext20s_8x32d", "cifar_short")
+QUICK = ("--set", "epochs=3", "warmup_epochs=1", "dropout=0.1")
+
+Command = Callable[..., int]
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    return pictures.save(tmp_path_factory.mktemp("colors"))
+
+
+@pytest.fixture
+def command(
+    monkeypatch: pytest.MonkeyPatch,
+    dataset: pathlib.Path,
+    tmp_path: pathlib.Path,
+    tiny: keras_resnext.ResNeXtConfig,
+) -> Command:
+    """Runs the script's main function in this process, with a tiny network."""
+    monkeypatch.chdir(tmp_path)
+    rows = {**keras_resnext.VARIANTS, "resnext20s_8x32d": tiny}
+    monkeypatch.setattr(keras_resnext, "VARIANTS", rows)
+
+    def run(*words: object) -> int:
+        line = ["--dataset", dataset, "--batch-size", 8, *words]
+        monkeypatch.setattr(sys, "argv", ["train.py", *map(str, line)])
+        return loop.main("Trains.", DEFAULTS)
+
+    return run
+
+
+def refused(
+    command: Command, capsys: pytest.CaptureFixture, *words: object
+) -> str:
+    """The sentence that a command line gets."""
+    try:
+        status = command(*words)
+    except SystemExit as error:
+        status = error.code
+    assert status in (1, 2)
+    message = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "Traceback" not in message
+    return message
+
+
+def arrays(folder: pathlib.Path) -> dict[str, np.ndarray]:
+    content, _ = checkpoints._read(checkpoints.files(folder)[0])
+    return content
+
+
+def test_a_run(command: Command, capsys: pytest.CaptureFixture) -> None:
+    assert command(*QUICK) == 0
+    folder = pathlib.Path("runs", "resnext20s_8x32d-cifar_short")
+    assert {path.name for path in folder.iterdir()} == {
+        *("run.json", "history.csv", "curves.png", "tensorboard"),
+        *("best.keras", "last.keras"),
+        *("step-000000006.safetensors", "step-000000009.safetensors"),
+    }
+    with (folder / "history.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows] == ["1", "2", "3"]
+    assert float(rows[-1]["loss"]) < float(rows[0]["loss"])
+    record = json.loads((folder / "run.json").read_text())
+    assert record["recipe"]["epochs"] == 3
+    assert record["identity"]["batch_size"] == 8
+    assert record["versions"]["keras"] == keras.__version__
+    assert record["labels"] == ["blue", "red"]
+    assert list((folder / "tensorboard").iterdir())
+    model = keras.saving.load_model(folder / "last.keras")
+    assert model.output_shape == (None, 2)
+    np.testing.assert_allclose(
+        model.predict(np.ones((2, 32, 32, 3)), verbose=0).sum(-1), 1, rtol=1e-5
+    )
+    said = capsys.readouterr().out
+    assert "epoch 3/3" in said
+    assert "pictures/s" in said
+
+
+def stop_after(
+    monkeypatch: pytest.MonkeyPatch, steps: int, number: signal.Signals
+) -> None:
+    """Sends this process a signal in a step of its run."""
+    seen = []
+    counted = loop.Checkpointing.on_train_batch_end
+
+    def count(
+        self: loop.Checkpointing, batch: int, logs: dict | None = None
+    ) -> None:
+        counted(self, batch, logs)
+        seen.append(None)
+        if len(seen) == steps:
+            os.kill(os.getpid(), number)
+
+    monkeypatch.setattr(loop.Checkpointing, "on_train_batch_end", count)
+
+
+@pytest.mark.parametrize(
+    ("number", "steps", "fields"),
+    [
+        (signal.SIGINT, 4, []),
+        (signal.SIGTERM, 6, ["stochastic_depth=0.5", "ema=0.5"]),
+    ],
+)
+def test_a_stopped_run_goes_on_as_if_nothing_were(
+    command: Command,
+    capsys: pytest.CaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    number: signal.Signals,
+    steps: int,
+    fields: list[str],
+) -> None:
+    line = ("--deterministic", *QUICK, *fields)
+    names = ("whole", "parts")
+    assert command("--output", "whole", *line) == 0
+    before = signal.getsignal(number)
+    with monkeypatch.context() as patch:
+        stop_after(patch, steps, number)
+        assert command("--output", "parts", *line) == 128 + number
+    assert signal.getsignal(number) is before
+    said = capsys.readouterr().out
+    assert "Go on with: python train.py" in said
+    assert "--resume" in said
+    assert command("--output", "parts", *line, "--resume") == 0
+    expected, found = (arrays(pathlib.Path(name)) for name in names)
+    assert expected.keys() == found.keys()
+    for name, value in expected.items():
+        np.testing.assert_array_equal(found[name], value, err_msg=name)
+
+
+def test_a_corrupt_checkpoint_gives_way_to_the_one_before(
+    command: Command, capsys: pytest.CaptureFixture
+) -> None:
+    assert command("--output", "run", *QUICK) == 0
+    newest, before = checkpoints.files(pathlib.Path("run"))
+    newest.write_bytes(newest.read_bytes()[:-7] + b"garbage")
+    capsys.readouterr()
+    assert command("--output", "run", *QUICK, "--resume") == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"'{newest}' can't be used: its checksum is wrong" in said
+    assert f"of epoch 3: {before}" in said
+
+
+def test_the_loss_that_is_no_number(
+    command: Command, capsys: pytest.CaptureFixture
+) -> None:
+    line = ("--output", "run", "--set", "epochs=4", "schedule=step")
+    line += ("drops=2", "learning_rate=1e30")
+    message = refused(command, capsys, *line)
+    assert "The loss was no number any more at step" in message
+    assert "--set learning_rate=5e+29" in message
+    for path in checkpoints.files(pathlib.Path("run")):
+        content, _ = checkpoints._read(path)
+        assert all(np.isfinite(value).all() for value in content.values())
+
+
+def test_a_full_disk(
+    command: Command,
+    capsys: pytest.CaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    message = refused(command, capsys, "--output", "run", *QUICK)
+    assert "No space left on device" in message
+    assert not any(pathlib.Path("run").glob(".*part"))
+
+
+def test_the_folder_of_another_run(
+    command: Command, capsys: pytest.CaptureFixture
+) -> None:
+    line = ("--output", "run", "--steps", 1, "--set", "epochs=1")
+    assert command(*line) == 0
+    assert "--resume" in refused(command, capsys, *line)
+    other = refused(command, capsys, *line, "--seed", 1, "--resume")
+    assert "its seed was 0, not 1" in other
+    pathlib.Path("run", "run.json").write_text("{}")
+    assert "not the record of a run" in refused(command, capsys, *line)
+
+
+@pytest.mark.parametrize(
+    ("words", "part"),
+    [
+        (["--recipe", "cifar_papr"], "Did you mean 'cifar_paper'"),
+        (["--set", "epoch=3"], "Did you mean 'epochs'"),
+        (["--model", "resnext51"], "there is no model 'resnext51'"),
+        (["--batch-size", "25"], "24 training pictures, fewer than the 25"),
+        (["--batch-size", "0"], "must be a whole number from 1"),
+        (["--dataset", "nowhere"], "neither a folder nor a data set"),
+        (["--set", "train_size=24"], "for pictures of 24x24"),
+        (["--strategy", "everything"], "invalid choice"),
+    ],
+)
+def test_mistakes_get_one_sentence(
+    command: Command,
+    capsys: pytest.CaptureFixture,
+    words: list[str],
+    part: str,
+) -> None:
+    assert part in refused(command, capsys, *words)
+
+
+def test_a_dry_run(
+    command: Command, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture
+) -> None:
+    line = ("--dry-run", "--recipe", "a3", "--set", "train_size=32")
+    assert command(*line, "evaluation_size=32", "evaluation_resize=36") == 0
+    assert not list(tmp_path.iterdir())
+    assert "noise" in capsys.readouterr().out
+
+
+def test_the_recipe_is_shown(
+    command: Command, capsys: pytest.CaptureFixture
+) -> None:
+    assert command("--show-recipe", "--set", "epochs=7") == 0
+    assert "epochs               7" in capsys.readouterr().out
