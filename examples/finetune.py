@@ -5,114 +5,214 @@
     python examples/finetune.py --dataset path/to/folder --epochs 20
 
 Without arguments a small network learns scikit-learn's handwritten digits in
-two minutes on a laptop, from nothing and without a network connection. Any
-image data set of TensorFlow Datasets goes the same way, and so does a folder
-with one folder of pictures per class; there, weights from ImageNet are the
-start: a new classifier and the last stage learn first, then all layers do at
-a tenth of the rate.
+two minutes on a laptop, without a network connection. Any image data set of
+TensorFlow Datasets goes the same way, and so does a folder with one folder of
+pictures per class; there, weights from ImageNet are the start: a new
+classifier and the last stage learn first, then all layers do at a tenth of
+the rate.
 
 The output folder receives the model as Keras file, SavedModel and TFLite,
 each loaded again and compared, with pictures of the training and its results.
 """
 
 import argparse
+import functools
 import json
 import pathlib
-import platform
 import sys
 import time
-from collections.abc import Callable
-from collections.abc import Iterator
-from contextlib import AbstractContextManager
-from contextlib import nullcontext
+from collections.abc import Sequence
 from dataclasses import asdict
 
 # Ahead of all that imports TensorFlow.
 import startup
 
 # isort: split
-import arguments
 import artefacts
 import digits  # noqa: F401  (registers the data set)
 import keras
 import numpy as np
-import pictures
 import report
 import tensorflow as tf
+from pipeline import batches
+from pipeline.sources import Source
+from skeleton import arguments
+from skeleton import loop
 
 import keras_resnext
+from keras_resnext.training.recipe import Recipe
 
+DEFAULTS = arguments.Defaults("digits", None, "finetune")
+SMALL = "resnext20s_8x32d"
 BORDER = "stage3"
-WARM_UP = 0.1
-COMPARED = 512
+BATCH = 32
 
 
 def main() -> int:
     """Runs the script; the result is its exit status."""
-    parser = arguments.parser(__doc__)
-    args = arguments.with_defaults(parser.parse_args())
-    keras.utils.set_random_seed(args.seed)
-    scope = distribution()
-    output = pathlib.Path(args.output)
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-        source = pictures.load(args.dataset, args.data_dir, args.seed)
-        with scope():
-            model, inputs = build_model(args, source)
-    except (keras_resnext.WeightsUnavailableError, ConnectionError) as error:
-        print(f"{parser.prog}: error: {error}", file=sys.stderr)
-        return 1
-    except (ValueError, OSError) as error:
-        parser.error(str(error))
-
-    data = pipelines(args, source, inputs)
-    sizes = {name: pictures.count(part) for name, part in source.splits.items()}
-    print(
-        f"{args.model}: {model.count_params():,} parameters for "
-        f"{len(source.labels)} classes. Pictures: "
-        + ", ".join(f"{name} {size:,}" for name, size in sizes.items())
+    parser = arguments.parser(__doc__, DEFAULTS)
+    parser.add_argument(
+        "--weights",
+        help="imagenet, a tag, the path of a checkpoint, or none "
+        "(default: none for digits, else imagenet)",
     )
-    history = train(args, model, data, scope)
-
-    probabilities = model.predict(data["test"], verbose=0)
-    true = np.concatenate(
-        [labels.argmax(-1) for _, labels in arrays(data["test"])]
+    parser.add_argument(
+        "--size",
+        type=arguments.positive,
+        metavar="N",
+        help="height and width that pictures are brought to "
+        "(default: the model's own)",
     )
+    return loop.main(parser, finetune)
+
+
+def finetune(args: argparse.Namespace, recipe: Recipe) -> int:
+    """Trains, measures and saves."""
+    on_digits = args.dataset == "digits"
+    args.model = args.model or (SMALL if on_digits else "resnext50_32x4d")
+    args.weights = args.weights or ("none" if on_digits else "imagenet")
+    output = args.output or pathlib.Path(
+        "runs", f"{pathlib.Path(args.dataset).resolve().name}-{args.model}"
+    )
+    strategy = loop.start(args)
+    source = loop.source(args, recipe, validate=True)
+    model = build(args, recipe, source, None)
+    recipe = fitted(args, recipe, source, model)
+
+    histories = []
+    for name, phase in phases(args, recipe).items():
+        args.output = output / name
+        border = BORDER if name == "classifier" else None
+        make = functools.partial(go_on, model, border, args, recipe, source)
+        run = loop.prepare(args, phase, source, strategy, make)
+        histories.append(loop.train(run))
+        model = run.model
+    if not strategy.is_chief:
+        return 0
+    with strategy.alone():
+        model = keras.saving.load_model(args.output / "last.keras")
+        return conclude(model, recipe, source, histories, output)
+
+
+def build(
+    args: argparse.Namespace,
+    recipe: Recipe,
+    source: Source,
+    activation: str | None,
+) -> keras.Model:
+    """The network for a data set's classes."""
+    weights = None if args.weights == "none" else args.weights
+    # Weights expect colours; what starts from nothing can do without.
+    channels = 1 if source.channels == 1 and weights is None else 3
+    size = args.size or keras_resnext.VARIANTS[args.model].default_size
+    model = keras_resnext.get_model(
+        args.model,
+        weights=weights,
+        input_shape=(size, size, channels),
+        stochastic_depth=recipe.stochastic_depth,
+    )
+    finetuned = keras_resnext.finetuning.replace_classifier(
+        model, len(source.labels), activation, recipe.dropout
+    )
+    finetuned.weights_info = model.weights_info
+    return finetuned
+
+
+def go_on(
+    model: keras.Model,
+    border: str | None,
+    args: argparse.Namespace,
+    recipe: Recipe,
+    source: Source,
+    activation: str | None,
+) -> keras.Model:
+    """The network once more, with what another learnt, partly frozen."""
+    made = build(args, recipe, source, activation)
+    made.set_weights(model.get_weights())
+    keras_resnext.finetuning.freeze(made, border)
+    return made
+
+
+def fitted(
+    args: argparse.Namespace,
+    recipe: Recipe,
+    source: Source,
+    model: keras.Model,
+) -> Recipe:
+    """The recipe with what the network and the pictures ask for."""
+    size = model.input_shape[1]
+    made_for = model.weights_info
+    changes = {
+        "train_size": size,
+        "evaluation_size": size,
+        "evaluation_resize": round(size / (made_for.crop if made_for else 1)),
+    }
+    if made_for:
+        changes |= {"mean": made_for.mean, "std": made_for.std}
+    if source.channels == 1:
+        # A mirrored digit is no digit, and half of one neither.
+        changes |= {"flip": False, "crop_scale": 0.7}
+    said = {word.partition("=")[0] for word in args.set}
+    return recipe.override(
+        **{name: value for name, value in changes.items() if name not in said}
+    )
+
+
+def phases(args: argparse.Namespace, recipe: Recipe) -> dict[str, Recipe]:
+    """From weights two of them, from nothing one, by their folders' names."""
+    first = recipe.epochs // 3
+    if args.weights == "none" or not first:
+        return {"all": recipe}
+    return {
+        "classifier": recipe.override(epochs=first),
+        "all": recipe.override(
+            epochs=recipe.epochs - first,
+            learning_rate=recipe.learning_rate / 10,
+        ),
+    }
+
+
+def conclude(
+    model: keras.Model,
+    recipe: Recipe,
+    source: Source,
+    histories: list[list[dict]],
+    output: pathlib.Path,
+) -> int:
+    """Measures on the test pictures, saves, draws and says what came of it."""
+    data = batches.evaluation(
+        source.splits["test"],
+        recipe,
+        BATCH,
+        len(source.labels),
+        model.input_shape[-1],
+    )
+    found = [
+        (model.predict_on_batch(images), labels.argmax(-1), weights > 0)
+        for images, labels, weights in data.as_numpy_iterator()
+    ]
+    real = np.concatenate([each for _, _, each in found])
+    true = np.concatenate([each for _, each, _ in found])[real]
+    probabilities = np.concatenate([each for each, _, _ in found])[real]
     accuracy = float(np.mean(probabilities.argmax(-1) == true))
-    some = data["test"].take(-(-COMPARED // args.batch_size))
-    saved = artefacts.save_and_check(
-        model, [images for images, _ in arrays(some)], output
-    )
+    some = [images for images, *_ in data.take(16).as_numpy_iterator()]
+    saved = artefacts.save_and_check(model, some, output)
 
-    chosen = report.choose(true, probabilities)
-    report.draw_curves(history, frozen_epochs(args), output / "curves.png")
-    report.draw_confusion(
-        true, probabilities.argmax(-1), source.labels, output / "confusion.png"
-    )
-    report.draw_predictions(
-        pictures.pick(data["test"], chosen, inputs),
-        true[chosen],
-        probabilities[chosen],
-        source.labels,
-        output / "predictions.png",
-    )
+    draw(recipe, source, histories, output, data, probabilities, true)
     (output / "labels.txt").write_text("\n".join(source.labels) + "\n")
     seconds = time.monotonic() - startup.BEGAN
     record = {
-        "arguments": vars(args),
-        "versions": versions(),
-        "input": asdict(inputs),
-        "pictures": sizes,
-        "history": history,
+        "pictures": {name: part.count for name, part in source.splits.items()},
+        "phases": [len(history) for history in histories],
         "test_accuracy": accuracy,
         "seconds": round(seconds, 1),
         "artefacts": [
             {**asdict(artefact), "ok": artefact.ok} for artefact in saved
         ],
     }
-    (output / "run.json").write_text(json.dumps(record, indent=2) + "\n")
+    (output / "result.json").write_text(json.dumps(record, indent=2) + "\n")
     report.print_summary(
-        f"{args.model} on {args.dataset}: {accuracy:.2%} of {len(true):,} test "
+        f"{model.name} on {source.name}: {accuracy:.2%} of {len(true):,} test "
         f"pictures right, after {seconds:.0f} s",
         saved,
         f"Pictures and files are in {output}.",
@@ -125,137 +225,44 @@ def main() -> int:
     return 0 if all(artefact.ok for artefact in saved) else 1
 
 
-def distribution() -> Callable[[], AbstractContextManager]:
-    """The scope to build and compile in: over all GPUs under TensorFlow."""
-    if keras.backend.backend() == "tensorflow":
-        return tf.distribute.MirroredStrategy().scope
-    # TensorFlow only reads pictures and must leave the GPU's memory alone.
-    tf.config.set_visible_devices([], "GPU")
-    return nullcontext
-
-
-def build_model(
-    args: argparse.Namespace, source: pictures.Source
-) -> tuple[keras.Model, pictures.Input]:
-    """The network for a data set's classes, and the input it was made for."""
-    weights = None if args.weights == "none" else args.weights
-    # Weights expect colours; what starts from nothing can do without.
-    channels = 1 if source.channels == 1 and weights is None else 3
-    classes = len(source.labels)
-    model = keras_resnext.ResNeXt(
-        arguments.MODELS[args.model],
-        weights=weights,
-        input_shape=(args.size, args.size, channels),
-        classes=classes if weights is None else 1000,
-        name=args.model,
-    )
-    # A checkpoint in a file doesn't tell; nearly all were made like these.
-    made_for = model.weights_info or keras_resnext.EvaluationTransform(256, 224)
-    if weights is not None:
-        model = keras_resnext.finetuning.replace_classifier(
-            model, classes, dropout=0.2
-        )
-    return model, pictures.Input(
-        args.size, channels, made_for.mean, made_for.std
-    )
-
-
-def pipelines(
-    args: argparse.Namespace, source: pictures.Source, inputs: pictures.Input
-) -> dict[str, tf.data.Dataset]:
-    """Batches for each purpose; those to train on are varied a little."""
-    layers = keras.layers
-    mode = "reflect"
-    augmentation = [layers.RandomFlip("horizontal", seed=args.seed)]
-    if inputs.channels == 1:
-        # A mirrored digit is no digit, and around one there is nothing.
-        mode = "constant"
-        augmentation = [layers.RandomRotation(0.04, mode, seed=args.seed)]
-    augmentation += [
-        layers.RandomZoom(0.1, 0.1, mode, seed=args.seed + 1),
-        layers.RandomTranslation(0.1, 0.1, mode, seed=args.seed + 2),
-    ]
-    training = pictures.batches(
-        source,
-        "train",
-        inputs,
-        min(args.batch_size, pictures.count(source.splits["train"])),
-        augmentation,
-        args.seed,
-    )
-    if args.steps:
-        training = training.take(args.steps)
-    held_out = {
-        name: pictures.batches(source, name, inputs, args.batch_size)
-        for name in ("validation", "test")
-    }
-    return {"train": training, **held_out}
-
-
-def train(
-    args: argparse.Namespace,
-    model: keras.Model,
-    data: dict[str, tf.data.Dataset],
-    scope: Callable[[], AbstractContextManager],
-) -> dict[str, list[float]]:
-    """Trains in one phase or, from weights, in two; returns the history."""
-    frozen = frozen_epochs(args)
-    phases = [(None, args.rate, args.epochs)]
-    if frozen:
-        phases = [
-            (BORDER, args.rate, frozen),
-            (None, args.rate / 10, args.epochs - frozen),
-        ]
-    history: dict[str, list[float]] = {}
-    done = 0
-    for border, rate, epochs in phases:
-        steps = epochs * pictures.count(data["train"])
-        warm_up = int(steps * WARM_UP)
-        schedule = keras.optimizers.schedules.CosineDecay(
-            0.0, steps - warm_up, warmup_target=rate, warmup_steps=warm_up
-        )
-        with scope():
-            keras_resnext.finetuning.freeze(model, border)
-            model.compile(
-                keras.optimizers.AdamW(schedule, weight_decay=0.01),
-                keras.losses.CategoricalCrossentropy(label_smoothing=0.05),
-                metrics=["accuracy"],
-            )
-        record = model.fit(
-            data["train"],
-            validation_data=data["validation"],
-            initial_epoch=done,
-            epochs=done + epochs,
-            # They are shuffled already.
-            shuffle=False,
-            # A bar only where it can move.
-            verbose=1 if sys.stdout.isatty() else 2,
-        )
-        for key, values in record.history.items():
-            history[key] = history.get(key, []) + values
-        done += epochs
-    return history
-
-
-def frozen_epochs(args: argparse.Namespace) -> int:
-    """After how many epochs all layers learn; 0 if they do from the start."""
-    return 0 if args.weights == "none" else args.epochs // 3
-
-
-def arrays(
+def draw(
+    recipe: Recipe,
+    source: Source,
+    histories: list[list[dict]],
+    output: pathlib.Path,
     data: tf.data.Dataset,
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    return data.as_numpy_iterator()
+    probabilities: np.ndarray,
+    true: np.ndarray,
+) -> None:
+    """Curves, confusions, and pictures with what they were taken for."""
+    rows = [row for history in histories for row in history]
+    report.draw_curves(
+        {key: [row[key] for row in rows] for key in rows[0]},
+        len(histories[0]) if len(histories) > 1 else 0,
+        output / "curves.png",
+    )
+    report.draw_confusion(
+        true, probabilities.argmax(-1), source.labels, output / "confusion.png"
+    )
+    chosen = report.choose(true, probabilities)
+    mean, std = np.array([recipe.mean, recipe.std])
+    report.draw_predictions(
+        [np.clip(each * std + mean, 0, 1) for each in pick(data, chosen)],
+        true[chosen],
+        probabilities[chosen],
+        source.labels,
+        output / "predictions.png",
+    )
 
 
-def versions() -> dict[str, str]:
-    return {
-        "python": platform.python_version(),
-        "keras": keras.__version__,
-        "backend": keras.backend.backend(),
-        "tensorflow": tf.__version__,
-        "keras_resnext": keras_resnext.__version__,
-    }
+def pick(data: tf.data.Dataset, indices: Sequence[int]) -> list[np.ndarray]:
+    """Some of the pictures of batches."""
+    wanted, found, start = set(indices), {}, 0
+    for images, *_ in data.as_numpy_iterator():
+        for i in wanted.intersection(range(start, start + len(images))):
+            found[i] = images[i - start]
+        start += len(images)
+    return [found[i] for i in indices]
 
 
 if __name__ == "__main__":

@@ -10,6 +10,8 @@ letters before and after the depth are:
     d             deep stem, average-pooled shortcuts
                   (He et al., 2018, https://arxiv.org/abs/1812.01187)
     t, ts         the same with a tiered stem; ts: SiLU, groups of 32
+    s             slim: a stem that strides, half of the channels; ours, for
+                  little pictures on a CPU
 """
 
 from dataclasses import replace
@@ -100,5 +102,12 @@ VARIANTS = MappingProxyType(
         "gcresnext50ts": replace(_gc26ts, depths=_50.depths),
         "resnext29_8x64d": _29,
         "resnext29_16x64d": replace(_29, grouping=Template(16, 64)),
+        "resnext20s_8x32d": replace(
+            _29,
+            depths=(2, 2, 2),
+            grouping=Template(8, 32),
+            out_channels=(128, 256, 512),
+            stem=replace(_29.stem, widths=(32, 64), strides=2),
+        ),
     }
 )

@@ -51,6 +51,8 @@ PUBLISHED = {
     "gcresnext50ts": (IMAGENET[0], None, 32, 1000, 15_667_320),
     "resnext29_8x64d": ((3, 3, 3), 8, 64, 10, 34_426_698),
     "resnext29_16x64d": ((3, 3, 3), 16, 64, 10, 68_155_210),
+    # Published by nobody else.
+    "resnext20s_8x32d": ((2, 2, 2), 8, 32, 10, 2_187_562),
 }
 # With the moving statistics, as `count_params` counts.
 WITH_STATISTICS = {
@@ -89,6 +91,7 @@ STEMS = {
     "t": [(3, 24), (3, 32), (3, 64)],
     "201d": [(3, 64), (3, 64), (3, 128)],
     "29": [(3, 64)],
+    "s": [(3, 32), (3, 64)],
 }
 
 
@@ -147,6 +150,7 @@ def count(
     attention=ATTENTIONS[None],
     inside=False,
     transform=grouped_conv,
+    first=64,
 ):
     """Trainable parameters by Table 1 of the paper.
 
@@ -159,13 +163,14 @@ def count(
         attention: Parameters of attention to so many channels.
         inside: Whether attention stands inside the bottleneck.
         transform: Parameters of what stands between the 1x1 convolutions.
+        first: A quarter of the output of the first stage.
     """
     total, channels = 0, 3
     for size, filters in stem:
         total += size * size * channels * filters + 2 * filters
         channels = filters
     for stage, depth in enumerate(depths):
-        planes = 64 * 2**stage
+        planes = first * 2**stage
         width, group = planes, group_width
         if cardinality is not None:
             group = planes * group_width // 64
@@ -214,7 +219,7 @@ def test_rows_are_plain_data(name):
     assert len(row.depths) == len(row.out_channels)
     assert not row.zero_init_last  # the paper's own start
     larger = name.endswith("ts") or name.startswith("csp")
-    size = 256 if larger else 32 if "29" in name else 224
+    size = 256 if larger else 32 if len(row.depths) == 3 else 224
     assert row.default_size == size
     with pytest.raises(dataclasses.FrozenInstanceError):
         row.depths = (1,)
@@ -224,7 +229,7 @@ def parts(name):
     """A variant's name, taken apart: attention, layers, kind and template."""
     pattern = (
         r"(?:legacy_)?(?:sk|csp|(se|eca|gc|bat))?_?"
-        r"resnext(aa)?(\d+)(d|ts?)?(?:_(\d+)x(\d+)d)?"
+        r"resnext(aa)?(\d+)(d|ts?|s)?(?:_(\d+)x(\d+)d)?"
     )
     attention, averages, layers, kind, *template = re.fullmatch(
         pattern, name
@@ -256,7 +261,9 @@ def test_names_say_what_rows_hold(name):
     assert (row.stem.pool == "max_ceil") == legacy
     assert row.downsample == ("avg_pool" if averages else "stride")
     assert row.shortcut == ("avg" if kind in ("d", "t") else "conv")
-    assert len(row.stem.widths) == (3 if kind else 1)
+    convolutions = {None: 1, "s": 2}.get(kind, 3)
+    assert len(row.stem.widths) == convolutions
+    assert row.out_channels[0] == (128 if kind == "s" else 256)
     assert (len(set(row.stem.widths)) == 3) == (kind in ("t", "ts"))
 
 
@@ -273,7 +280,12 @@ def test_analytic_parameters_are_the_published_ones(name):
     stem = next(STEMS[key] for key in named if key in STEMS)
     transform = selective_kernel if "sk" in name else grouped_conv
     found = count(
-        *arguments, stem, ATTENTIONS[attention], kind == "ts", transform
+        *arguments,
+        stem,
+        ATTENTIONS[attention],
+        kind == "ts",
+        transform,
+        32 if kind == "s" else 64,
     )
     assert found == published
 

@@ -24,4 +24,4 @@ from skeleton import loop
 DEFAULTS = arguments.Defaults("cifar10", "resnext29_8x64d", "cifar_paper")
 
 if __name__ == "__main__":
-    sys.exit(loop.main(__doc__, DEFAULTS))
+    sys.exit(loop.main(arguments.parser(__doc__, DEFAULTS), loop.from_nothing))

@@ -1,7 +1,6 @@
 """The command line of the training scripts."""
 
 import argparse
-import math
 import pathlib
 from dataclasses import dataclass
 
@@ -23,17 +22,18 @@ class Defaults:
 
     Args:
         dataset: A folder, or a name of TFDS.
-        model: A name of `keras_resnext.list_models()`.
+        model: A name of `keras_resnext.list_models()`, `None` if that
+            depends on the data set.
         recipe: A name of `keras_resnext.training.recipes.list_recipes()`.
     """
 
     dataset: str
-    model: str
+    model: str | None
     recipe: str
 
 
 def parser(description: str, defaults: Defaults) -> argparse.ArgumentParser:
-    """The command line of a script that trains from nothing."""
+    """The command line of a script."""
     made = argparse.ArgumentParser(
         usage="%(prog)s [options]",
         description=description,
@@ -61,11 +61,17 @@ def parser(description: str, defaults: Defaults) -> argparse.ArgumentParser:
         help=f"one of {', '.join(recipes.list_recipes())}",
     )
     what.add_argument(
+        "--epochs",
+        type=positive,
+        metavar="N",
+        help="passes over the pictures (default: the recipe's)",
+    )
+    what.add_argument(
         "--set",
         nargs="+",
         default=[],
         metavar="FIELD=VALUE",
-        help="other values for fields of the recipe, as epochs=10 mixup=0.2",
+        help="other values for fields of the recipe, as mixup=0.2 cutmix=1",
     )
     what.add_argument(
         "--show-recipe", action="store_true", help="print the recipe and end"
@@ -165,7 +171,8 @@ def recipe_of(args: argparse.Namespace) -> Recipe:
     Raises:
         ValueError: If there is no such recipe, field or value.
     """
-    return recipes.get(args.recipe, *args.set)
+    recipe = recipes.get(args.recipe, *args.set)
+    return recipe.override(epochs=args.epochs) if args.epochs else recipe
 
 
 def positive(text: str) -> int:
@@ -174,18 +181,6 @@ def positive(text: str) -> int:
             f"must be a whole number from 1, not {text!r}"
         )
     return int(text)
-
-
-def rate(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(
-            f"must be a positive number, not {text!r}"
-        )
-    return value
 
 
 def model_name(text: str) -> str:

@@ -37,8 +37,23 @@ from skeleton.stopping import Stopping
 Make = Callable[[str | None], keras.Model]
 
 
+# Does what a script is for, and returns its exit status.
+Work = Callable[[argparse.Namespace, Recipe], int]
+
+
 class Diverged(RuntimeError):
     """The loss is no number any more."""
+
+
+class Stopped(Exception):
+    """A signal came, and the run was saved; the message says how to go on."""
+
+    def __init__(self, number: int | None) -> None:
+        command = shlex.join([arg for arg in sys.argv if arg != "--resume"])
+        super().__init__(
+            f"Stopped and saved. Go on with: python {command} --resume"
+        )
+        self.status = 128 + int(number or 0)
 
 
 @dataclass
@@ -81,6 +96,7 @@ class Run:
             self.recipe,
             self.plan(epoch, first_step),
             len(self.source.labels),
+            self.model.input_shape[-1],
         )
         return self.strategy.distribute(dataset.take(self.steps - first_step))
 
@@ -91,8 +107,9 @@ class Run:
             self.recipe,
             self.batch_size,
             len(self.source.labels),
-            worker=self.strategy.worker,
-            workers=self.strategy.num_workers,
+            self.model.input_shape[-1],
+            self.strategy.worker,
+            self.strategy.num_workers,
         )
         if self.args.dry_run:
             dataset = dataset.take(2)
@@ -172,9 +189,8 @@ class Checkpointing(keras.callbacks.Callback):
         )
 
 
-def main(description: str, defaults: arguments.Defaults) -> int:
+def main(parser: argparse.ArgumentParser, work: Work) -> int:
     """Runs a script; the result is its exit status."""
-    parser = arguments.parser(description, defaults)
     args = parser.parse_args()
     try:
         recipe = arguments.recipe_of(args)
@@ -188,25 +204,31 @@ def main(description: str, defaults: arguments.Defaults) -> int:
                     stack.enter_context(tempfile.TemporaryDirectory())
                 )
                 args.steps, recipe = 2, recipe.override(epochs=1)
-            elif args.output is None:
-                args.output = pathlib.Path(
-                    "runs", f"{args.model}-{args.recipe}"
-                )
-            strategy = start(args)
-            batch_size = args.batch_size or recipe.batch_size
-            if args.dry_run:
-                source = synthetic.source(recipe, batch_size, args.output)
-            else:
-                source = load.load(args.dataset, args.data_dir, args.corrupt)
-            make = functools.partial(
-                build, args.model, recipe, len(source.labels)
-            )
-            return train(prepare(args, recipe, source, strategy, make))
+            return work(args, recipe)
+    except Stopped as stop:
+        print(stop)
+        return stop.status
+    except (
+        ValueError,
+        FileExistsError,
+        FileNotFoundError,
+        NotADirectoryError,
+    ) as error:
+        parser.error(str(error))
     except (Diverged, OSError) as error:
         print(f"{parser.prog}: error: {error}", file=sys.stderr)
         return 1
-    except ValueError as error:
-        parser.error(str(error))
+
+
+def from_nothing(args: argparse.Namespace, recipe: Recipe) -> int:
+    """Trains a network whose weights are random; the result is a status."""
+    if args.output is None:
+        args.output = pathlib.Path("runs", f"{args.model}-{args.recipe}")
+    strategy = start(args)
+    pictures = source(args, recipe)
+    make = functools.partial(build, args.model, recipe, len(pictures.labels))
+    train(prepare(args, recipe, pictures, strategy, make))
+    return 0
 
 
 def start(args: argparse.Namespace) -> Strategy:
@@ -224,6 +246,16 @@ def start(args: argparse.Namespace) -> Strategy:
     keras.utils.set_random_seed(args.seed)
     keras.config.set_dtype_policy(arguments.POLICIES[args.precision])
     return strategy
+
+
+def source(
+    args: argparse.Namespace, recipe: Recipe, validate: bool = False
+) -> Source:
+    """The data set, or noise for a dry run."""
+    if args.dry_run:
+        batch_size = args.batch_size or recipe.batch_size
+        return synthetic.source(recipe, batch_size, args.output)
+    return load.load(args.dataset, args.data_dir, args.corrupt, validate)
 
 
 def prepare(
@@ -305,8 +337,16 @@ def check(
             )
 
 
-def train(run: Run) -> int:
-    """Trains, from where the run is on; the result is an exit status."""
+def train(run: Run) -> list[dict[str, Any]]:
+    """Trains, from where the run is on.
+
+    Returns:
+        The history, a row for each epoch.
+
+    Raises:
+        Stopped: If a signal came.
+        Diverged: If the loss is no number any more.
+    """
     args, recipe, strategy = run.args, run.recipe, run.strategy
     record = folder.describe(recipe, identity(run))
     folder.claim(args.output, record, args.resume, strategy.is_chief)
@@ -350,7 +390,7 @@ def train(run: Run) -> int:
             if saving.done < run.steps:
                 saving.train_on()
                 saving.save()
-                return stopped(stopping)
+                raise Stopped(stopping.received)
             history.append(row)
             deploy(run, history)
             if board is not None:
@@ -360,9 +400,9 @@ def train(run: Run) -> int:
             say(progress.line(epoch, recipe.epochs, row))
             first_step = 0
             if stopping.received and epoch + 1 < recipe.epochs:
-                return stopped(stopping)
+                raise Stopped(stopping.received)
     finish(run, record, history)
-    return 0
+    return history
 
 
 def one_epoch(
@@ -452,13 +492,6 @@ def identity(run: Run) -> dict[str, Any]:
         "precision": args.precision,
         "seed": args.seed,
     }
-
-
-def stopped(stopping: Stopping) -> int:
-    """Says how to go on, and returns the exit status."""
-    command = shlex.join([arg for arg in sys.argv if arg != "--resume"])
-    print(f"Stopped and saved. Go on with: python {command} --resume")
-    return 128 + int(stopping.received or 0)
 
 
 def diverged(run: Run, step: int) -> str:

@@ -18,7 +18,7 @@ from keras_resnext.weights.records import IMAGENET_MEAN
 from keras_resnext.weights.records import IMAGENET_STD
 
 _CHOICES = {
-    "optimizer": ("sgd", "lamb"),
+    "optimizer": ("sgd", "lamb", "adamw"),
     "schedule": ("step", "cosine"),
     "crop": ("random_resized", "padded"),
     "interpolation": ("bilinear", "bicubic"),
@@ -34,7 +34,7 @@ class Recipe:
 
     Args:
         name: What it is called here.
-        optimizer: `"sgd"` or `"lamb"`.
+        optimizer: `"sgd"`, `"lamb"` or `"adamw"`.
         learning_rate: The highest, for `batch_size` pictures a step.
         batch_size: Pictures a step, over all devices. The learning rate
             follows another size in proportion.
@@ -196,19 +196,23 @@ class Recipe:
             **kwargs: Of the optimizer, such as `global_clipnorm`.
 
         Returns:
-            An `SGD` or a `LAMB` of `keras_resnext.training.optimizers`. If
-            the recipe averages the weights it does so in each step, with what
-            comes to the same over `ema_steps`.
+            An `SGD` or `LAMB` of `keras_resnext.training.optimizers`, or
+            Keras' `AdamW`, which is PyTorch's. If the recipe averages the
+            weights it does so in each step, with what comes to the same over
+            `ema_steps`.
         """
         schedule = ByEpoch(self.rates(batch_size), steps_per_epoch)
-        kwargs = {
-            "weight_decay": self.weight_decay,
-            "exclude_rank": -1 if self.decay_all else 1,
-            **kwargs,
-        }
+        kwargs = {"weight_decay": self.weight_decay, **kwargs}
         if self.ema:
             kept = self.ema ** (1 / self.ema_steps)
             kwargs = {"use_ema": True, "ema_momentum": kept, **kwargs}
+        if self.optimizer == "adamw":
+            optimizer = keras.optimizers.AdamW(schedule, **kwargs)
+            if not self.decay_all:
+                names = ["bias", "beta", "gamma"]
+                optimizer.exclude_from_weight_decay(var_names=names)
+            return optimizer
+        kwargs = {"exclude_rank": -1 if self.decay_all else 1, **kwargs}
         if self.optimizer == "lamb":
             return LAMB(schedule, **kwargs)
         return SGD(schedule, self.momentum, self.nesterov, **kwargs)

@@ -161,6 +161,23 @@ _A3 = replace(
     repeats=1,
     stochastic_depth=0.0,
 )
+_FINETUNE = Recipe(
+    name="finetune",
+    optimizer="adamw",
+    learning_rate=1e-3,
+    batch_size=32,
+    epochs=12,
+    schedule="cosine",
+    weight_decay=0.01,
+    decay_all=False,
+    warmup_epochs=1,
+    warmup_rate=0.1,
+    crop_scale=0.35,
+    label_smoothing=0.05,
+    dropout=0.2,
+    sources="our own: examples/finetune.py, which trains the last stage for a "
+    "third of the epochs and then all at a tenth of the rate",
+)
 
 RECIPES = {
     recipe.name: recipe
@@ -174,6 +191,7 @@ RECIPES = {
         _A1,
         _A2,
         _A3,
+        _FINETUNE,
     )
 }
 

@@ -18,6 +18,7 @@ def test_names():
     assert recipes.list_recipes() == [
         *("paper", "cifar_paper", "cifar_short"),
         *("torchvision_v1", "torchvision_v2", "timm_ra", "a1", "a2", "a3"),
+        "finetune",
     ]
 
 
@@ -79,9 +80,11 @@ def test_lamb_ends_at_the_least_rate(name):
 def test_optimizer(name):
     recipe = recipes.get(name)
     optimizer = recipe.make_optimizer(steps_per_epoch=7)
-    assert type(optimizer) is {"sgd": SGD, "lamb": LAMB}[recipe.optimizer]
+    types = {"sgd": SGD, "lamb": LAMB, "adamw": keras.optimizers.AdamW}
+    assert type(optimizer) is types[recipe.optimizer]
     assert optimizer.weight_decay == recipe.weight_decay
-    assert optimizer.exclude_rank == (-1 if recipe.decay_all else 1)
+    if recipe.optimizer != "adamw":
+        assert optimizer.exclude_rank == (-1 if recipe.decay_all else 1)
     config = optimizer.get_config()
     schedule = config["learning_rate"]["config"]
     assert schedule == {"rates": recipe.rates(), "steps_per_epoch": 7}
@@ -139,4 +142,4 @@ def test_wrong_overrides(assignments, words):
 
 def test_unknown_recipe():
     with pytest.raises(ValueError, match="Did you mean 'cifar_paper'"):
-        recipes.get("cifar")
+        recipes.get("cifar_papr")

@@ -46,7 +46,8 @@ def command(
     def run(*words: object) -> int:
         line = ["--dataset", dataset, "--batch-size", 8, *words]
         monkeypatch.setattr(sys, "argv", ["train.py", *map(str, line)])
-        return loop.main("Trains.", DEFAULTS)
+        parser = arguments.parser("Trains.", DEFAULTS)
+        return loop.main(parser, loop.from_nothing)
 
     return run
 
