@@ -30,7 +30,13 @@ def default_weights(variant: str) -> Weights | None:
     >>> default_weights("resnext50_32x4d").tag
     'a1h_in1k'
     """
-    rows = [row for row in WEIGHTS if row.variant == variant and row.permissive]
+    rows = [
+        row
+        for row in WEIGHTS
+        if row.variant == variant
+        and row.permissive
+        and row.dataset == "imagenet"
+    ]
     return max(rows, key=lambda row: row.top1 or 0.0, default=None)
 
 
@@ -115,6 +121,11 @@ def find_weights(variant: str, weights: str) -> Weights:
         )
     if weights == "imagenet":
         default = default_weights(variant)
+        if default is None and all(row.dataset != "imagenet" for row in rows):
+            raise ValueError(
+                f"{variant} has no checkpoint from ImageNet. Use "
+                f"`weights=None` or one of its tags: {_listing(rows)}."
+            )
         if default is None:
             raise ValueError(
                 f"{variant} has no checkpoint under a permissive licence, so "

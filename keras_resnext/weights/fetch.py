@@ -13,10 +13,12 @@ from typing import IO
 
 from keras_resnext.weights.files import CheckpointError
 from keras_resnext.weights.records import HubFile
+from keras_resnext.weights.records import PackageFile
 from keras_resnext.weights.records import WebFile
 from keras_resnext.weights.records import Weights
 
 TIMEOUT = 30  # seconds that a server may stay silent
+OURS = pathlib.Path(__file__).with_name("ours")
 ATTEMPTS = 3  # at a file whose connection the hub resets
 
 
@@ -36,13 +38,20 @@ def fetch(record: Weights, with_head: bool = True) -> pathlib.Path:
         with_head: Whether the file must hold the classifier.
 
     Returns:
-        A file in the cache of the Hugging Face hub or of Keras.
+        A file in the cache of the Hugging Face hub or of Keras, or of this
+        package.
 
     Raises:
         WeightsUnavailableError: If no source can be reached.
-        CheckpointError: If a file's hash is wrong; it is removed.
+        CheckpointError: If a file's hash is wrong; a downloaded one is
+            removed.
     """
-    sources = [s for s in record.sources if s.has_top or not with_head]
+    sources = []
+    for source in record.sources:
+        if isinstance(source, PackageFile):
+            return _packaged(source)
+        if source.has_top or not with_head:
+            sources.append(source)
     for source in sources:
         cached = _cached(source)
         if cached is not None:
@@ -64,6 +73,22 @@ def fetch(record: Weights, with_head: bool = True) -> pathlib.Path:
         "download a file elsewhere and pass its path as `weights`. Tried "
         + "; ".join(failures)
     )
+
+
+def _packaged(source: PackageFile) -> pathlib.Path:
+    path = OURS / source.filename
+    found = _digest(path, "sha256") if path.is_file() else "that of no file"
+    if found != source.sha256:
+        raise CheckpointError(
+            f"'{path}' is not the file it should be: its SHA-256 is {found}, "
+            f"expected {source.sha256}. Install keras_resnext anew."
+        )
+    return path
+
+
+def _digest(path: pathlib.Path, algorithm: str) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, algorithm).hexdigest()
 
 
 # huggingface_hub is imported in functions, as it takes longer than the rest of
@@ -188,8 +213,7 @@ def _verify(path: pathlib.Path, source: HubFile | WebFile) -> None:
         algorithm, expected = "md5", source.md5
     if expected is None:
         return
-    with open(path, "rb") as file:
-        found = hashlib.file_digest(file, algorithm).hexdigest()
+    found = _digest(path, algorithm)
     if found.startswith(expected):
         return
     # The hub's cache holds a link to the file proper: both must go.

@@ -46,8 +46,24 @@ class WebFile:
 
 
 @dataclass(frozen=True)
+class PackageFile:
+    """A file that comes with this package.
+
+    Args:
+        filename: Its name in the folder `keras_resnext/weights/ours`.
+        sha256: SHA-256 of the file in hex.
+    """
+
+    filename: str
+    sha256: str
+
+
+@dataclass(frozen=True)
 class Evaluation:
-    """A published accuracy on ImageNet's validation set, and its transform.
+    """A published accuracy, and its transform.
+
+    It is that of ImageNet's validation set, or of the test set of another
+    data set that weights were trained on.
 
     Args:
         size: Height and width of the network's input, in pixels.
@@ -78,6 +94,7 @@ class Weights:
         interpolation: Filter of the resize, `"bilinear"` or `"bicubic"`.
         layout: How the file names and shapes its tensors.
         classes: Number of classes of the classifier.
+        dataset: Which data set's classes they are, and the accuracy's.
         mean: Per-channel mean (RGB) taken off pixels in [0, 1].
         std: Per-channel deviation (RGB) they are then divided by.
         note: What else a user should know.
@@ -90,7 +107,7 @@ class Weights:
 
     variant: str
     tag: str
-    sources: tuple[HubFile | WebFile, ...]
+    sources: tuple[HubFile | WebFile | PackageFile, ...]
     license: str
     num_params: int
     train_size: int
@@ -98,6 +115,7 @@ class Weights:
     interpolation: str
     layout: str = "timm_resnet"
     classes: int = 1000
+    dataset: str = "imagenet"
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
     note: str = ""

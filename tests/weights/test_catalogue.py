@@ -1,4 +1,5 @@
 import ast
+import dataclasses
 import sys
 from pathlib import Path
 
@@ -172,3 +173,17 @@ def test_imports_only_the_standard_library(module):
     ours = {module.__name__ for module in (records, table, suggestions)}
     others = imported - ours
     assert {name.split(".")[0] for name in others} <= sys.stdlib_module_names
+
+
+def test_weights_of_another_data_set_are_not_imagenets(monkeypatch):
+    others = [
+        dataclasses.replace(row, dataset="cifar10")
+        for row in WEIGHTS
+        if row.variant == "resnext50_32x4d"
+    ]
+    monkeypatch.setattr(catalogue, "WEIGHTS", others)
+    assert default_weights("resnext50_32x4d") is None
+    with pytest.raises(ValueError, match="no checkpoint from ImageNet"):
+        find_weights("resnext50_32x4d", "imagenet")
+    tag = others[0].tag
+    assert find_weights("resnext50_32x4d", tag) == others[0]

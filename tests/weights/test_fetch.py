@@ -16,10 +16,12 @@ from downloads import hub_source
 from downloads import unreachable_hub
 from downloads import web_source
 
+from keras_resnext.weights import fetch as fetching
 from keras_resnext.weights import load
 from keras_resnext.weights.fetch import WeightsUnavailableError
 from keras_resnext.weights.readers import CheckpointError
 from keras_resnext.weights.records import HubFile
+from keras_resnext.weights.records import PackageFile
 from keras_resnext.weights.records import WebFile
 
 # The next source
@@ -171,6 +173,21 @@ def test_two_processes_at_once(hub):
     for source in sources:
         fetch(source)
     assert hub.requests == []
+
+
+def test_file_of_the_package(tmp_path, monkeypatch):
+    monkeypatch.setattr(fetching, "OURS", tmp_path)
+    source = PackageFile("tiny.safetensors", SHA256)
+    record = tinynet.record(source)
+    with pytest.raises(CheckpointError, match="Install keras_resnext anew"):
+        fetching.fetch(record)
+    path = tmp_path / "tiny.safetensors"
+    path.write_bytes(CONTENT)
+    assert fetching.fetch(record, with_head=False) == path
+    path.write_bytes(CONTENT[:-1])
+    with pytest.raises(CheckpointError, match=SHA256):
+        fetching.fetch(record)
+    assert path.exists()
 
 
 def test_killed_download_is_not_trusted(hub, web_cache):
