@@ -73,8 +73,9 @@ def auto_contrast(picture: tf.Tensor) -> tf.Tensor:
 
 def equalize(picture: tf.Tensor) -> tf.Tensor:
     """Makes the values of each channel about equally frequent."""
-    values = tf.reshape(tf.cast(picture, tf.int32), (-1, 3))
-    counts = tf.math.bincount(tf.transpose(values), minlength=256, axis=-1)
+    # Transposed as float32: oneDNN complains of integers.
+    values = tf.cast(tf.transpose(tf.reshape(picture, (-1, 3))), tf.int32)
+    counts = tf.math.bincount(values, minlength=256, axis=-1)
     # All but the pixels of the highest value share the 255 steps.
     last = 255 - tf.argmax(counts[:, ::-1] > 0, axis=-1, output_type=tf.int32)
     highest = tf.gather(counts, last[:, None], batch_dims=1)

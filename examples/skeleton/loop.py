@@ -156,7 +156,9 @@ class Checkpointing(keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         self.done += 1
         finite = np.isfinite(float((logs or {}).get("loss", 0.0)))
-        if self.done % self.run.args.save_steps == 0 and finite:
+        due = self.done % self.run.args.save_steps == 0
+        # An epoch's last one waits for what is measured.
+        if due and finite and self.done < self.run.steps:
             self.save()
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:

@@ -1,0 +1,116 @@
+"""examples/cifar/train.py and examples/imagenet/train.py, as users run them."""
+
+import os
+import pathlib
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import keras
+import numpy as np
+import pytest
+from run_script import ROOT
+from run_script import run_script
+
+# isort: split
+from skeleton import checkpoints
+
+sys.path.append(str(pathlib.Path(__file__).parent / "skeleton"))
+import pictures
+
+CIFAR, IMAGENET = "examples/cifar/train.py", "examples/imagenet/train.py"
+SMALL = ("--model", "resnext20s_8x32d", "--batch-size", 8)
+SIZES = ("train_size=32", "evaluation_size=32", "evaluation_resize=36")
+KILLS = 10
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    return pictures.save(tmp_path_factory.mktemp("colors"))
+
+
+def test_cifar_dry_run(tmp_path: pathlib.Path) -> None:
+    process = run_script(CIFAR, "--dry-run", *SMALL, cwd=tmp_path)
+    assert process.stderr == ""
+    assert process.returncode == 0
+    assert "on noise" in process.stdout
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_imagenet_on_a_folder(
+    dataset: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    process = run_script(
+        *(IMAGENET, "--dataset", dataset, *SMALL, "--recipe", "a2"),
+        *("--epochs", 2, "--set", *SIZES, "warmup_epochs=1"),
+        *("--precision", "bfloat16"),
+        cwd=tmp_path,
+    )
+    assert process.stderr == ""
+    assert process.returncode == 0
+    assert (tmp_path / "runs/resnext20s_8x32d-a2/last.keras").exists()
+
+
+@pytest.mark.slow
+def test_imagenet_is_to_be_downloaded_by_hand(tmp_path: pathlib.Path) -> None:
+    process = run_script(IMAGENET, "--data-dir", tmp_path, cwd=tmp_path)
+    assert process.returncode == 1
+    message = process.stderr.strip().splitlines()[-1]
+    assert "Can't prepare 'imagenet2012'" in message
+    assert "ILSVRC2012_img_train.tar" in message
+    assert str(tmp_path / "downloads" / "manual") in message
+
+
+@pytest.mark.slow
+def test_killed_ten_times(
+    dataset: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    """A run goes on, bit for bit, whenever it is killed."""
+    line = [CIFAR, "--dataset", dataset, *SMALL, "--epochs", 40]
+    line += ["--deterministic", "--save-steps", 1, "--set", "dropout=0.1"]
+    line += ["stochastic_depth=0.1", "ema=0.9"]
+    whole = run_script(*line, "--output", "whole", cwd=tmp_path)
+    assert whole.returncode == 0, whole.stderr
+
+    command = [sys.executable, str(ROOT / line[0]), *map(str, line[1:])]
+    command += ["--output", "parts", "--resume"]
+    chance = random.Random(0)
+    for _ in range(KILLS):
+        before = newest(tmp_path / "parts")
+        process = subprocess.Popen(
+            command,
+            cwd=tmp_path,
+            env={**os.environ, "KERAS_BACKEND": keras.backend.backend()},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        while newest(tmp_path / "parts") == before and process.poll() is None:
+            time.sleep(0.01)
+        time.sleep(chance.uniform(0, 1))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert newest(tmp_path / "parts") < newest(tmp_path / "whole")
+
+    rest = run_script(*line, "--output", "parts", "--resume", cwd=tmp_path)
+    assert rest.returncode == 0, rest.stderr
+    expected, found = (arrays(tmp_path / name) for name in ("whole", "parts"))
+    assert expected.keys() == found.keys()
+    for name, value in expected.items():
+        np.testing.assert_array_equal(found[name], value, err_msg=name)
+    histories = [
+        [row.rpartition(",")[0] for row in path.read_text().splitlines()]
+        for path in sorted(tmp_path.glob("*/history.csv"))
+    ]
+    assert len(histories[0]) == len(histories[1]) == 41
+
+
+def newest(folder: pathlib.Path) -> str:
+    return max((path.name for path in checkpoints.files(folder)), default="")
+
+
+def arrays(folder: pathlib.Path) -> dict[str, np.ndarray]:
+    content, _ = checkpoints._read(checkpoints.files(folder)[0])
+    return content
