@@ -103,16 +103,23 @@ def claim(
 ) -> None:
     """Makes a folder this run's, or finds that it is.
 
+    Args:
+        folder: The folder.
+        record: What `describe` returned.
+        resume: Whether to go on with what is there.
+        writes: Whether this worker writes: the others leave all to it.
+
     Raises:
         ValueError: If it is another run's, or already begun and not to be
             resumed.
         OSError: If it can't be written.
     """
     path = folder / RECORD
+    if not writes:
+        return
     if not path.exists():
-        if writes:
-            folder.mkdir(parents=True, exist_ok=True)
-            checkpoints.write(path, _json(record))
+        folder.mkdir(parents=True, exist_ok=True)
+        checkpoints.write(path, _json(record))
         return
     try:
         before = json.loads(path.read_text("utf-8"))

@@ -1,9 +1,11 @@
 """examples/cifar/train.py and examples/imagenet/train.py, as users run them."""
 
+import json
 import os
 import pathlib
 import random
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -62,6 +64,46 @@ def test_imagenet_is_to_be_downloaded_by_hand(tmp_path: pathlib.Path) -> None:
     assert "Can't prepare 'imagenet2012'" in message
     assert "ILSVRC2012_img_train.tar" in message
     assert str(tmp_path / "downloads" / "manual") in message
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="about its strategy"
+)
+def test_two_workers(dataset: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """They share a folder, which the first one writes; and go on together."""
+    line = [sys.executable, str(ROOT / CIFAR), "--strategy", "multiworker"]
+    line += ["--dataset", str(dataset), *map(str, SMALL), "--output", "run"]
+    line += ["--epochs", "2", "--synchronize"]
+    for resume in ([], ["--resume"]):
+        hosts = [f"localhost:{free_port()}" for _ in range(2)]
+        workers = []
+        for index in range(2):
+            cluster = {
+                "cluster": {"worker": hosts},
+                "task": {"type": "worker", "index": index},
+            }
+            workers.append(
+                subprocess.Popen(
+                    [*line, *resume],
+                    cwd=tmp_path,
+                    env={**os.environ, "TF_CONFIG": json.dumps(cluster)},
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    text=True,
+                )
+            )
+        said = [process.communicate(timeout=200) for process in workers]
+        assert [process.returncode for process in workers] == [0, 0], said
+        assert "held out" in said[0][0]
+        assert said[1][0] == ""
+    assert (tmp_path / "run" / "last.keras").exists()
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        return free.getsockname()[1]
 
 
 @pytest.mark.slow
