@@ -34,13 +34,15 @@ import keras
 import numpy as np
 import report
 import tensorflow as tf
+
+import keras_resnext
+from keras_resnext.training.recipes import Recipe
 from pipeline import batches
 from pipeline.sources import Source
 from skeleton import arguments
 from skeleton import loop
-
-import keras_resnext
-from keras_resnext.training.recipe import Recipe
+from skeleton import prepare
+from skeleton import script
 
 DEFAULTS = arguments.Defaults("digits", None, "finetune")
 SMALL = "resnext20s_8x32d"
@@ -63,7 +65,7 @@ def main() -> int:
         help="height and width that pictures are brought to "
         "(default: the model's own)",
     )
-    return loop.main(parser, finetune)
+    return script.main(parser, finetune)
 
 
 def finetune(args: argparse.Namespace, recipe: Recipe) -> int:
@@ -74,8 +76,8 @@ def finetune(args: argparse.Namespace, recipe: Recipe) -> int:
     output = args.output or pathlib.Path(
         "runs", f"{pathlib.Path(args.dataset).resolve().name}-{args.model}"
     )
-    strategy = loop.start(args)
-    source = loop.source(args, recipe, validate=True)
+    strategy = prepare.start(args)
+    source = prepare.source(args, recipe, validate=True)
     model = build(args, recipe, source, None)
     recipe = fitted(args, recipe, source, model)
 
@@ -84,7 +86,7 @@ def finetune(args: argparse.Namespace, recipe: Recipe) -> int:
         args.output = output / name
         border = BORDER if name == "classifier" else None
         make = functools.partial(go_on, model, border, args, recipe, source)
-        run = loop.prepare(args, phase, source, strategy, make)
+        run = prepare.run(args, phase, source, strategy, make)
         histories.append(loop.train(run))
         model = run.model
     if not strategy.is_chief:

@@ -31,7 +31,8 @@ import keras
 import labelled
 import results
 import sources
-from arguments import positive
+
+from skeleton.arguments import positive
 
 
 def main() -> int:

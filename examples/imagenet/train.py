@@ -19,9 +19,11 @@ import startup  # noqa: F401  (importing it is its use)
 
 # isort: split
 from skeleton import arguments
-from skeleton import loop
+from skeleton import script
 
 DEFAULTS = arguments.Defaults("imagenet2012", "resnext50_32x4d", "paper")
 
 if __name__ == "__main__":
-    sys.exit(loop.main(arguments.parser(__doc__, DEFAULTS), loop.from_nothing))
+    sys.exit(
+        script.main(arguments.parser(__doc__, DEFAULTS), script.from_nothing)
+    )

@@ -5,7 +5,7 @@ import os
 import numpy as np
 import tensorflow as tf
 
-from keras_resnext.training.recipe import Recipe
+from keras_resnext.training.recipes import Recipe
 from pipeline import colors
 from pipeline import crops
 from pipeline import erasing

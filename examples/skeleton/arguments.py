@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import keras_resnext
 from keras_resnext.training import recipes
-from keras_resnext.training.recipe import Recipe
+from keras_resnext.training.recipes import Recipe
 
 POLICIES = {
     "float32": "float32",

@@ -15,7 +15,7 @@ import keras
 import report
 import tensorflow as tf
 
-from keras_resnext.training.recipe import Recipe
+from keras_resnext.training.recipes import Recipe
 from skeleton import checkpoints
 
 RECORD = "run.json"

@@ -4,10 +4,10 @@ import pathlib
 
 import numpy as np
 import PIL.Image
+
+from keras_resnext.training.recipes import Recipe
 from pipeline.sources import Lookup
 from pipeline.sources import Source
-
-from keras_resnext.training.recipe import Recipe
 
 CLASSES = 10
 # Of a photograph as ImageNet has them, in pixels.

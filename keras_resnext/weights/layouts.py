@@ -238,6 +238,13 @@ _TIMM_RESNET = Layout(
     variables=_TORCH_VARIABLES,
     separator=".",
     special={
+        # timm has no such stem: it would be called so.
+        "stem_conv2": {
+            "stem_conv1": "conv1.0",
+            "stem_bn1": "conv1.1",
+            "stem_conv2": "conv1.3",
+            "stem_bn2": "bn1",
+        },
         "stem_conv3": {
             "stem_conv1": "conv1.0",
             "stem_bn1": "conv1.1",

@@ -8,12 +8,11 @@ import PIL.Image
 import pytest
 
 # isort: split
+import keras_resnext
+from keras_resnext.training import recipes
 from pipeline import batches
 from pipeline.sources import Lookup
 from pipeline.sources import Plan
-
-import keras_resnext
-from keras_resnext.training import recipes
 
 SIZE = 32
 NOISE = np.random.default_rng(0).integers(0, 256, (10, SIZE, SIZE, 3), np.uint8)

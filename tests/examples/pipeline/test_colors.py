@@ -6,9 +6,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 from draws import draw
-from pipeline import colors
 
 import keras_resnext
+from pipeline import colors
 
 
 def jittered(x, order, weights):

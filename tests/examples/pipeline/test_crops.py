@@ -9,10 +9,10 @@ import tensorflow as tf
 from draws import DRAWS
 from draws import assert_same_distribution
 from draws import draw
-from pipeline import crops
 from torch_helpers import import_torchvision
 
 from keras_resnext import EvaluationTransform
+from pipeline import crops
 
 FILTERS = {
     "bilinear": PIL.Image.Resampling.BILINEAR,

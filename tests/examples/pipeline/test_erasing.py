@@ -5,8 +5,9 @@ import pytest
 import tensorflow as tf
 from draws import assert_same_distribution
 from draws import draw
-from pipeline import erasing
 from torch_helpers import import_torchvision
+
+from pipeline import erasing
 
 COUNT = 6_000  # torchvision takes half a millisecond each
 

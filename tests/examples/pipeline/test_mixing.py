@@ -6,8 +6,9 @@ import tensorflow as tf
 from draws import DRAWS
 from draws import assert_same_distribution
 from draws import draw
-from pipeline import mixing
 from torch_helpers import import_torchvision
+
+from pipeline import mixing
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ import PIL.ImageEnhance
 import PIL.ImageOps
 import pytest
 import tensorflow as tf
+
 from pipeline import operations
 
 FACTORS = np.linspace(0, 2, 21, dtype="float32")

@@ -9,9 +9,10 @@ import scipy.stats
 import tensorflow as tf
 from draws import assert_same_distribution
 from draws import draw
+from torch_helpers import import_torchvision
+
 from pipeline import operations
 from pipeline import policies
-from torch_helpers import import_torchvision
 
 FILL = (124, 116, 104)
 

@@ -14,11 +14,12 @@ import pytest
 
 # isort: split
 import pictures
+
+import keras_resnext
 from skeleton import arguments
 from skeleton import checkpoints
 from skeleton import loop
-
-import keras_resnext
+from skeleton import script
 
 DEFAULTS = arguments.Defaults("cifar10", "resnext20s_8x32d", "cifar_short")
 QUICK = ("--set", "epochs=3", "warmup_epochs=1", "dropout=0.1")
@@ -47,7 +48,7 @@ def command(
         line = ["--dataset", dataset, "--batch-size", 8, *words]
         monkeypatch.setattr(sys, "argv", ["train.py", *map(str, line)])
         parser = arguments.parser("Trains.", DEFAULTS)
-        return loop.main(parser, loop.from_nothing)
+        return script.main(parser, script.from_nothing)
 
     return run
 
