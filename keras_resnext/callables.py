@@ -17,6 +17,7 @@ __all__ = [
     "LegacySEResNeXt50_32x4d",
     "LegacySEResNeXt101_32x4d",
     "ResNeXt20s_8x32d",
+    "ResNeXt23s_4x32d",
     "ResNeXt26TS",
     "ResNeXt29_8x64d",
     "ResNeXt29_16x64d",
@@ -114,6 +115,8 @@ ResNeXt29_16x64d = _callable("ResNeXt29_16x64d")
 """ResNeXt-29 of 16x64d, the paper's larger one for CIFAR."""
 ResNeXt20s_8x32d = _callable("ResNeXt20s_8x32d")
 """ResNeXt-20 of 8x32d, slim enough for CIFAR on a CPU."""
+ResNeXt23s_4x32d = _callable("ResNeXt23s_4x32d")
+"""ResNeXt-23 of 4x32d, as slim, that looks at CIFAR's every pixel."""
 
 ResNeXt50 = ResNeXt50_32x4d
 ResNeXt101 = ResNeXt101_32x4d

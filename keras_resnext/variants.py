@@ -10,7 +10,7 @@ letters before and after the depth are:
     d             deep stem, average-pooled shortcuts
                   (He et al., 2018, https://arxiv.org/abs/1812.01187)
     t, ts         the same with a tiered stem; ts: SiLU, groups of 32
-    s             slim: a stem that strides, half of the channels; ours, for
+    s             slim: fewer channels, or a stem that strides; ours, for
                   little pictures on a CPU
 """
 
@@ -108,6 +108,13 @@ VARIANTS = MappingProxyType(
             grouping=Template(8, 32),
             out_channels=(128, 256, 512),
             stem=replace(_29.stem, widths=(32, 64), strides=2),
+        ),
+        "resnext23s_4x32d": replace(
+            _29,
+            depths=(1, 3, 3),
+            grouping=Template(4, 32),
+            out_channels=(64, 192, 384),
+            stem=replace(_29.stem, widths=(32,)),
         ),
     }
 )

@@ -53,6 +53,7 @@ PUBLISHED = {
     "resnext29_16x64d": ((3, 3, 3), 16, 64, 10, 68_155_210),
     # Published by nobody else.
     "resnext20s_8x32d": ((2, 2, 2), 8, 32, 10, 2_187_562),
+    "resnext23s_4x32d": ((1, 3, 3), 4, 32, 10, 921_514),
 }
 # With the moving statistics, as `count_params` counts.
 WITH_STATISTICS = {
@@ -91,8 +92,11 @@ STEMS = {
     "t": [(3, 24), (3, 32), (3, 64)],
     "201d": [(3, 64), (3, 64), (3, 128)],
     "29": [(3, 64)],
-    "s": [(3, 32), (3, 64)],
+    "20s": [(3, 32), (3, 64)],
+    "23s": [(3, 32)],
 }
+# Output channels of each stage, where they don't start from 256 and double.
+OUTPUTS = {"20s": (128, 256, 512), "23s": (64, 192, 384)}
 
 
 def squeeze_excite(channels):
@@ -150,7 +154,7 @@ def count(
     attention=ATTENTIONS[None],
     inside=False,
     transform=grouped_conv,
-    first=64,
+    outputs=(256, 512, 1024, 2048),
 ):
     """Trainable parameters by Table 1 of the paper.
 
@@ -163,14 +167,14 @@ def count(
         attention: Parameters of attention to so many channels.
         inside: Whether attention stands inside the bottleneck.
         transform: Parameters of what stands between the 1x1 convolutions.
-        first: A quarter of the output of the first stage.
+        outputs: Channels that leave each stage.
     """
     total, channels = 0, 3
     for size, filters in stem:
         total += size * size * channels * filters + 2 * filters
         channels = filters
     for stage, depth in enumerate(depths):
-        planes = first * 2**stage
+        planes = outputs[stage] // 4
         width, group = planes, group_width
         if cardinality is not None:
             group = planes * group_width // 64
@@ -261,9 +265,10 @@ def test_names_say_what_rows_hold(name):
     assert (row.stem.pool == "max_ceil") == legacy
     assert row.downsample == ("avg_pool" if averages else "stride")
     assert row.shortcut == ("avg" if kind in ("d", "t") else "conv")
-    convolutions = {None: 1, "s": 2}.get(kind, 3)
-    assert len(row.stem.widths) == convolutions
-    assert row.out_channels[0] == (128 if kind == "s" else 256)
+    stem = len(STEMS.get(f"{layers}{kind}", ())) or (3 if kind else 1)
+    assert len(row.stem.widths) == stem
+    outputs = OUTPUTS.get(f"{layers}{kind}", (256, 512, 1024, 2048))
+    assert row.out_channels == outputs[: len(row.depths)]
     assert (len(set(row.stem.widths)) == 3) == (kind in ("t", "ts"))
 
 
@@ -276,7 +281,8 @@ def test_analytic_parameters_of_crossed_stages():
 def test_analytic_parameters_are_the_published_ones(name):
     *arguments, published = PUBLISHED[name]
     attention, _, layers, kind, _ = parts(name)
-    named = f"{layers}{kind}", f"{layers}", kind and kind[0], "7x7"
+    whole = f"{layers}{kind}"
+    named = whole, f"{layers}", kind and kind[0], "7x7"
     stem = next(STEMS[key] for key in named if key in STEMS)
     transform = selective_kernel if "sk" in name else grouped_conv
     found = count(
@@ -285,7 +291,7 @@ def test_analytic_parameters_are_the_published_ones(name):
         ATTENTIONS[attention],
         kind == "ts",
         transform,
-        32 if kind == "s" else 64,
+        OUTPUTS.get(whole, (256, 512, 1024, 2048)),
     )
     assert found == published
 
