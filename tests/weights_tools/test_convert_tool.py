@@ -69,6 +69,8 @@ MISTAKES = {
 # Half a file, and then a signal, for files of a signal's name.
 STOPPED = """
 import keras, signal
+# Which a shell's background jobs ignore.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 def save_weights(model, path, whole=keras.Model.save_weights):
     if hasattr(signal, path.name.partition(".")[0]):
         path.write_text("half")
