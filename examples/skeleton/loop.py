@@ -87,6 +87,9 @@ class Checkpointing(keras.callbacks.Callback):
 
     def save(self) -> None:
         whole = self.done == self.run.steps
+        if keras.backend.backend() == "jax":
+            # Within an epoch the numbers are elsewhere.
+            self.run.model.jax_state_sync()
         checkpoints.save(
             self.run.args.output,
             self.run.model,

@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import pathlib
+import shutil
 import signal
 import sys
 from collections.abc import Callable
@@ -98,6 +99,20 @@ def test_a_run(command: Command, capsys: pytest.CaptureFixture) -> None:
     said = capsys.readouterr().out
     assert "epoch 3/3" in said
     assert "pictures/s" in said
+
+
+def test_a_run_goes_on_within_an_epoch(command: Command) -> None:
+    line = ("--deterministic", "--save-steps", 1, *QUICK)
+    assert command("--output", "whole", *line) == 0
+    shutil.copytree("whole", "parts")
+    newest, older = checkpoints.files(pathlib.Path("parts"))
+    assert older.stem == "step-000000008"
+    newest.unlink()
+    assert command("--output", "parts", "--resume", *line) == 0
+    whole, parts = (arrays(pathlib.Path(name)) for name in ("whole", "parts"))
+    assert whole.keys() == parts.keys()
+    for name, array in whole.items():
+        np.testing.assert_array_equal(parts[name], array, name)
 
 
 def stop_after(
