@@ -45,7 +45,7 @@ from skeleton import prepare
 from skeleton import script
 
 DEFAULTS = arguments.Defaults("digits", None, "finetune")
-SMALL = "resnext20s_8x32d"
+SMALL = "resnext23s_4x32d"
 BORDER = "stage3"
 BATCH = 32
 

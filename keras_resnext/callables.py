@@ -16,7 +16,6 @@ __all__ = [
     "LegacySEResNeXt26_32x4d",
     "LegacySEResNeXt50_32x4d",
     "LegacySEResNeXt101_32x4d",
-    "ResNeXt20s_8x32d",
     "ResNeXt23s_4x32d",
     "ResNeXt26TS",
     "ResNeXt29_8x64d",
@@ -113,10 +112,8 @@ ResNeXt29_8x64d = _callable("ResNeXt29_8x64d")
 """ResNeXt-29 of 8x64d, the paper's for CIFAR."""
 ResNeXt29_16x64d = _callable("ResNeXt29_16x64d")
 """ResNeXt-29 of 16x64d, the paper's larger one for CIFAR."""
-ResNeXt20s_8x32d = _callable("ResNeXt20s_8x32d")
-"""ResNeXt-20 of 8x32d, slim enough for CIFAR on a CPU."""
 ResNeXt23s_4x32d = _callable("ResNeXt23s_4x32d")
-"""ResNeXt-23 of 4x32d, as slim, that looks at CIFAR's every pixel."""
+"""ResNeXt-23 of 4x32d, slim enough for CIFAR on a CPU."""
 
 ResNeXt50 = ResNeXt50_32x4d
 ResNeXt101 = ResNeXt101_32x4d

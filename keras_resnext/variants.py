@@ -102,13 +102,6 @@ VARIANTS = MappingProxyType(
         "gcresnext50ts": replace(_gc26ts, depths=_50.depths),
         "resnext29_8x64d": _29,
         "resnext29_16x64d": replace(_29, grouping=Template(16, 64)),
-        "resnext20s_8x32d": replace(
-            _29,
-            depths=(2, 2, 2),
-            grouping=Template(8, 32),
-            out_channels=(128, 256, 512),
-            stem=replace(_29.stem, widths=(32, 64), strides=2),
-        ),
         "resnext23s_4x32d": replace(
             _29,
             depths=(1, 3, 3),

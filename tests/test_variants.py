@@ -52,7 +52,6 @@ PUBLISHED = {
     "resnext29_8x64d": ((3, 3, 3), 8, 64, 10, 34_426_698),
     "resnext29_16x64d": ((3, 3, 3), 16, 64, 10, 68_155_210),
     # Published by nobody else.
-    "resnext20s_8x32d": ((2, 2, 2), 8, 32, 10, 2_187_562),
     "resnext23s_4x32d": ((1, 3, 3), 4, 32, 10, 921_514),
 }
 # With the moving statistics, as `count_params` counts.
@@ -92,11 +91,10 @@ STEMS = {
     "t": [(3, 24), (3, 32), (3, 64)],
     "201d": [(3, 64), (3, 64), (3, 128)],
     "29": [(3, 64)],
-    "20s": [(3, 32), (3, 64)],
     "23s": [(3, 32)],
 }
 # Output channels of each stage, where they don't start from 256 and double.
-OUTPUTS = {"20s": (128, 256, 512), "23s": (64, 192, 384)}
+OUTPUTS = {"23s": (64, 192, 384)}
 
 
 def squeeze_excite(channels):

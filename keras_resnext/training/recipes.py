@@ -48,7 +48,7 @@ _CIFAR_PAPER = replace(
 _CIFAR_SHORT = replace(
     _CIFAR_PAPER,
     name="cifar_short",
-    epochs=30,
+    epochs=36,
     schedule="cosine",
     drops=(),
     decay_all=False,

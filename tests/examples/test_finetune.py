@@ -16,7 +16,7 @@ from run_script import run_script
 
 import keras_resnext
 
-SMALL = "resnext20s_8x32d"
+SMALL = "resnext23s_4x32d"
 
 needs_tensorflow = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow",

@@ -23,7 +23,7 @@ sys.path.append(str(pathlib.Path(__file__).parent / "skeleton"))
 import pictures
 
 CIFAR, IMAGENET = "examples/cifar/train.py", "examples/imagenet/train.py"
-SMALL = ("--model", "resnext20s_8x32d", "--batch-size", 8)
+SMALL = ("--model", "resnext23s_4x32d", "--batch-size", 8)
 SIZES = ("train_size=32", "evaluation_size=32", "evaluation_resize=36")
 KILLS = 10
 
@@ -53,7 +53,7 @@ def test_imagenet_on_a_folder(
     )
     assert process.stderr == ""
     assert process.returncode == 0
-    assert (tmp_path / "runs/resnext20s_8x32d-a2/last.keras").exists()
+    assert (tmp_path / "runs/resnext23s_4x32d-a2/last.keras").exists()
 
 
 @pytest.mark.slow

@@ -22,7 +22,7 @@ from skeleton import checkpoints
 from skeleton import loop
 from skeleton import script
 
-DEFAULTS = arguments.Defaults("cifar10", "resnext20s_8x32d", "cifar_short")
+DEFAULTS = arguments.Defaults("cifar10", "resnext23s_4x32d", "cifar_short")
 QUICK = ("--set", "epochs=3", "warmup_epochs=1", "dropout=0.1")
 
 Command = Callable[..., int]
@@ -42,7 +42,7 @@ def command(
 ) -> Command:
     """Runs the script's main function in this process, with a tiny network."""
     monkeypatch.chdir(tmp_path)
-    rows = {**keras_resnext.VARIANTS, "resnext20s_8x32d": tiny}
+    rows = {**keras_resnext.VARIANTS, "resnext23s_4x32d": tiny}
     monkeypatch.setattr(keras_resnext, "VARIANTS", rows)
 
     def run(*words: object) -> int:
@@ -75,7 +75,7 @@ def arrays(folder: pathlib.Path) -> dict[str, np.ndarray]:
 
 def test_a_run(command: Command, capsys: pytest.CaptureFixture) -> None:
     assert command(*QUICK) == 0
-    folder = pathlib.Path("runs", "resnext20s_8x32d-cifar_short")
+    folder = pathlib.Path("runs", "resnext23s_4x32d-cifar_short")
     assert {path.name for path in folder.iterdir()} == {
         *("run.json", "history.csv", "curves.png", "tensorboard"),
         *("best.keras", "last.keras"),
