@@ -64,7 +64,7 @@ def colors(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
 def test_digits_succeed_silently(digits: Run) -> None:
     assert digits.process.stderr == ""
     assert digits.process.returncode == 0
-    assert digits.process.stdout.startswith(f"{SMALL}: 2,")
+    assert digits.process.stdout.startswith(f"{SMALL}: 9")
 
 
 def test_digits_leave_pictures_labels_and_a_record(digits: Run) -> None:
