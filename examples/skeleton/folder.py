@@ -19,7 +19,7 @@ from keras_resnext.training.recipes import Recipe
 from skeleton import checkpoints
 
 RECORD = "run.json"
-PACKAGES = ("keras", "keras_resnext", "numpy", "tensorflow", "jax", "torch")
+PACKAGES = ("keras", "keras_resnext", "numpy", "jax", "torch")
 
 
 def describe(recipe: Recipe, identity: dict[str, Any]) -> dict[str, Any]:
@@ -29,7 +29,8 @@ def describe(recipe: Recipe, identity: dict[str, Any]) -> dict[str, Any]:
         recipe: The recipe, with what was overridden.
         identity: What else a run is known by: the model, the data, the seed.
     """
-    versions = {}
+    # By itself: its package may be tensorflow or tensorflow-cpu.
+    versions = {"tensorflow": tf.__version__}
     for name in PACKAGES:
         try:
             versions[name] = metadata.version(name)

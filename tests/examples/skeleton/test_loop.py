@@ -12,6 +12,7 @@ from collections.abc import Callable
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 # isort: split
 import pictures
@@ -89,6 +90,7 @@ def test_a_run(command: Command, capsys: pytest.CaptureFixture) -> None:
     assert record["recipe"]["epochs"] == 3
     assert record["identity"]["batch_size"] == 8
     assert record["versions"]["keras"] == keras.__version__
+    assert record["versions"]["tensorflow"] == tf.__version__
     assert record["labels"] == ["blue", "red"]
     assert list((folder / "tensorboard").iterdir())
     model = keras.saving.load_model(folder / "last.keras")
