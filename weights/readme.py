@@ -16,6 +16,7 @@ import rich.progress
 import sources
 
 import keras_resnext
+from keras_resnext.weights import catalogue
 
 PATH = pathlib.Path(__file__).with_name("README.md")
 
@@ -37,9 +38,9 @@ than the best.
 - *Multiply-adds*: of the convolutions and the classifier, for one picture of
   *size* x *size* pixels, in billions.
 - *Top-1*, *top-5*: what was published for ImageNet's validation set, in per
-  cent, and not measured here. The picture's shorter side is resized to
-  *size* / *crop* pixels, and a square of *size* x *size* cut from its middle;
-  `keras_resnext.evaluation_transform` does exactly that.
+  cent, and not measured here, if no note says otherwise. The picture's shorter
+  side is resized to *size* / *crop* pixels, and a square of *size* x *size*
+  cut from its middle; `keras_resnext.evaluation_transform` does exactly that.
 
 ## Tools
 
@@ -147,7 +148,7 @@ def rows(
             str(size),
             *("", "", "", ""),
         )
-    default = next((record for record in published if record.permissive), None)
+    default = catalogue.default_weights(variant)
     for record in published:
         tag = f"`{record.tag}`"
         yield (
@@ -170,20 +171,27 @@ def rows(
 
 def remarks(record: keras_resnext.Weights) -> list[str]:
     """What else to know of a checkpoint."""
-    classes = (
-        ""
-        if record.classes == 1000
-        else f"{record.classes:,} classes, for which no accuracy is published; "
-        "meant to be fine-tuned."
-    )
-    return [remark for remark in (classes, record.note) if remark]
+    found = []
+    if record.dataset != "imagenet":
+        found.append(
+            f"{record.classes:,} classes, and accuracy on the test set, of "
+            f"{record.dataset}."
+        )
+    elif record.classes != 1000:
+        found.append(
+            f"{record.classes:,} classes, for which no accuracy is published; "
+            "meant to be fine-tuned."
+        )
+    return [*found, record.note] if record.note else found
 
 
 def link(source: object) -> str:
     """To the page of a file on the hub, or to a file elsewhere."""
     if hasattr(source, "repo_id"):
         return f"[hub](https://huggingface.co/{source.repo_id})"
-    return f"[file]({source.url})"
+    if hasattr(source, "url"):
+        return f"[file]({source.url})"
+    return f"[included](../keras_resnext/weights/ours/{source.filename})"
 
 
 def billions(cost: Cost) -> str:

@@ -52,10 +52,12 @@ class PackageFile:
     Args:
         filename: Its name in the folder `keras_resnext/weights/ours`.
         sha256: SHA-256 of the file in hex.
+        has_top: Whether the file holds the classifier.
     """
 
     filename: str
     sha256: str
+    has_top: bool = True
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ are named themselves.
 
 from keras_resnext.weights.records import Evaluation
 from keras_resnext.weights.records import HubFile
+from keras_resnext.weights.records import PackageFile
 from keras_resnext.weights.records import WebFile
 from keras_resnext.weights.records import Weights
 
@@ -26,6 +27,9 @@ _KERAS = (
 )
 
 _QUBVEL = f"{_GITHUB}qubvel/classification_models/releases/download/0.0.1/"
+
+_CIFAR10_MEAN = (125.3 / 255, 123.0 / 255, 113.9 / 255)
+_CIFAR10_STD = (63.0 / 255, 62.1 / 255, 66.7 / 255)
 
 _NUM_PARAMS = {
     "resnext50_32x4d": 25_028_904,
@@ -895,5 +899,24 @@ WEIGHTS: tuple[Weights, ...] = (
         ),
         interpolation="bicubic",
         layout="timm_byob",
+    ),
+    Weights(
+        "resnext23s_4x32d",
+        "cifar10",
+        sources=(
+            PackageFile(
+                "resnext23s_4x32d.cifar10.safetensors",
+                "a44809ad06ef13dd7aa458889d10c71df9206110dfa603a36f15e7beda06ed86",
+            ),
+        ),
+        license="apache-2.0",
+        num_params=921_514,
+        train_size=32,
+        evaluations=(Evaluation(32, 1.0, 89.25, 99.44),),
+        interpolation="bicubic",
+        classes=10,
+        dataset="cifar10",
+        mean=_CIFAR10_MEAN,
+        std=_CIFAR10_STD,
     ),
 )

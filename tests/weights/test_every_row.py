@@ -17,6 +17,9 @@ from torch_helpers import import_torchvision
 import keras_resnext
 from keras_resnext.variants import VARIANTS
 from keras_resnext.weights import convert
+from keras_resnext.weights.fetch import fetch
+from keras_resnext.weights.readers import read_checkpoint
+from keras_resnext.weights.records import PackageFile
 from keras_resnext.weights.table import WEIGHTS
 
 # Layouts whose networks are rebuilt here, as nothing else can build them.
@@ -89,7 +92,13 @@ def of_keras(row):
     }
 
 
+def is_here(row):
+    return isinstance(row.sources[0], PackageFile)
+
+
 def file_of(row):
+    if is_here(row):
+        return read_checkpoint(fetch(row))
     if row.tag.startswith("IMAGENET1K_"):
         return of_torchvision(row)
     if row.layout == "mmpretrain":
@@ -120,7 +129,7 @@ def parametrize(*, by_another_library):
     params = []
     for row in WEIGHTS:
         marks = [pytest.mark.slow] if row.num_params > 40e6 else []
-        if by_another_library and row.layout not in OURS:
+        if by_another_library and not is_here(row) and row.layout not in OURS:
             marks.append(pytest.mark.parity)
         params.append(pytest.param(row, id=row.name, marks=marks))
     return pytest.mark.parametrize("row", params)

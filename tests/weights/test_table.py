@@ -1,13 +1,18 @@
+import hashlib
 import re
 
 import pytest
 from torch_helpers import import_torchvision
 
+from keras_resnext.training import recipes
 from keras_resnext.weights.catalogue import find_weights
 from keras_resnext.weights.catalogue import list_weights
+from keras_resnext.weights.fetch import OURS
+from keras_resnext.weights.fetch import fetch
 from keras_resnext.weights.layouts import LAYOUTS
 from keras_resnext.weights.records import Evaluation
 from keras_resnext.weights.records import HubFile
+from keras_resnext.weights.records import PackageFile
 from keras_resnext.weights.records import WebFile
 from keras_resnext.weights.table import WEIGHTS
 
@@ -46,14 +51,20 @@ NUM_PARAMS = {
     "gcresnext50ts": 15667320,
 }
 
-TORCHVISION = [row for row in WEIGHTS if row.tag.startswith("IMAGENET1K_")]
-TIMM = [
+OWN = [
     row
     for row in WEIGHTS
+    if any(isinstance(x, PackageFile) for x in row.sources)
+]
+OTHERS = [row for row in WEIGHTS if row not in OWN]
+TORCHVISION = [row for row in OTHERS if row.tag.startswith("IMAGENET1K_")]
+TIMM = [
+    row
+    for row in OTHERS
     if row.layout.startswith("timm") and row not in TORCHVISION
 ]
 
-every_row = pytest.mark.parametrize("row", WEIGHTS, ids=lambda row: row.name)
+every_row = pytest.mark.parametrize("row", OTHERS, ids=lambda row: row.name)
 
 
 def is_hex(text, length):
@@ -66,12 +77,12 @@ def is_prefix(text):
 
 
 def test_names_are_unique():
-    assert len({row.name for row in WEIGHTS}) == len(WEIGHTS) == 67
+    assert len({row.name for row in WEIGHTS}) == len(WEIGHTS) == 68
 
 
 def test_rows_of_a_variant_stand_together_best_first():
     variants = list(dict.fromkeys(row.variant for row in WEIGHTS))
-    assert set(variants) == set(NUM_PARAMS)
+    assert set(variants) == {*NUM_PARAMS, *(row.variant for row in OWN)}
     assert list(WEIGHTS) == sorted(
         WEIGHTS,
         key=lambda row: (variants.index(row.variant), -(row.top1 or 0)),
@@ -91,6 +102,35 @@ def test_row(row):
     assert row.layout in LAYOUTS
     assert row.mean == (0.485, 0.456, 0.406)
     assert row.std == (0.229, 0.224, 0.225)
+
+
+@pytest.mark.parametrize("row", OWN, ids=lambda row: row.name)
+def test_own_row(row):
+    """One file that comes along, small enough for a repository."""
+    (source,) = row.sources
+    assert source.filename == f"{row.name}.safetensors"
+    path = fetch(row)
+    assert path.stat().st_size <= 12e6
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == source.sha256
+    assert row.tag == row.dataset
+    assert row.license == "apache-2.0"
+    (evaluation,) = row.evaluations
+    assert (evaluation.size, evaluation.crop) == (row.train_size, 1.0)
+    assert evaluation.top1 < evaluation.top5 < 100
+
+
+@pytest.mark.parametrize("row", OWN, ids=lambda row: row.name)
+def test_own_row_is_its_recipes(row):
+    recipe = recipes.RECIPES["cifar_short"]
+    assert (row.mean, row.std) == (recipe.mean, recipe.std)
+    assert row.train_size == recipe.evaluation_size
+    assert row.interpolation == recipe.interpolation
+
+
+def test_nothing_else_comes_along():
+    assert {path.name for path in OURS.iterdir()} == {
+        row.sources[0].filename for row in OWN
+    }
 
 
 @every_row
@@ -166,7 +206,7 @@ def test_known_hashes():
             "b952952a7b3e856b16ebf82fb44d2aa8c502e73ec678976c9e3b970fcd530bd5"
         ),
     )
-    assert sum(bool(getattr(w.sources[0], "sha256", 0)) for w in WEIGHTS) == 14
+    assert sum(bool(getattr(w.sources[0], "sha256", 0)) for w in OTHERS) == 14
 
 
 @pytest.mark.parametrize(
