@@ -189,7 +189,7 @@ def mistakes(
         ("no epochs", "must be a whole number from 1, not '0'"),
         ("no number", "must be a whole number from 1, not 'many'"),
         ("field", "Did you mean 'learning_rate'"),
-        ("size", "at least 8x8 pixels"),
+        ("size", "at least 4x4 pixels"),
         ("tag", "nothing"),
         ("no weights file", "missing.h5"),
         ("output is a file", "a_file"),
