@@ -16,7 +16,6 @@ import rich.progress
 import sources
 
 import keras_resnext
-from keras_resnext.weights import catalogue
 
 PATH = pathlib.Path(__file__).with_name("README.md")
 
@@ -148,7 +147,14 @@ def rows(
             str(size),
             *("", "", "", ""),
         )
-    default = catalogue.default_weights(variant)
+    default = next(
+        (
+            record
+            for record in published
+            if record.permissive and record.dataset == "imagenet"
+        ),
+        None,
+    )
     for record in published:
         tag = f"`{record.tag}`"
         yield (
