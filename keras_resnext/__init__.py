@@ -13,6 +13,9 @@ from keras_resnext.config import Stem as Stem
 from keras_resnext.config import Template as Template
 from keras_resnext.features import block_outputs as block_outputs
 from keras_resnext.features import feature_pyramid as feature_pyramid
+from keras_resnext.inference import (
+    optimize_for_inference as optimize_for_inference,
+)
 from keras_resnext.models import ResNeXt as ResNeXt
 from keras_resnext.models import get_model as get_model
 from keras_resnext.models import list_models as list_models
@@ -74,6 +77,7 @@ __all__ = [
     "list_weights",
     "load_checkpoint",
     "model_from_checkpoint",
+    "optimize_for_inference",
     "preprocess_input",
     "save_torch_checkpoint",
     "to_torch_state_dict",

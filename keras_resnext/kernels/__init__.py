@@ -27,6 +27,7 @@ class Kernels(Protocol):
         dilation_rate: tuple[int, int],
         groups: int,
         data_format: str,
+        bias: Tensor | None = None,
     ) -> Tensor: ...
 
     def batch_norm_training(

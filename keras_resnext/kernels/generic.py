@@ -25,6 +25,7 @@ def conv2d(
     dilation_rate: tuple[int, int],
     groups: int,
     data_format: str,
+    bias: Tensor | None = None,
 ) -> Tensor:
     """Convolves with as much zero padding before as after.
 
@@ -37,6 +38,7 @@ def conv2d(
         groups: Number of groups; the kernel's shape already says it to most
             backends.
         data_format: `"channels_last"` or `"channels_first"`.
+        bias: What to add to each filter's output, `(filters,)`.
 
     Returns:
         Images of the dtype of `x`.
@@ -45,10 +47,12 @@ def conv2d(
     if max(strides) > 1 and max(dilation_rate) > 1:
         # Keras refuses both at once: dilate, then keep every other output.
         x = ops.conv(x, kernel, 1, "valid", data_format, dilation_rate)
-        return _every(x, strides, data_format)
-    return ops.conv(
-        x, kernel, list(strides), "valid", data_format, dilation_rate
-    )
+        x = _every(x, strides, data_format)
+    else:
+        x = ops.conv(
+            x, kernel, list(strides), "valid", data_format, dilation_rate
+        )
+    return x if bias is None else x + per_channel(bias, data_format)
 
 
 def batch_norm_training(
@@ -259,6 +263,12 @@ def packed(
         [convolve(part, dense[:, :, :, i]) for i, part in enumerate(slices)],
         axis=channel_axis,
     )
+
+
+def per_channel(values: Tensor, data_format: str) -> Tensor:
+    """Values of channels, as images of one pixel."""
+    axes = (0, 2, 3) if data_format == "channels_first" else (0, 1, 2)
+    return ops.expand_dims(values, axes)
 
 
 def _every(x: Tensor, strides: tuple[int, int], data_format: str) -> Tensor:

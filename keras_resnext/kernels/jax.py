@@ -9,6 +9,7 @@ from keras_resnext.kernels.generic import batch_norm_training
 from keras_resnext.kernels.generic import cond_over_replicas
 from keras_resnext.kernels.generic import max_pool2d
 from keras_resnext.kernels.generic import packed
+from keras_resnext.kernels.generic import per_channel
 from keras_resnext.kernels.generic import relu
 from keras_resnext.kernels.generic import replicas_in_sync
 from keras_resnext.kernels.generic import sum_over_replicas
@@ -35,6 +36,7 @@ def conv2d(
     dilation_rate: tuple[int, int],
     groups: int,
     data_format: str,
+    bias: Tensor | None = None,
 ) -> Tensor:
     """See `generic.conv2d`."""
     layout = "NCHW" if data_format == "channels_first" else "NHWC"
@@ -52,5 +54,7 @@ def conv2d(
 
     if groups > 1 and jax.default_backend() == "cpu":
         # XLA's gradient of a grouped convolution takes seconds on a CPU.
-        return packed(convolve, x, kernel, groups, layout.index("C"))
-    return convolve(x, kernel, groups)
+        y = packed(convolve, x, kernel, groups, layout.index("C"))
+    else:
+        y = convolve(x, kernel, groups)
+    return y if bias is None else y + per_channel(bias, data_format)

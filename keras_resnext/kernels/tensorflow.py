@@ -38,6 +38,7 @@ def conv2d(
     dilation_rate: tuple[int, int],
     groups: int,
     data_format: str,
+    bias: Tensor | None = None,
 ) -> Tensor:
     """See `generic.conv2d`."""
     if data_format == "channels_first" and not _has_accelerator():
@@ -50,6 +51,7 @@ def conv2d(
             dilation_rate,
             groups,
             "channels_last",
+            bias,
         )
         return _channels_first(y)
 
@@ -76,8 +78,11 @@ def conv2d(
 
     if groups > 1 and not _trains(x.dtype, groups=2):
         channel_axis = _layout(data_format).index("C")
-        return packed(convolve, x, kernel, groups, channel_axis)
-    return convolve(x, kernel)
+        y = packed(convolve, x, kernel, groups, channel_axis)
+    else:
+        y = convolve(x, kernel)
+    # Which the graph optimizer knows how to fuse, other than a sum.
+    return y if bias is None else tf.nn.bias_add(y, bias, _layout(data_format))
 
 
 def batch_norm_training(

@@ -34,6 +34,7 @@ def conv2d(
     dilation_rate: tuple[int, int],
     groups: int,
     data_format: str,
+    bias: Tensor | None = None,
 ) -> Tensor:
     """See `generic.conv2d`."""
     x = _to_torch(x, data_format)
@@ -43,11 +44,12 @@ def conv2d(
         # it, and its gradient, at every step.
         rows, columns = strides
         x = x[:, :, ::rows, ::columns]
-        y = F.conv_transpose2d(x, kernel.permute(2, 3, 0, 1))
+        y = F.conv_transpose2d(x, kernel.permute(2, 3, 0, 1), bias)
     else:
         y = F.conv2d(
             x,
             kernel.permute(3, 2, 0, 1),
+            bias,
             stride=strides,
             padding=padding,
             dilation=dilation_rate,

@@ -13,6 +13,10 @@ from keras_resnext.layers.attention import NarrowAttention
 from keras_resnext.layers.attention import Shape
 from keras_resnext.layers.batch_norm import BatchNormalization
 from keras_resnext.layers.conv import Conv2D
+from keras_resnext.layers.folding import fold
+
+# The attributes that hold a convolution and its batch normalization.
+_ACTIVATED = ("reduce", "score", "mix", "expand")
 
 
 @keras.saving.register_keras_serializable(package="keras_resnext")
@@ -35,6 +39,8 @@ class BilinearAttention(NarrowAttention):
         activation: Activation of each of the four 1x1 convolutions.
         dropout: Share of the channels to add nothing to in training.
         seed: Seed of the dropout.
+        normalize: Whether batch normalization stands between each of the
+            four convolutions and its activation; otherwise they have a bias.
         **kwargs: Arguments of `keras.layers.Layer`, and `data_format`:
             `"channels_last"`, `"channels_first"` or `None` for Keras' own.
 
@@ -67,6 +73,7 @@ class BilinearAttention(NarrowAttention):
         activation: Any = "relu",
         dropout: float = 0.2,
         seed: int | None = None,
+        normalize: bool = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(ratio, divisor, **kwargs)
@@ -81,6 +88,7 @@ class BilinearAttention(NarrowAttention):
         self.dropout = keras.layers.SpatialDropout2D(
             dropout, self.data_format, seed, dtype=self.dtype_policy
         )
+        self.normalize = normalize
 
     def build(self, input_shape: Shape) -> None:
         self._check_blocks(input_shape)
@@ -106,8 +114,11 @@ class BilinearAttention(NarrowAttention):
 
     def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
         def activated(layers: list[keras.layers.Layer], x: Tensor) -> Tensor:
-            conv, norm = layers
-            return norm(conv(x), training=training)
+            conv, *norms = layers
+            x = conv(x)
+            for norm in norms:
+                x = norm(x, training=training)
+            return x
 
         self._check_blocks(inputs.shape)
         x = activated(self.reduce, inputs)
@@ -133,7 +144,25 @@ class BilinearAttention(NarrowAttention):
             "activation": keras.activations.serialize(self.activation),
             "dropout": self.dropout.rate,
             "seed": self.dropout.seed,
+            "normalize": self.normalize,
         }
+
+    def folded(self, **changes: Any) -> "BilinearAttention":
+        """A layer that computes the same in inference, without normalizing.
+
+        Args:
+            **changes: Other arguments that it differs in.
+        """
+        made = type(self).from_config(
+            {**self.get_config(), "normalize": False, "dropout": 0.0, **changes}
+        )
+        made.build_from_config(self.get_build_config())
+        for name in _ACTIVATED:
+            (conv,) = getattr(made, name)
+            conv.set_weights(fold(*getattr(self, name)))
+        made.row_conv.set_weights(self.row_conv.get_weights())
+        made.column_conv.set_weights(self.column_conv.get_weights())
+        return made
 
     def _turned(self, x: Tensor) -> Tensor:
         """The image with rows for columns."""
@@ -182,7 +211,17 @@ class BilinearAttention(NarrowAttention):
     def _activated(
         self, name: str, channels: int, filters: int
     ) -> list[keras.layers.Layer]:
-        """A 1x1 convolution and its activated batch normalization."""
+        """A 1x1 convolution and its batch normalization, activated."""
+        if not self.normalize:
+            return [
+                self._conv(
+                    f"{name}_conv",
+                    channels,
+                    filters,
+                    use_bias=True,
+                    activation=self.activation,
+                )
+            ]
         norm = BatchNormalization(
             axis=1 if self.data_format == "channels_first" else -1,
             activation=self.activation,
@@ -199,12 +238,14 @@ class BilinearAttention(NarrowAttention):
         filters: int,
         kernel_size: tuple[int, int] = (1, 1),
         use_bias: bool = False,
+        activation: Any = None,
     ) -> keras.layers.Layer:
         conv = Conv2D(
             filters,
             kernel_size,
             padding="valid",
             use_bias=use_bias,
+            activation=activation,
             data_format=self.data_format,
             kernel_initializer=keras.initializers.VarianceScaling(
                 2.0, "fan_out", "untruncated_normal"

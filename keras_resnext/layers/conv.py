@@ -63,7 +63,20 @@ class Conv2D(SymmetricPadding, keras.layers.Conv2D):
         self.pad(padding, "kernel_size", self.kernel_size, self.dilation_rate)
         self.supports_jit = kernels.supports_jit()
 
-    def convolution_op(self, inputs: Tensor, kernel: Tensor) -> Tensor:
+    def call(self, inputs: Tensor) -> Tensor:
+        # Keras' own sum takes images as wide as they have channels for others.
+        y = self.convolution_op(
+            inputs, self.kernel, self.bias if self.use_bias else None
+        )
+        if self.activation is keras.activations.relu:
+            return kernels.relu(y)
+        return self.activation(y)
+
+    def convolution_op(
+        self, inputs: Tensor, kernel: Tensor, bias: Tensor | None = None
+    ) -> Tensor:
+        if bias is not None:
+            bias = keras.ops.convert_to_tensor(bias)
         return kernels.conv2d(
             inputs,
             keras.ops.convert_to_tensor(kernel),
@@ -72,4 +85,5 @@ class Conv2D(SymmetricPadding, keras.layers.Conv2D):
             self.dilation_rate,
             self.groups,
             self.data_format,
+            bias,
         )

@@ -3,6 +3,7 @@
 from typing import Any
 
 import keras
+from keras import ops
 
 from keras_resnext.kernels import kernels
 from keras_resnext.kernels.generic import Tensor
@@ -39,6 +40,13 @@ class Merge(keras.layers.Add):
         total = super().call(inputs)
         if self.activation is keras.activations.relu and len(inputs) > 1:
             return kernels.relu(total)
+        if isinstance(self.activation, keras.layers.LeakyReLU):
+            # As such, behind a convolution with bias and a sum, TensorFlow's
+            # graph optimizer gives it its own slope, 0.2.
+            below = ops.multiply(
+                ops.minimum(total, 0.0), self.activation.negative_slope
+            )
+            return ops.add(ops.relu(total), below)
         return self.activation(total)
 
     def get_config(self) -> dict[str, Any]:

@@ -10,6 +10,8 @@ from keras_resnext.kernels.generic import Tensor
 from keras_resnext.layers.attention import NarrowAttention
 from keras_resnext.layers.attention import Shape
 from keras_resnext.layers.batch_norm import BatchNormalization
+from keras_resnext.layers.folding import scale_and_offset
+from keras_resnext.layers.folding import wide
 
 
 @keras.saving.register_keras_serializable(package="keras_resnext")
@@ -27,6 +29,8 @@ class SelectiveKernel(NarrowAttention):
         divisor: What that width is rounded up to a multiple of, and so its
             minimum: the paper's L.
         activation: Activation of the narrow layer.
+        normalize: Whether batch normalization stands before it; otherwise
+            the narrow layer has a bias.
         **kwargs: Arguments of `keras.layers.Layer`, and `data_format`:
             `"channels_last"`, `"channels_first"` or `None` for Keras' own.
 
@@ -55,10 +59,12 @@ class SelectiveKernel(NarrowAttention):
         ratio: float = 1 / 16,
         divisor: int = 32,
         activation: Any = "relu",
+        normalize: bool = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(ratio, divisor, **kwargs)
         self.activation = keras.activations.get(activation)
+        self.normalize = normalize
 
     def build(self, input_shape: Shape | list[Shape]) -> None:
         channels = self.channels(self.compute_output_shape(input_shape))
@@ -66,13 +72,19 @@ class SelectiveKernel(NarrowAttention):
         self.compact_kernel = self.add_weight(
             (channels, narrow), name="compact_kernel"
         )
-        # Of images of one pixel: of vectors, Keras keeps the biased variance.
-        self.compact_norm = BatchNormalization(
-            activation=self.activation,
-            dtype=self.dtype_policy,
-            name="compact_norm",
-        )
-        self.compact_norm.build((None, 1, 1, narrow))
+        if self.normalize:
+            # Of images of one pixel: of vectors, Keras keeps the biased
+            # variance.
+            self.compact_norm = BatchNormalization(
+                activation=self.activation,
+                dtype=self.dtype_policy,
+                name="compact_norm",
+            )
+            self.compact_norm.build((None, 1, 1, narrow))
+        else:
+            self.compact_bias = self.add_weight(
+                (narrow,), "zeros", name="compact_bias"
+            )
         self.select_kernel = self.add_weight(
             (narrow, len(input_shape) * channels), name="select_kernel"
         )
@@ -82,7 +94,10 @@ class SelectiveKernel(NarrowAttention):
     ) -> Tensor:
         x = reduce(ops.add, [self.squeeze(view) for view in inputs])
         x = ops.matmul(ops.expand_dims(x, (1, 2)), self.compact_kernel)
-        x = self.compact_norm(x, training=training)
+        if self.normalize:
+            x = self.compact_norm(x, training=training)
+        else:
+            x = self.activation(ops.add(x, self.compact_bias))
         x = ops.matmul(x, self.select_kernel)
         channels = self.channels(inputs[0].shape)
         x = ops.softmax(ops.reshape(x, (-1, len(inputs), channels)), axis=1)
@@ -102,4 +117,24 @@ class SelectiveKernel(NarrowAttention):
 
     def get_config(self) -> dict[str, Any]:
         activation = keras.activations.serialize(self.activation)
-        return {**super().get_config(), "activation": activation}
+        return {
+            **super().get_config(),
+            "activation": activation,
+            "normalize": self.normalize,
+        }
+
+    def folded(self, **changes: Any) -> "SelectiveKernel":
+        """A layer that computes the same in inference, without normalizing.
+
+        Args:
+            **changes: Other arguments that it differs in.
+        """
+        made = type(self).from_config(
+            {**self.get_config(), "normalize": False, **changes}
+        )
+        made.build_from_config(self.get_build_config())
+        scale, offset = scale_and_offset(self.compact_norm)
+        made.compact_kernel.assign(wide(self.compact_kernel) * scale)
+        made.compact_bias.assign(offset)
+        made.select_kernel.assign(self.select_kernel)
+        return made

@@ -89,17 +89,48 @@ def test_packed_merges_neighbours_and_equals_the_loop(
 
 @pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
 @pytest.mark.parametrize(
+    ("geometry", "groups"), [("pointwise", 1), ("strided", 1), ("plain", 4)]
+)
+def test_bias_is_added(geometry, groups, data_format):
+    x, kernel, cotangent = conv2d_example(geometry, groups)
+    bias = np.linspace(-2, 2, kernel.shape[3], dtype="float32")
+    x, cotangent = (to_format(each, data_format) for each in (x, cotangent))
+    rest = (*GEOMETRIES[geometry][2:], groups, data_format)
+
+    def weighted_sum(x, kernel, bias):
+        y = kernels.conv2d(x, kernel, *rest, bias)
+        return ops.sum(ops.multiply(y, cotangent)), y
+
+    def without(x, kernel):
+        y = kernels.conv2d(x, kernel, *rest)
+        return ops.sum(ops.multiply(y, cotangent)), y
+
+    (_, found), (dx, dkernel, dbias) = gradients(weighted_sum, x, kernel, bias)
+    (_, plain), slopes = gradients(without, x, kernel)
+    first = data_format == "channels_first"
+    added = bias[:, None, None] if first else bias
+    total = cotangent.sum((0, 2, 3) if first else (0, 1, 2))
+    assert_close([found, dx, dkernel, dbias], [plain + added, *slopes, total])
+
+
+@pytest.mark.parametrize("biased", [False, True])
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+@pytest.mark.parametrize(
     ("geometry", "groups"),
     [("stem", 1), ("strided", 4), ("dilated", 2), ("dilated_strided", 2)],
 )
-def test_generic_conv2d_equals_the_tuned_one(geometry, groups, data_format):
+def test_generic_conv2d_equals_the_tuned_one(
+    geometry, groups, data_format, biased
+):
     x, kernel, _ = conv2d_example(geometry, groups)
+    bias = np.linspace(-2, 2, kernel.shape[3], dtype="float32")
     arguments = (
         ops.convert_to_tensor(to_format(x, data_format)),
         ops.convert_to_tensor(kernel),
         *GEOMETRIES[geometry][2:],
         groups,
         data_format,
+        ops.convert_to_tensor(bias) if biased else None,
     )
     found, expected = (
         ops.convert_to_numpy(module.conv2d(*arguments))

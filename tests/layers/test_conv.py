@@ -104,3 +104,17 @@ def has_accelerator():
     import tensorflow as tf
 
     return bool(tf.config.list_physical_devices("GPU"))
+
+
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+def test_bias_where_height_and_width_are_the_channels(data_format):
+    """Keras' own sum takes the last axis for that of the channels."""
+    layer = Conv2D(8, 1, data_format=data_format, kernel_initializer="zeros")
+    layer.build((1, 8, 8, 8))
+    layer.bias.assign(np.arange(8.0))
+    found = harness.outputs(layer, images(1, 8, 8, 8))
+    axis = 1 if data_format == "channels_first" else 3
+    expected = np.moveaxis(
+        np.broadcast_to(np.arange(8.0), found.shape), 3, axis
+    )
+    np.testing.assert_array_equal(found, expected)

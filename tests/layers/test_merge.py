@@ -8,7 +8,9 @@ from keras import ops
 from keras_resnext.layers import Merge
 
 
-@pytest.mark.parametrize("activation", ["relu", "silu", None])
+@pytest.mark.parametrize(
+    "activation", ["relu", "silu", None, keras.layers.LeakyReLU(0.01)]
+)
 def test_sum_is_activated_and_inputs_are_kept(activation):
     random = np.random.default_rng(0)
     a, b = random.normal(size=(2, 2, 5, 3, 8)).astype("float32")

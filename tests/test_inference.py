@@ -1,0 +1,307 @@
+"""Networks without batch normalization: the same function, less to compute."""
+
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+import keras_resnext
+from keras_resnext import VARIANTS
+from keras_resnext import optimize_for_inference
+from keras_resnext.layers import Conv2D
+
+# One net of each kind of block, attention, stem and shortcut.
+KINDS = (
+    "resnext50_32x4d",
+    "seresnextaa101d_32x8d",
+    "ecaresnext26t_32x4d",
+    "gcresnext26ts",
+    "bat_resnext26ts",
+    "legacy_seresnext26_32x4d",
+    "skresnext50_32x4d",
+    "cspresnext50",
+    "resnext29_8x64d",
+)
+
+
+def pixels(size, batch=2):
+    random = np.random.default_rng(size)
+    return random.normal(size=(batch, size, size, 3)).astype("float32")
+
+
+def batch_norms(model):
+    return [
+        layer
+        for layer in model._flatten_layers()
+        if isinstance(layer, keras.layers.BatchNormalization)
+    ]
+
+
+def trained(model):
+    """Batch normalization as after training, some scales negative."""
+    random = np.random.default_rng(0)
+    for layer in batch_norms(model):
+        shape = layer.moving_mean.shape
+        signs = np.where(random.random(shape) < 0.3, -1, 1)
+        layer.gamma.assign(signs * random.uniform(0.5, 1.5, shape))
+        layer.beta.assign(random.normal(0, 0.1, shape))
+        layer.moving_mean.assign(random.normal(0, 0.1, shape))
+        layer.moving_variance.assign(random.uniform(0.5, 1.5, shape))
+    return model
+
+
+def predict(model, images):
+    outputs = model.predict_on_batch(images)
+    return keras.tree.map_structure(
+        lambda x: ops.convert_to_numpy(ops.convert_to_tensor(x)), outputs
+    )
+
+
+def assert_close(found, expected, share=1e-4):
+    """Equal up to a share of the largest logit."""
+    assert found.shape == expected.shape
+    assert found.dtype == expected.dtype
+    scale = np.abs(expected).max()
+    np.testing.assert_allclose(found, expected, atol=share * scale, rtol=0)
+
+
+def check_equal(config):
+    size = 256 if config.attention and config.attention.kind == "bat" else 64
+    model = trained(
+        keras_resnext.ResNeXt(
+            dataclasses.replace(config, stochastic_depth=0.1, dropout=0.1),
+            input_shape=(size, size, 3),
+            classes=10,
+            classifier_activation=None,
+        )
+    )
+    folded = optimize_for_inference(model)
+    assert_close(predict(folded, pixels(size)), predict(model, pixels(size)))
+    assert batch_norms(folded) == []
+    assert batch_norms(model) != []
+    for layer in folded._flatten_layers():
+        if isinstance(layer, Conv2D):
+            assert layer.use_bias
+    idle = ("Dropout", "StochasticDepth", "SpatialDropout2D")
+    assert not any(type(layer).__name__ in idle for layer in folded.layers)
+    return model, folded
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_every_kind_of_block(name):
+    config = VARIANTS[name]
+    shallow = (2, 1, 1, 1)[: len(config.depths)]
+    check_equal(dataclasses.replace(config, depths=shallow))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", VARIANTS)
+def test_every_variant(name):
+    check_equal(VARIANTS[name])
+
+
+@pytest.fixture
+def model(tiny):
+    se = dataclasses.replace(tiny, attention=keras_resnext.Attention("se"))
+    return trained(
+        keras_resnext.ResNeXt(se, input_shape=(16, 16, 3), classes=5)
+    )
+
+
+def test_channels_first(tiny):
+    keras.config.set_image_data_format("channels_first")
+    model = trained(keras_resnext.ResNeXt(tiny, input_shape=(3, 16, 16)))
+    images = pixels(16).transpose(0, 3, 1, 2)
+    folded = optimize_for_inference(model)
+    assert_close(predict(folded, images), predict(model, images))
+    assert batch_norms(folded) == []
+
+
+def test_the_model_stays_as_it_is(model):
+    images = pixels(16)
+    before, expected = model.get_weights(), predict(model, images)
+    names = [layer.name for layer in model.layers]
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    folded = optimize_for_inference(model)
+    assert not folded.compiled
+    for weights in folded.weights:
+        weights.assign(ops.zeros_like(weights) - 1)
+    shared = {id(v) for v in folded.weights} & {id(v) for v in model.weights}
+    assert len(shared) == 4 * 2 + 2  # attention and the classifier
+    after = model.get_weights()
+    for variable, old, new in zip(model.weights, before, after, strict=True):
+        assert (id(variable) in shared) != (old == new).all()
+    model.set_weights(before)
+    np.testing.assert_array_equal(predict(model, images), expected)
+    assert [layer.name for layer in model.layers] == names
+
+
+def test_inputs_outputs_and_names(model):
+    folded = optimize_for_inference(model)
+    assert folded.name == model.name
+    assert folded.input_shape == model.input_shape
+    names = {layer.name for layer in model.layers if "_bn" not in layer.name}
+    assert {layer.name for layer in folded.layers} == names
+    maps = keras_resnext.block_outputs(folded)
+    expected = predict(keras_resnext.block_outputs(model), pixels(16))
+    for name, found in predict(maps, pixels(16)).items():
+        assert_close(found, expected[name])
+
+
+def test_twice_is_once(model):
+    once = optimize_for_inference(model)
+    twice = optimize_for_inference(once)
+    names = [layer.name for layer in once.layers]
+    assert [layer.name for layer in twice.layers] == names
+    np.testing.assert_array_equal(
+        predict(twice, pixels(16)), predict(once, pixels(16))
+    )
+
+
+def test_saved_and_loaded(tiny, tmp_path):
+    for attention in ("bat", None):
+        config = dataclasses.replace(
+            tiny,
+            transform="grouped_conv" if attention else "selective_kernel",
+            attention=attention and keras_resnext.Attention("bat"),
+            activation="leaky_relu",
+        )
+        size = 64 if attention else 16
+        model = trained(
+            keras_resnext.ResNeXt(config, input_shape=(size, size, 3))
+        )
+        folded = optimize_for_inference(model)
+        folded.save(tmp_path / "folded.keras")
+        loaded = keras.saving.load_model(tmp_path / "folded.keras")
+        found = predict(loaded, pixels(size))
+        np.testing.assert_array_equal(found, predict(folded, pixels(size)))
+        assert_close(found, predict(model, pixels(size)))
+
+
+def test_frozen_layers(model):
+    keras_resnext.finetuning.freeze(model, "stage1")
+    folded = optimize_for_inference(model)
+    assert_close(predict(folded, pixels(16)), predict(model, pixels(16)))
+    assert batch_norms(folded) == []
+
+
+def test_record_of_the_weights(model):
+    model.weights_info = keras_resnext.list_weights()[0]
+    assert optimize_for_inference(model).weights_info is model.weights_info
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_half_precision(model, dtype):
+    folded = optimize_for_inference(model, dtype)
+    dtypes = {layer.name: layer.compute_dtype for layer in folded.layers}
+    head = ("avg_pool", "predictions")
+    for name, computed in dtypes.items():
+        full = name in head or name.startswith("input_")
+        assert computed == ("float32" if full else dtype), name
+    for layer in folded.layers:
+        assert {v.dtype for v in layer.weights} <= {layer.compute_dtype}
+    assert_close(predict(folded, pixels(16)), predict(model, pixels(16)), 0.03)
+
+
+def test_half_precision_puts_out_what_it_did(tiny):
+    model = trained(
+        keras_resnext.ResNeXt(tiny, include_top=False, input_shape=(16, 16, 3))
+    )
+    pyramid = keras_resnext.feature_pyramid(model)
+    folded = optimize_for_inference(pyramid, "bfloat16")
+    expected = predict(pyramid, pixels(16))
+    found = predict(folded, pixels(16))
+    assert found.keys() == expected.keys()
+    for level, maps in found.items():
+        assert_close(maps, expected[level], 0.03)
+
+
+def test_mixed_precision(model, tiny):
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    mixed = keras_resnext.ResNeXt(
+        dataclasses.replace(tiny, attention=keras_resnext.Attention("se")),
+        input_shape=(16, 16, 3),
+        classes=5,
+    )
+    mixed.set_weights(model.get_weights())
+    folded = optimize_for_inference(mixed)
+    assert {v.dtype for v in folded.weights} == {"float32"}
+    assert_close(predict(folded, pixels(16)), predict(model, pixels(16)), 0.03)
+    full = optimize_for_inference(mixed, "float32")
+    assert_close(predict(full, pixels(16)), predict(model, pixels(16)))
+
+
+@pytest.mark.parametrize("kind", [keras.Sequential, keras.Model])
+def test_a_model_that_holds_ours(model, kind):
+    scale = keras.layers.Rescaling(1 / 255)
+    head = keras.layers.Dense(2, name="head")
+    if kind is keras.Sequential:
+        whole = keras.Sequential([keras.Input((16, 16, 3)), scale, model, head])
+    else:
+        inputs = keras.Input((16, 16, 3))
+        whole = keras.Model(inputs, head(model(scale(inputs))))
+    images = np.abs(pixels(16)) * 255
+    folded = optimize_for_inference(whole)
+    assert batch_norms(folded) == []
+    assert_close(predict(folded, images), predict(whole, images))
+    half = optimize_for_inference(whole, "bfloat16")
+    assert half.layers[1].compute_dtype == "float32"
+    assert_close(predict(half, images), predict(whole, images), 0.03)
+
+
+def test_what_someone_else_reads_is_kept(model):
+    """A convolution whose output is used as it is keeps its normalization."""
+    conv = model.get_layer("stage1_block1_conv2")
+    both = keras.Model(model.input, [model.output, conv.output])
+    folded = optimize_for_inference(both)
+    assert [layer.name for layer in batch_norms(folded)] == [
+        "stage1_block1_bn2"
+    ]
+    outputs = [predict(each, pixels(16)) for each in (folded, both)]
+    for found, expected in zip(*outputs, strict=True):
+        assert_close(found, expected)
+
+
+def test_keras_own_layers(model):
+    """Of a head of someone else's, too."""
+    x = model.get_layer("stage2_block1_out").output
+    x = keras.layers.Conv2D(6, 2, bias_initializer="ones")(x)
+    x = keras.layers.BatchNormalization(scale=False)(x)
+    x = keras.layers.Conv2D(6, 1, activation="relu")(x)
+    x = keras.layers.BatchNormalization(name="not_linear")(x)
+    other = keras.Model(model.input, x)
+    random = np.random.default_rng(0)
+    for layer in batch_norms(other)[-2:]:
+        layer.moving_mean.assign(random.normal(size=6))
+        layer.moving_variance.assign(random.uniform(0.5, 1.5, 6))
+    folded = optimize_for_inference(other)
+    assert_close(predict(folded, pixels(16)), predict(other, pixels(16)))
+    assert [layer.name for layer in batch_norms(folded)] == ["not_linear"]
+
+
+def others():
+    inputs = keras.Input((4,))
+    unbuilt = keras.Sequential([keras.layers.Dense(2)], name="unbuilt")
+    return {
+        "is no keras.Model but a list": [],
+        "is no keras.Model but a Dense": keras.layers.Dense(2),
+        "'unbuilt' is not built": unbuilt,
+        "'other' must be a model that keras_resnext built": keras.Model(
+            inputs, keras.layers.Dense(2)(inputs), name="other"
+        ),
+    }
+
+
+@pytest.mark.parametrize("message", others())
+def test_other_models_are_refused(message):
+    with pytest.raises(ValueError, match=message):
+        optimize_for_inference(others()[message])
+
+
+@pytest.mark.parametrize("dtype", ["int8", "mixed_bfloat16", 16, "float64"])
+def test_other_dtypes_are_refused(model, dtype):
+    with pytest.raises(ValueError, match="must be None or one of") as error:
+        optimize_for_inference(model, dtype)
+    assert repr(dtype) in str(error.value)
