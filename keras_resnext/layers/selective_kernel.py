@@ -136,5 +136,5 @@ class SelectiveKernel(NarrowAttention):
         scale, offset = scale_and_offset(self.compact_norm)
         made.compact_kernel.assign(wide(self.compact_kernel) * scale)
         made.compact_bias.assign(offset)
-        made.select_kernel.assign(self.select_kernel)
+        made.select_kernel.assign(wide(self.select_kernel))
         return made
