@@ -11,6 +11,8 @@ from keras_resnext.config import GroupWidth as GroupWidth
 from keras_resnext.config import ResNeXtConfig as ResNeXtConfig
 from keras_resnext.config import Stem as Stem
 from keras_resnext.config import Template as Template
+from keras_resnext.exporting import ExportError as ExportError
+from keras_resnext.exporting import export as export
 from keras_resnext.features import block_outputs as block_outputs
 from keras_resnext.features import feature_pyramid as feature_pyramid
 from keras_resnext.inference import (
@@ -56,6 +58,7 @@ __all__ = [
     "CheckpointError",
     "CheckpointInfo",
     "EvaluationTransform",
+    "ExportError",
     "GroupWidth",
     "ResNeXt",
     "ResNeXtConfig",
@@ -68,6 +71,7 @@ __all__ = [
     "decode_predictions",
     "download_weights",
     "evaluation_transform",
+    "export",
     "feature_pyramid",
     "finetuning",
     "get_model",

@@ -82,7 +82,8 @@ OURS = {
     "features": set(),
     "finetuning": {"blocks", "layers", TENSOR, *L0},
     "inference": {"blocks", "layers", TENSOR, *L0},
-    "export": {"blocks", "layers", TENSOR, *L0},
+    "exporting": {"exporting", "inference", "preprocessing", TENSOR, *L0},
+    "exporting.probe": set(),
     "training": {"blocks", "kernels", "layers", "training", *L0},
 }
 THEIRS = {
@@ -111,11 +112,21 @@ THEIRS = {
     "kernels.jax": {"jax"},
     "kernels.torch": {"torch"},
     "preprocessing": {"keras", "numpy", "PIL"},
+    "exporting": {"keras", "numpy", "rich"},
+    # It runs in processes that know nothing of Keras.
+    "exporting.probe": {"numpy"},
 }
 BACKENDS = {"tensorflow", "jax", "torch"}
 # Imported inside functions only, and a backend by nobody else.
 IN_FUNCTIONS = {
-    "export": {*BACKENDS, "onnx", "onnxruntime", "openvino", "tf2onnx"},
+    "exporting.probe": {
+        "ai_edge_litert",
+        "onnxruntime",
+        "openvino",
+        "tensorflow",
+        "torch",
+    },
+    "exporting.writers": {"openvino", "tensorflow", "torch"},
     "training.multi_worker": BACKENDS,
     "training.strategy": BACKENDS,
     "weights.fetch": {"huggingface_hub"},

@@ -1,0 +1,318 @@
+"""One call from a trained network to files for every runtime."""
+
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import rich.console
+import rich.progress
+
+from keras_resnext import imagenet
+from keras_resnext.exporting import formats as known
+from keras_resnext.exporting.formats import Format
+from keras_resnext.exporting.pictures import DRAWN
+from keras_resnext.exporting.pictures import Entrance
+from keras_resnext.exporting.pictures import checked
+from keras_resnext.exporting.pictures import entrance
+from keras_resnext.exporting.report import ExportError
+from keras_resnext.exporting.report import Report
+from keras_resnext.exporting.report import Row
+from keras_resnext.exporting.snippets import snippet
+from keras_resnext.exporting.writers import Writer
+from keras_resnext.inference import check_ours
+from keras_resnext.inference import optimize_for_inference
+from keras_resnext.preprocessing import EvaluationTransform
+
+# More pictures than these would take long without saying more.
+_COMPARED = 64
+_BATCH = 16
+
+
+def export(
+    model: keras.Model,
+    directory: str | os.PathLike[str],
+    formats: Sequence[str] | None = None,
+    include_preprocessing: bool = True,
+    representative_data: Any = None,
+    transform: EvaluationTransform | None = None,
+    labels: Sequence[str] | None = None,
+) -> Report:
+    """Writes a network for other runtimes, and proves that it's the same.
+
+    Batch normalization is folded away first, see `optimize_for_inference`.
+    Then every artefact is loaded by its own runtime, in a fresh process, and
+    what it puts out is compared with what the model does. All formats appear
+    in the directory, or none: until all are found good, what was there stays.
+
+    | format | file | backends |
+    | --- | --- | --- |
+    | `saved_model` | `saved_model/` | TensorFlow, JAX |
+    | `tflite` | `model.tflite` | TensorFlow |
+    | `tflite_float16` | `model_float16.tflite` | TensorFlow |
+    | `tflite_dynamic` | `model_dynamic.tflite` | TensorFlow |
+    | `tflite_int8` | `model_int8.tflite` | TensorFlow |
+    | `onnx` | `model.onnx` | TensorFlow, torch |
+    | `openvino` | `openvino/model.xml`, `.bin` | TensorFlow, torch |
+    | `torch` | `model.pt2` | torch |
+
+    Beside them there are `report.json`, `labels.txt` if the names of the
+    classes are known, and for each format a script `run_<format>.py` that
+    says what a picture shows.
+
+    Args:
+        model: A float32 model built here, or one that contains such a model,
+            of one fixed input size and one output.
+        directory: Where to; made if need be. What is there under the names
+            above is replaced.
+        formats: Some of the names above. `None` takes all that the backend
+            and the installed packages can write, `tflite_int8` only with
+            `representative_data`.
+        include_preprocessing: Whether the artefacts take uint8 pixels of
+            shape `(batch, height, width, channels)`. Otherwise they take
+            what the model does, float32 and normalized.
+        representative_data: Pictures as the artefacts take them: an array, or
+            something that yields pictures or batches of them. Artefacts are
+            compared on the first 64, and `tflite_int8` measures on all of
+            them which numbers occur in the network. `None` compares on drawn
+            pictures.
+        transform: How the network's pictures were resized, cropped and
+            normalized. `None` takes that of the model's weights, else
+            ImageNet's mean and standard deviation.
+        labels: Names of the classes, in their order. `None` takes ImageNet's
+            if there are 1,000.
+
+    Returns:
+        A `Report` of each artefact's size, difference and speed.
+
+    Raises:
+        ValueError: If an argument is none of these, or the backend can't
+            write a format.
+        ImportError: If a format needs a package that isn't installed.
+        ExportError: If an artefact doesn't run, or differs from the model by
+            more than 1e-4 of the largest output (float32) or 1e-2 (float16),
+            or, quantized, names another class for more than a tenth of the
+            pictures.
+
+    Example:
+    >>> model = keras_resnext.ResNeXt50(weights="imagenet")
+    >>> report = keras_resnext.export(model, "resnext50", ["tflite", "onnx"])
+    >>> print(report)
+    """
+    check_ours(model)
+    backend = keras.backend.backend()
+    with_data = representative_data is not None
+    wanted = known.chosen(formats, backend, with_data)
+    _check_float32(model)
+    door = entrance(model, transform, include_preprocessing)
+    names = _labels(model, labels)
+    given = checked(representative_data, door) if with_data else None
+
+    directory = pathlib.Path(directory)
+    made_directory = not directory.exists()
+    directory.mkdir(parents=True, exist_ok=True)
+    try:
+        with tempfile.TemporaryDirectory(prefix=".new-", dir=directory) as name:
+            staging = pathlib.Path(name, "whole")
+            scratch = pathlib.Path(name, "scratch")
+            staging.mkdir()
+            scratch.mkdir()
+            rows = _made(model, wanted, door, given, names, staging, scratch)
+            report = Report(
+                model.name,
+                backend,
+                str(directory),
+                DRAWN if given is None else min(len(given), _COMPARED),
+                given is None,
+                tuple(rows),
+            )
+            _refuse_different(report)
+            if names is not None:
+                (staging / "labels.txt").write_text(
+                    "".join(f"{label}\n" for label in names), encoding="utf-8"
+                )
+            report.write(staging / "report.json")
+            for path in sorted(staging.iterdir()):
+                _replace(path, directory / path.name, scratch)
+    except BaseException:
+        if made_directory and not any(directory.iterdir()):
+            directory.rmdir()
+        raise
+    return report
+
+
+def _made(
+    model: keras.Model,
+    wanted: list[Format],
+    door: Entrance,
+    given: np.ndarray | None,
+    names: list[str] | None,
+    staging: pathlib.Path,
+    scratch: pathlib.Path,
+) -> Iterator[Row]:
+    """Writes every format, and compares it."""
+    x = door.drawn() if given is None else given[:_COMPARED]
+    np.save(scratch / "inputs.npy", x)
+    console = rich.console.Console(stderr=True)
+    with rich.progress.Progress(
+        rich.progress.TextColumn("{task.description}"),
+        rich.progress.BarColumn(),
+        rich.progress.MofNCompleteColumn(),
+        rich.progress.TimeElapsedColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    ) as progress:
+        task = progress.add_task("folding", total=1 + 2 * len(wanted))
+
+        def go_on(to: str) -> None:
+            progress.update(task, advance=1, description=to)
+
+        expected = _outputs(model, door.normalized(x) if door.pixels else x)
+        folded = optimize_for_inference(model)
+        writer = Writer(folded, door, given, scratch)
+        (entry,) = (each.name for each in writer.wrapped.inputs)
+        for each in wanted:
+            path = staging / each.file
+            go_on(f"writing {each.name}")
+            _write(writer, each, path)
+            go_on(f"checking {each.name}")
+            yield _row(each, path, scratch, expected)
+            text = snippet(each, door, entry, expected.ndim, bool(names))
+            (staging / f"run_{each.name}.py").write_text(text, "utf-8")
+
+
+def _check_float32(model: keras.Model) -> None:
+    policies = {
+        layer.dtype_policy.name
+        for layer in model._flatten_layers(include_self=False)
+        if layer.weights
+    }
+    if policies != {"float32"}:
+        raise ValueError(
+            f"'{model.name}' computes in {', '.join(sorted(policies))}, and "
+            "only float32 is exported: first call "
+            "keras_resnext.optimize_for_inference(model, 'float32')."
+        )
+
+
+def _labels(
+    model: keras.Model, labels: Sequence[str] | None
+) -> list[str] | None:
+    shape = model.outputs[0].shape
+    classes = shape[-1] if len(shape) == 2 else None
+    if labels is None:
+        every = imagenet.classes()
+        return [each.name for each in every] if classes == len(every) else None
+    if isinstance(labels, str) or len(labels) != classes:
+        raise ValueError(
+            f"`labels` must name the {classes} classes of '{model.name}'. "
+            f"Received {len(labels)} of them."
+            if classes
+            else f"'{model.name}' has no classes that `labels` could name."
+        )
+    if any(len(str(label).splitlines()) != 1 for label in labels):
+        raise ValueError("Each of `labels` must be one line of text.")
+    return [str(label) for label in labels]
+
+
+def _outputs(model: keras.Model, x: np.ndarray) -> np.ndarray:
+    return np.concatenate(
+        [
+            np.asarray(model.predict_on_batch(x[start : start + _BATCH]))
+            for start in range(0, len(x), _BATCH)
+        ]
+    )
+
+
+def _write(writer: Writer, each: Format, path: pathlib.Path) -> None:
+    try:
+        writer.write(each.name, path)
+    except (MemoryError, OSError):
+        raise
+    except Exception as error:
+        # The first line says what; fifty more name the converter's functions.
+        reason = (str(error).strip() or repr(error)).splitlines()[0]
+        raise ExportError(
+            f"'{each.name}' can't be written: {reason}"
+        ) from error
+
+
+def _row(
+    each: Format,
+    path: pathlib.Path,
+    scratch: pathlib.Path,
+    expected: np.ndarray,
+) -> Row:
+    """Runs an artefact elsewhere, and compares it."""
+    outputs = scratch / "outputs.npz"
+    probe = pathlib.Path(__file__).with_name("probe.py")
+    run = subprocess.run(
+        # Without the folder of the script, whose modules have common names.
+        [
+            *(sys.executable, "-P", probe, each.runtime, path),
+            *(scratch / "inputs.npy", outputs),
+        ],
+        capture_output=True,
+        text=True,
+        errors="replace",
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+    )
+    if run.returncode:
+        lines = run.stderr.strip().splitlines() or [f"{run.returncode}"]
+        raise ExportError(
+            f"'{each.name}' was written but doesn't run: {lines[-1]}"
+        )
+    with np.load(outputs) as file:
+        found = file["outputs"]
+        latency, throughput = float(file["latency"]), float(file["throughput"])
+    if found.shape != expected.shape:
+        raise ExportError(
+            f"'{each.name}' puts out the shape {found.shape}, not "
+            f"{expected.shape}."
+        )
+    difference = float(np.abs(found - expected).max() / np.abs(expected).max())
+    agreement = float(np.mean(found.argmax(-1) == expected.argmax(-1)))
+    # A NaN is no agreement.
+    ok = (
+        bool(np.isfinite(found).all()) and agreement >= known.AGREEMENT
+        if each.tolerance is None
+        else difference <= each.tolerance
+    )
+    files = [path] if path.is_file() else path.rglob("*")
+    return Row(
+        format=each.name,
+        path=each.file,
+        bytes=sum(file.stat().st_size for file in files if file.is_file()),
+        difference=difference,
+        agreement=agreement,
+        latency_ms=1000 * latency,
+        images_per_second=throughput,
+        ok=ok,
+    )
+
+
+def _refuse_different(report: Report) -> None:
+    bad = [row for row in report.rows if not row.ok]
+    if bad:
+        found = "; ".join(
+            f"'{row.format}' differs by {row.difference:.1e} of the largest "
+            f"output and agrees on {row.agreement:.1%} of the classes"
+            for row in bad
+        )
+        raise ExportError(
+            f"{found}. Nothing was written; leave such formats out.", report
+        )
+
+
+def _replace(new: pathlib.Path, old: pathlib.Path, away: pathlib.Path) -> None:
+    if old.is_dir():
+        # No call replaces a folder. The old one goes with the scratch.
+        old.rename(away / f"{old.name}.old")
+    new.replace(old)

@@ -1,0 +1,107 @@
+"""What an export made, and how good that is."""
+
+import io
+import json
+import pathlib
+from dataclasses import asdict
+from dataclasses import dataclass
+
+import rich.box
+import rich.console
+import rich.table
+
+
+@dataclass(frozen=True)
+class Row:
+    """One artefact.
+
+    Args:
+        format: The format's name.
+        path: File or folder, inside the report's `directory`.
+        bytes: Size on disk.
+        difference: Largest difference of an output from the Keras model's, as
+            a share of the largest output.
+        agreement: Share of pictures with the same largest output.
+        latency_ms: Median time of one picture, in milliseconds.
+        images_per_second: Throughput of 32 pictures at once.
+        ok: Whether it is as exact as its format can be.
+    """
+
+    format: str
+    path: str
+    bytes: int
+    difference: float
+    agreement: float
+    latency_ms: float
+    images_per_second: float
+    ok: bool
+
+
+@dataclass(frozen=True)
+class Report:
+    """All artefacts of one network; printed, a table.
+
+    Args:
+        model: The network's name.
+        backend: What wrote them.
+        directory: Where they are.
+        pictures: Number of pictures they were compared on.
+        drawn: Whether these were drawn, for want of real ones.
+        rows: The artefacts.
+    """
+
+    model: str
+    backend: str
+    directory: str
+    pictures: int
+    drawn: bool
+    rows: tuple[Row, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether every artefact is."""
+        return all(row.ok for row in self.rows)
+
+    def write(self, path: pathlib.Path) -> None:
+        """Writes it as JSON."""
+        path.write_text(json.dumps({**asdict(self), "ok": self.ok}, indent=2))
+
+    def __str__(self) -> str:
+        table = rich.table.Table(
+            title=f"{self.model} in {self.directory}",
+            caption=f"Compared with Keras on {self.pictures} "
+            f"{'drawn' if self.drawn else 'given'} pictures",
+            box=rich.box.SIMPLE_HEAD,
+        )
+        table.add_column("format")
+        table.add_column("file")
+        for name in ("MB", "difference", "top-1", "ms", "images/s"):
+            table.add_column(name, justify="right")
+        table.add_column("")
+        for row in self.rows:
+            table.add_row(
+                row.format,
+                row.path,
+                f"{row.bytes / 1e6:.2f}",
+                f"{row.difference:.1e}",
+                f"{row.agreement:.1%}",
+                f"{row.latency_ms:.1f}",
+                f"{row.images_per_second:.0f}",
+                "ok" if row.ok else "NOT EQUAL",
+            )
+        text = io.StringIO()
+        rich.console.Console(file=text, width=100).print(table)
+        return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
+
+
+class ExportError(RuntimeError):
+    """An artefact can't be written, can't be run, or computes something else.
+
+    Args:
+        message: What went wrong.
+        report: All that was compared, or `None`.
+    """
+
+    def __init__(self, message: str, report: Report | None = None) -> None:
+        super().__init__(message)
+        self.report = report

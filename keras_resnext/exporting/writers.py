@@ -1,0 +1,216 @@
+"""How each format is written. What is written is a folded network."""
+
+import contextlib
+import os
+import pathlib
+import warnings
+from collections.abc import Callable
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_resnext.exporting.pictures import Entrance
+from keras_resnext.kernels.generic import Tensor
+
+
+class Writer:
+    """Writes one network in many formats.
+
+    Args:
+        model: The folded network, without preprocessing.
+        door: What stands before it.
+        data: Pictures to quantize with, as the artefact takes them.
+        scratch: An empty folder for what goes again.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        door: Entrance,
+        data: np.ndarray | None,
+        scratch: pathlib.Path,
+    ) -> None:
+        self.model = model
+        self.door = door
+        self.data = data
+        self.scratch = scratch
+        self.wrapped = door.wrapped(model, "uint8")
+
+    def write(self, name: str, path: pathlib.Path) -> None:
+        """Writes one format.
+
+        Args:
+            name: The format's.
+            path: The new file or folder.
+        """
+        write = (
+            _WRITERS.get((name, keras.backend.backend()))
+            or _WRITERS[name, None]
+        )
+        with _quiet():
+            write(self, path)
+
+    def saved_model(self) -> pathlib.Path:
+        """The SavedModel that other formats are made of."""
+        path = self.scratch / "saved_model"
+        if not path.exists():
+            _write_saved_model(self, path)
+        return path
+
+    def program(self) -> Any:
+        """What torch exports, for any number of pictures."""
+        import torch
+
+        class Module(torch.nn.Module):
+            def __init__(self, model: keras.Model) -> None:
+                super().__init__()
+                self.model = model
+
+            def forward(self, x: Tensor) -> Tensor:
+                return self.model(x, training=False)
+
+        # One picture would be taken for a constant.
+        dtype = torch.uint8 if self.door.pixels else torch.float32
+        example = torch.zeros(2, *self.door.shape, dtype=dtype)
+        with torch.no_grad():
+            return torch.export.export(
+                Module(self.wrapped),
+                (example,),
+                dynamic_shapes=({0: torch.export.Dim.DYNAMIC},),
+            )
+
+
+def _write_saved_model(writer: Writer, path: pathlib.Path) -> None:
+    writer.wrapped.export(path, format="tf_saved_model", verbose=False)
+
+
+def _write_tflite(writer: Writer, path: pathlib.Path) -> None:
+    path.write_bytes(_converter(writer.saved_model()).convert())
+
+
+def _write_tflite_float16(writer: Writer, path: pathlib.Path) -> None:
+    import tensorflow as tf
+
+    converter = _converter(writer.saved_model())
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.target_spec.supported_types = [tf.float16]
+    path.write_bytes(converter.convert())
+
+
+def _write_tflite_dynamic(writer: Writer, path: pathlib.Path) -> None:
+    import tensorflow as tf
+
+    converter = _converter(writer.saved_model())
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    path.write_bytes(converter.convert())
+
+
+def _write_tflite_int8(writer: Writer, path: pathlib.Path) -> None:
+    import tensorflow as tf
+
+    assert writer.data is not None
+    data = writer.data
+    folder = writer.saved_model()
+    if writer.door.pixels:
+        # The converter turns floats into integers, not integers into others.
+        folder = writer.scratch / "float_pixels"
+        model = writer.door.wrapped(writer.model, "float32")
+        model.export(folder, format="tf_saved_model", verbose=False)
+        # Whatever the pictures hold, a pixel of 0 is 0 and one of 255 is 255.
+        data = data.copy()
+        data[0, 0, 0], data[0, -1, -1] = 0, 255
+
+    def pictures() -> Iterator[list[np.ndarray]]:
+        for i in range(len(data)):
+            yield [data[i : i + 1].astype("float32")]
+
+    converter = _converter(folder)
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.representative_dataset = pictures
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+    if writer.door.pixels:
+        converter.inference_input_type = tf.uint8
+    path.write_bytes(converter.convert())
+
+
+def _converter(folder: pathlib.Path) -> Any:
+    import tensorflow as tf
+
+    return tf.lite.TFLiteConverter.from_saved_model(str(folder))
+
+
+def _write_onnx(writer: Writer, path: pathlib.Path) -> None:
+    writer.wrapped.export(path, format="onnx", verbose=False)
+
+
+def _write_onnx_with_torch(writer: Writer, path: pathlib.Path) -> None:
+    import torch
+
+    torch.onnx.export(
+        writer.program(),
+        f=path,
+        dynamo=True,
+        external_data=False,
+        input_names=["pixels" if writer.door.pixels else "images"],
+        output_names=["output"],
+        verbose=False,
+    )
+
+
+def _write_openvino(writer: Writer, path: pathlib.Path) -> None:
+    import openvino
+
+    _save_openvino(openvino.convert_model(writer.saved_model()), path)
+
+
+def _write_openvino_with_torch(writer: Writer, path: pathlib.Path) -> None:
+    import openvino
+
+    model = openvino.convert_model(writer.program())
+    model.reshape([-1, *writer.door.shape])
+    _save_openvino(model, path)
+
+
+def _save_openvino(model: Any, path: pathlib.Path) -> None:
+    import openvino
+
+    path.mkdir()
+    # float16 weights, the default, would be another format.
+    openvino.save_model(model, path / "model.xml", compress_to_fp16=False)
+
+
+def _write_torch(writer: Writer, path: pathlib.Path) -> None:
+    import torch
+
+    torch.export.save(writer.program(), path)
+
+
+_WRITERS: dict[
+    tuple[str, str | None], Callable[[Writer, pathlib.Path], None]
+] = {
+    ("saved_model", None): _write_saved_model,
+    ("tflite", None): _write_tflite,
+    ("tflite_float16", None): _write_tflite_float16,
+    ("tflite_dynamic", None): _write_tflite_dynamic,
+    ("tflite_int8", None): _write_tflite_int8,
+    ("onnx", "tensorflow"): _write_onnx,
+    ("onnx", "torch"): _write_onnx_with_torch,
+    ("openvino", "tensorflow"): _write_openvino,
+    ("openvino", "torch"): _write_openvino_with_torch,
+    ("torch", None): _write_torch,
+}
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what converters say of themselves, on one line or on fifty."""
+    with (
+        warnings.catch_warnings(),
+        open(os.devnull, "w") as nowhere,
+        contextlib.redirect_stdout(nowhere),
+        contextlib.redirect_stderr(nowhere),
+    ):
+        warnings.simplefilter("ignore")
+        yield

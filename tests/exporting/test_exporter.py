@@ -1,0 +1,278 @@
+"""Networks in other runtimes: the same function, or an error."""
+
+import json
+import pathlib
+import re
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+import keras_resnext
+from keras_resnext import exporting
+from keras_resnext.exporting import exporter
+from keras_resnext.exporting import formats
+
+BACKEND = keras.backend.backend()
+QUICK = "saved_model" if BACKEND == "jax" else "openvino"
+LABELS = [f"class {i}" for i in range(10)]
+
+
+def network(config, **arguments):
+    return keras_resnext.ResNeXt(
+        config, **{"classes": 10, "classifier_activation": None, **arguments}
+    )
+
+
+def pictures(count=12, size=32, channels=3):
+    random = np.random.default_rng(count)
+    shape = (count, size, size, channels)
+    return random.integers(0, 256, shape).astype("uint8")
+
+
+def logits(model, pixels):
+    return model.predict_on_batch(keras_resnext.preprocess_input(pixels))
+
+
+def files(directory):
+    return sorted(path.name for path in pathlib.Path(directory).iterdir())
+
+
+def run_snippet(path, picture):
+    """Its scores by class, the highest first."""
+    run = subprocess.run(
+        [sys.executable, path, picture], capture_output=True, text=True
+    )
+    assert not run.returncode, run.stderr
+    rows = re.findall(r"^ *(-?[\d.]+)  (.+)$", run.stdout, re.M)
+    return {label: float(score) for score, label in rows}
+
+
+def test_every_format_is_the_model(tiny, tmp_path):
+    model, data = network(tiny), pictures()
+    report = keras_resnext.export(
+        model, tmp_path, representative_data=data, labels=LABELS
+    )
+    possible = [
+        name
+        for name, each in formats.FORMATS.items()
+        if BACKEND in each.needs and not each.missing(BACKEND)
+    ]
+    assert [row.format for row in report.rows] == possible
+    assert report.ok
+    assert (report.pictures, report.drawn) == (12, False)
+    limits = {"tflite_float16": 1e-2, "tflite_dynamic": 0.1, "tflite_int8": 0.2}
+    for row in report.rows:
+        assert row.difference <= limits.get(row.format, 1e-4)
+        assert row.agreement >= 0.9
+        assert min(row.bytes, row.latency_ms, row.images_per_second) > 0
+        assert row.format in str(report)
+    sizes = {row.format: row.bytes for row in report.rows}
+    if BACKEND == "tensorflow":
+        assert sizes["tflite_float16"] < 0.8 * sizes["tflite"]
+        assert sizes["tflite_int8"] < 0.8 * sizes["tflite"]
+    assert files(tmp_path) == sorted(
+        [
+            "labels.txt",
+            "report.json",
+            *(f"run_{name}.py" for name in possible),
+            *(formats.FORMATS[name].file for name in possible),
+        ]
+    )
+    assert (tmp_path / "labels.txt").read_text().splitlines() == LABELS
+    record = json.loads((tmp_path / "report.json").read_text())
+    assert record["ok"]
+    assert [row["format"] for row in record["rows"]] == possible
+
+    # A picture of the network's size is neither resized nor cropped.
+    Image.fromarray(data[0]).save(tmp_path / "picture.png")
+    expected = logits(model, data[:1])[0]
+    for name in {"saved_model", "tflite_int8", "onnx", "openvino", "torch"}:
+        if name not in possible:
+            continue
+        found = run_snippet(
+            tmp_path / f"run_{name}.py", tmp_path / "picture.png"
+        )
+        assert len(found) == 5
+        close = 0.2 if name == "tflite_int8" else 1e-3
+        for label, score in found.items():
+            true = expected[LABELS.index(label)]
+            assert abs(score - true) <= close * np.abs(expected).max()
+
+
+def test_an_artefact_without_preprocessing_replaces_another(tiny, tmp_path):
+    model = network(tiny)
+    path = tmp_path / formats.FORMATS[QUICK].file
+    path.mkdir()
+    (path / "old").write_text("old")
+    report = keras_resnext.export(
+        model, tmp_path, [QUICK], include_preprocessing=False
+    )
+    assert report.drawn
+    assert report.rows[0].difference <= 1e-4
+    assert "old" not in files(path)
+    Image.fromarray(pictures(1)[0]).save(tmp_path / "picture.png")
+    found = run_snippet(tmp_path / f"run_{QUICK}.py", tmp_path / "picture.png")
+    expected = logits(model, pictures(1))[0]
+    assert list(found) == [str(i) for i in expected.argsort()[::-1][:5]]
+
+
+@pytest.mark.skipif(BACKEND != "torch", reason="TensorFlow has no such kernel")
+def test_pixels_are_channels_last_for_a_network_that_is_not(tiny, tmp_path):
+    keras.config.set_image_data_format("channels_first")
+    model = network(tiny, input_shape=(3, 32, 32))
+    report = keras_resnext.export(
+        model, tmp_path, [QUICK], representative_data=pictures()
+    )
+    assert report.ok
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [(KeyboardInterrupt(), KeyboardInterrupt), (OSError(28, "full"), OSError)],
+)
+def test_what_stops_leaves_what_was_there(
+    tiny, tmp_path, monkeypatch, error, expected
+):
+    def stop(writer, name, path):
+        path.mkdir()
+        (path / "half").write_text("half")
+        raise error
+
+    monkeypatch.setattr(exporter.Writer, "write", stop)
+    model, new = network(tiny), tmp_path / "new"
+    (tmp_path / "report.json").write_text("old")
+    with pytest.raises(expected):
+        keras_resnext.export(model, tmp_path, [QUICK])
+    assert files(tmp_path) == ["report.json"]
+    assert (tmp_path / "report.json").read_text() == "old"
+    with pytest.raises(expected):
+        keras_resnext.export(model, new, [QUICK])
+    assert not new.exists()
+
+
+def test_what_computes_something_else_is_an_error(tiny, tmp_path, monkeypatch):
+    def wrong(model):
+        made = keras.models.clone_model(model)
+        made.set_weights([1.01 * each for each in model.get_weights()])
+        return made
+
+    monkeypatch.setattr(exporter, "optimize_for_inference", wrong)
+    with pytest.raises(exporting.ExportError, match=f"'{QUICK}' differs") as e:
+        keras_resnext.export(network(tiny), tmp_path, [QUICK])
+    assert not e.value.report.ok
+    assert files(tmp_path) == []
+
+
+def test_what_does_not_run_is_an_error(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        exporter.Writer, "write", lambda writer, name, path: path.mkdir()
+    )
+    with pytest.raises(exporting.ExportError, match="doesn't run"):
+        keras_resnext.export(network(tiny), tmp_path, [QUICK])
+    assert files(tmp_path) == []
+
+
+def check_refused(model, tmp_path, match, error=ValueError, **arguments):
+    with pytest.raises(error, match=match):
+        keras_resnext.export(
+            model, tmp_path / "new", **{"formats": [QUICK], **arguments}
+        )
+    assert not (tmp_path / "new").exists()
+
+
+def test_unknown_formats_are_refused(tiny, tmp_path):
+    model = network(tiny)
+    for names, match in (
+        (["onxx"], "no format 'onxx'.*Did you mean 'onnx'"),
+        ("onnx", "must be a list"),
+        ([], "empty"),
+    ):
+        check_refused(model, tmp_path, match, formats=names)
+    other = "tflite" if BACKEND != "tensorflow" else "torch"
+    able = "tensorflow" if BACKEND != "tensorflow" else "torch"
+    match = f"needs KERAS_BACKEND={able}; the backend in use is {BACKEND}"
+    check_refused(model, tmp_path, match, formats=[other])
+    if BACKEND == "tensorflow":
+        check_refused(
+            model, tmp_path, "representative_data", formats=["tflite_int8"]
+        )
+
+
+def test_a_missing_package_names_its_extra(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    extra = "tensorflow" if BACKEND == "jax" else "export"
+    check_refused(
+        network(tiny),
+        tmp_path,
+        rf"pip install 'keras_resnext\[{extra}\]'",
+        ImportError,
+    )
+
+
+def test_other_models_are_refused(tiny, tmp_path):
+    x = keras.Input((8,))
+    check_refused(keras.Model(x, x), tmp_path, "keras_resnext built")
+    model = network(tiny, input_shape=(None, None, 3))
+    check_refused(model, tmp_path, "pictures of one size")
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    check_refused(network(tiny), tmp_path, "only float32 is exported")
+
+
+@pytest.mark.parametrize(
+    ("data", "match"),
+    [
+        (pictures(size=31), r"shape \(count, 32, 32, 3\)"),
+        (pictures()[0], "of shape"),
+        (pictures()[:0], "of shape"),
+        (pictures() / 255, r"pixels in \[0, 255\]"),
+        (pictures() - 100.0, r"pixels in \[0, 255\]"),
+        (pictures() * np.nan, "finite"),
+        ([pictures(2), pictures(2, 31)], "one shape"),
+        ([], "one shape"),
+        ("photos", "array of pictures"),
+    ],
+)
+def test_other_data_are_refused(tiny, tmp_path, data, match):
+    model = network(tiny)
+    check_refused(model, tmp_path, match, representative_data=data)
+
+
+def test_data_that_are_not_normalized_are_refused(tiny, tmp_path):
+    for data in (pictures(), pictures().astype("float32")):
+        check_refused(
+            network(tiny),
+            tmp_path,
+            "normalized",
+            representative_data=data,
+            include_preprocessing=False,
+        )
+
+
+@pytest.mark.parametrize(
+    "labels", [LABELS[:9], "0123456789", [*LABELS[:9], "two\nlines"]]
+)
+def test_other_labels_are_refused(tiny, tmp_path, labels):
+    check_refused(network(tiny), tmp_path, "label", labels=labels)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name", ["resnext50_32x4d", "seresnext26d_32x4d", "resnext20s_8x32d"]
+)
+def test_real_networks(name, tmp_path):
+    # Random weights say the same of everything: quantized, nothing is left.
+    exact = [
+        each.name
+        for each in formats.FORMATS.values()
+        if BACKEND in each.needs
+        and not each.missing(BACKEND)
+        and each.tolerance is not None
+    ]
+    model = keras_resnext.get_model(name, weights=None)
+    report = keras_resnext.export(model, tmp_path, exact)
+    assert [row.format for row in report.rows] == exact
+    assert report.ok
