@@ -34,3 +34,43 @@ def multiply_adds(model: keras.Model) -> int:
             # Each number put out has as many as a filter has weights.
             total += math.prod(outputs) * math.prod(layer.kernel.shape[:-1])
     return total
+
+
+def receptive_fields(model: keras.Model) -> dict[str, int]:
+    """Tells how much of an image each layer's pixels depend on.
+
+    That of convolutions and poolings (Araujo et al., 2019,
+    https://distill.pub/2019/computing-receptive-fields). Attention looks at
+    the whole image on top of that, and is not counted.
+
+    Args:
+        model: A Functional model from images to maps or features.
+
+    Returns:
+        Height and width in pixels, by the name of the layer.
+
+    Example:
+    >>> model = keras_resnext.ResNeXt50(weights=None)
+    >>> fields = keras_resnext.complexity.receptive_fields(model)
+    >>> fields["stage4_block3_out"]
+    427
+    """
+    # Of each tensor the field, and how far apart the fields of neighbours are.
+    known = {id(image): (1, 1) for image in model.inputs}
+    fields = {}
+    for operation in model.operations:
+        inputs = keras.tree.flatten(operation.input)
+        if all(id(x) not in known for x in inputs):
+            continue
+        field = max(known[id(x)][0] for x in inputs)
+        step = max(known[id(x)][1] for x in inputs)
+        pool_size = getattr(operation, "pool_size", (1,))
+        size = getattr(operation, "kernel_size", pool_size)
+        strides = getattr(operation, "strides", (1,))
+        dilation = getattr(operation, "dilation_rate", (1,))
+        field += (size[0] - 1) * dilation[0] * step
+        step *= strides[0]
+        for output in keras.tree.flatten(operation.output):
+            known[id(output)] = field, step
+        fields[operation.name] = field
+    return fields

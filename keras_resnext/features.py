@@ -6,6 +6,8 @@ from collections.abc import Collection
 
 import keras
 
+from keras_resnext.suggestions import did_you_mean
+
 
 def feature_pyramid(
     model: keras.Model, levels: Collection[str] | None = None
@@ -75,6 +77,21 @@ def block_outputs(model: keras.Model) -> keras.Model:
         model.input,
         _ends(model, r"(stem|stage\d+_block\d+)_.+"),
         name=f"{model.name}_blocks",
+    )
+
+
+def last_layer(model: keras.Model, name: str) -> keras.layers.Layer:
+    """The layer of that name, or the last of the stage of that name."""
+    names = [layer.name for layer in model.layers]
+    members = [n for n in names if n == name or n.startswith(f"{name}_")]
+    if members:
+        return model.get_layer(members[-1])
+    stages = list(dict.fromkeys(n.partition("_")[0] for n in names))
+    hint = did_you_mean(name, [*names, *stages])
+    raise ValueError(
+        f"'{model.name}' has no stage or layer {name!r}.{hint} Stages: "
+        f"{', '.join(s for s in stages if s.startswith('st'))}. Layers: "
+        f"{', '.join(names)}"
     )
 
 

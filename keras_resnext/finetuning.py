@@ -8,8 +8,8 @@ from keras import ops
 
 from keras_resnext.blocks import Activation
 from keras_resnext.blocks import classifier
+from keras_resnext.features import last_layer
 from keras_resnext.kernels.generic import Tensor
-from keras_resnext.suggestions import did_you_mean
 
 
 def freeze(model: keras.Model, up_to: str | None) -> None:
@@ -34,7 +34,7 @@ def freeze(model: keras.Model, up_to: str | None) -> None:
     """
     frozen = set()
     if up_to is not None:
-        border = _last_layer(model, up_to)
+        border = last_layer(model, up_to)
         before = keras.Model(model.input, border.output)
         frozen = {layer.name for layer in before.layers}
     for layer in model.layers:
@@ -176,18 +176,3 @@ class _OwnStatistics(keras.layers.Layer):
         self, input_shape: tuple[int | None, ...]
     ) -> list[tuple[int, ...]]:
         return [(1, 2, *layer.moving_mean.shape) for layer in self.batch_norms]
-
-
-def _last_layer(model: keras.Model, up_to: str) -> keras.layers.Layer:
-    """The layer of that name, or the last of the stage of that name."""
-    names = [layer.name for layer in model.layers]
-    members = [n for n in names if n == up_to or n.startswith(f"{up_to}_")]
-    if members:
-        return model.get_layer(members[-1])
-    stages = list(dict.fromkeys(n.partition("_")[0] for n in names))
-    hint = did_you_mean(up_to, [*names, *stages])
-    raise ValueError(
-        f"'{model.name}' has no stage or layer {up_to!r}.{hint} Stages: "
-        f"{', '.join(s for s in stages if s.startswith('st'))}. Layers: "
-        f"{', '.join(names)}"
-    )

@@ -41,7 +41,7 @@ class Result(NamedTuple):
 def run_script(
     name: str, *arguments: object, cwd: pathlib.Path, **environment: str
 ) -> subprocess.CompletedProcess:
-    """Runs a script, `"examples/predict.py"`, and returns what came of it."""
+    """Runs a script, `"examples/finetune.py"`, and returns what came of it."""
     command = [str(ROOT / name), *map(str, arguments)]
     return _python(command, cwd, environment)
 
@@ -56,7 +56,7 @@ def run_many(
     """What came of each of many command lines of a script.
 
     Args:
-        name: The script, as `"examples/predict.py"`.
+        name: The script, as `"examples/finetune.py"`.
         lines: The arguments of each.
         cwd: The folder to run it in.
         prelude: Python code to run before the first.

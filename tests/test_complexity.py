@@ -1,10 +1,11 @@
-"""Multiply-adds, against the figures that others publish."""
+"""Multiply-adds and receptive fields, against what others publish."""
 
 import keras
 import pytest
 
 import keras_resnext
 from keras_resnext.complexity import multiply_adds
+from keras_resnext.complexity import receptive_fields
 
 
 def build(name, **options):
@@ -46,3 +47,20 @@ def test_network_for_cifar_by_hand():
 def test_size_must_be_known():
     with pytest.raises(ValueError, match="input_shape"):
         multiply_adds(build("resnext26ts", include_top=False))
+
+
+@pytest.mark.parametrize(
+    ("name", "fields"),
+    [
+        # Those of a ResNet-50 and a ResNet-101 that stride in the 3x3.
+        ("resnext50_32x4d", {"stem_pool": 11, "stage4_block3_out": 427}),
+        ("resnext101_32x4d", {"stage1_block3_out": 35, "avg_pool": 971}),
+        # Three stages of three 3x3: 3 + 6, 2 + 2 x 4, 4 + 2 x 8 pixels.
+        ("resnext29_8x64d", {"stage1_block3_out": 9, "stage3_block3_out": 39}),
+        # Both paths of a selective kernel; the dilated one sees more.
+        ("skresnext50_32x4d", {"stage1_block1_out": 27}),
+    ],
+)
+def test_receptive_fields(name, fields):
+    found = receptive_fields(build(name))
+    assert {layer: found[layer] for layer in fields} == fields

@@ -1,6 +1,6 @@
 """The arithmetic of the layers that meet the machine.
 
-One module per backend, each with the same nine functions; `kernels.generic`
+One module per backend, each with the same ten functions; `kernels.generic`
 says what they mean. Everything else in the package is plain Keras.
 """
 
@@ -62,6 +62,10 @@ class Kernels(Protocol):
     ) -> Tensor: ...
 
     def relu(self, x: Tensor) -> Tensor: ...
+
+    def gradient(
+        self, function: Callable[[Tensor], Tensor], x: Tensor
+    ) -> Tensor: ...
 
     def replicas_in_sync(self) -> int: ...
 

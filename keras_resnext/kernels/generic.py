@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 from typing import TypeAlias
 
+import keras
 from keras import ops
 
 Tensor: TypeAlias = Any
@@ -162,6 +163,26 @@ def relu(x: Tensor) -> Tensor:
         A tensor of the shape and dtype of `x`.
     """
     return ops.relu(x)
+
+
+def gradient(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """Differentiates a function of which each backend has its own way.
+
+    Args:
+        function: From `x` to a tensor of any shape.
+        x: A float tensor that is not symbolic.
+
+    Returns:
+        The gradient of the sum of what `function` returns, of the shape and
+        dtype of `x`.
+
+    Raises:
+        NotImplementedError: If the backend only predicts.
+    """
+    raise NotImplementedError(
+        f"The {keras.config.backend()} backend has no gradients. Use "
+        "KERAS_BACKEND=tensorflow, jax or torch."
+    )
 
 
 def supports_jit() -> bool:

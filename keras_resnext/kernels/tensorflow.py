@@ -22,6 +22,7 @@ __all__ = [
     "batch_norm_training",
     "cond_over_replicas",
     "conv2d",
+    "gradient",
     "max_pool2d",
     "relu",
     "replicas_in_sync",
@@ -171,6 +172,14 @@ def cond_over_replicas(
     tf.distribute.get_replica_context().merge_call(
         branch, args=(predicate, arguments)
     )
+
+
+def gradient(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """See `generic.gradient`."""
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(x)
+        total = tf.reduce_sum(function(x))
+    return tape.gradient(total, x)
 
 
 def supports_jit() -> bool:

@@ -5,6 +5,8 @@ name, but a permuted view of a channels-last tensor is what torch itself
 calls `channels_last`, so nothing is copied on the way in or out.
 """
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 
@@ -18,6 +20,7 @@ __all__ = [
     "batch_norm_training",
     "cond_over_replicas",
     "conv2d",
+    "gradient",
     "max_pool2d",
     "relu",
     "replicas_in_sync",
@@ -108,6 +111,14 @@ def max_pool2d(
 def relu(x: Tensor) -> Tensor:
     """See `generic.relu`."""
     return torch.relu_(x)
+
+
+def gradient(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """See `generic.gradient`."""
+    with torch.enable_grad():
+        x = x.detach().requires_grad_()
+        (found,) = torch.autograd.grad(function(x).sum(), x)
+    return found
 
 
 def supports_jit() -> bool:

@@ -1,0 +1,275 @@
+"""`keras-resnext`, in this process; its start in one of its own."""
+
+import json
+import math
+import os
+import pathlib
+import subprocess
+import sys
+import time
+
+import keras
+import numpy as np
+import PIL.Image
+import pytest
+from run_script import ROOT
+
+import keras_resnext
+from keras_resnext import cli
+
+# The smallest number of layers among the variants; 32 pixels.
+MODEL = "resnext20s_8x32d"
+
+
+@pytest.fixture
+def run(capsys, monkeypatch, tmp_path):
+    """Runs a command line: its status, standard output and error."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words):
+        try:
+            status = cli.main([str(word) for word in words])
+        except SystemExit as ended:
+            status = ended.code
+        return status, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    path = tmp_path_factory.mktemp("weights") / "random.weights.h5"
+    keras_resnext.get_model(MODEL, weights=None).save_weights(path)
+    return path
+
+
+@pytest.fixture
+def picture(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (60, 80), "uint8")
+    PIL.Image.fromarray(pixels).save(tmp_path / "grey.png")
+    return "grey.png"
+
+
+def start(*words, **environment):
+    return subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "keras_resnext", *words],
+        env={
+            **os.environ,
+            "KERAS_BACKEND": keras.config.backend(),
+            "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path]),
+            **environment,
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("words", [["--help"], ["list"], ["weights"]])
+def test_what_needs_no_framework_starts_at_once(words):
+    seconds = []
+    while len(seconds) < 3 and (not seconds or min(seconds) >= 1):
+        began = time.perf_counter()
+        done = start(*words)
+        seconds.append(time.perf_counter() - began)
+        assert done.returncode == 0
+        assert done.stdout
+    imported = {line.split("|")[-1].strip() for line in done.stderr.split("\n")}
+    assert "keras_resnext.cli" in imported
+    assert not imported & {"keras", "numpy", "PIL", keras.config.backend()}
+    assert min(seconds) < 1
+
+
+def test_the_command_line_finds_every_name():
+    code = (
+        "import sys; sys.argv = ['/usr/bin/keras-resnext']\n"
+        "import keras_resnext; assert 'keras' not in sys.modules\n"
+        "from keras_resnext import *\n"
+        "assert ResNeXt50 is keras_resnext.ResNeXt50\n"
+        "assert not hasattr(keras_resnext, 'resnext51')\n"
+        "keras_resnext.get_model(sys.argv[0])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "There is no variant '/usr/bin/keras-resnext'" in done.stderr
+
+
+def test_list(run):
+    status, out, _ = run("list", "--json")
+    assert status == 0
+    rows = json.loads(out)
+    assert [row["name"] for row in rows] == keras_resnext.list_models()
+    status, out, _ = run("list", "resnext50*")
+    assert status == 0
+    lines = [line for line in out.split("\n") if line.startswith("  resnext")]
+    words = [line.split() for line in lines]
+    assert [each[0] for each in words] == keras_resnext.list_models(
+        "resnext50*"
+    )
+    assert words[0][1:5] == ["3-4-6-3", "32", "224", "a1h_in1k"]
+
+
+def test_weights(run):
+    status, out, _ = run("weights", "resnext50*", "--json")
+    assert status == 0
+    names = [row["name"] for row in json.loads(out)]
+    rows = keras_resnext.list_weights("resnext50*")
+    assert names == [row.name for row in rows]
+    _, out, _ = run("weights", "--license", "commercial", "--json")
+    assert all(row["commercial"] for row in json.loads(out))
+    _, out, _ = run("weights", "resnext50_32x4d.tv*")
+    names = [line.split()[0] for line in out.split("\n") if "_32x4d" in line]
+    assert names == ["resnext50_32x4d.tv2_in1k", "resnext50_32x4d.tv_in1k"]
+
+
+def test_info(run):
+    status, out, _ = run("info", MODEL, "--json")
+    assert status == 0
+    found = json.loads(out)
+    model = keras_resnext.get_model(MODEL, weights=None)
+    assert found["size"] == 32
+    assert found["parameters"] == sum(
+        math.prod(variable.shape) for variable in model.trainable_weights
+    )
+    cost = keras_resnext.complexity.multiply_adds(model)
+    assert found["multiply_adds"] == cost
+    assert found["stages"][-1] == {
+        "name": "stage3",
+        "blocks": 2,
+        "channels": 512,
+        "paths": 8,
+        "width": 8 * 64,
+        "map": 4,
+        "receptive_field": found["stages"][-1]["receptive_field"],
+    }
+    status, out, _ = run("info", MODEL, "--size", 64)
+    assert status == 0
+    assert "at 64x64" in out
+    assert [line.split()[0] for line in out.split("\n") if " x " in line] == [
+        "stage1",
+        "stage2",
+        "stage3",
+    ]
+
+
+def test_predict(run, weights, picture):
+    options = "--model", MODEL, "--weights", weights, "--top", 3
+    status, out, err = run("predict", picture, *options)
+    assert (status, err) == (0, "")
+    assert out.split("\n")[0].strip() == picture
+    shares = [float(w[:-1]) for w in out.split() if w[-1] == "%"]
+    assert len(shares) == 3
+    assert shares == sorted(shares, reverse=True)
+
+
+def test_predict_is_the_model_on_transformed_pixels(run, weights, picture):
+    options = "--model", MODEL, "--weights", weights, "--json"
+    status, out, _ = run("predict", picture, *options)
+    assert status == 0
+    [found] = json.loads(out)
+    assert found["picture"] == picture
+    model = keras_resnext.get_model(MODEL, weights=weights)
+    transform = keras_resnext.EvaluationTransform(resize=37, crop=32)
+    with PIL.Image.open(picture) as image:
+        pixels = transform(image)
+    predicted = model.predict_on_batch(pixels[None])
+    [expected] = keras_resnext.decode_predictions(predicted, top=5)
+    assert [each["wnid"] for each in found["classes"]] == [
+        wnid for wnid, *_ in expected
+    ]
+    np.testing.assert_allclose(
+        [each["probability"] for each in found["classes"]],
+        [probability for *_, probability in expected],
+        rtol=1e-4,
+    )
+
+
+def test_predict_finds_the_network_of_a_file(run, picture, tmp_path):
+    # Of as many classes as it has, for which there are no names.
+    model = keras_resnext.get_model(MODEL, weights=None, classes=4)
+    keras_resnext.save_torch_checkpoint(model, tmp_path / "own.safetensors")
+    options = "--weights", "own.safetensors", "--top", 4, "--json"
+    status, out, _ = run("predict", picture, *options)
+    assert status == 0
+    names = {each["name"] for each in json.loads(out)[0]["classes"]}
+    assert names == {f"class {i}" for i in range(4)}
+    status, _, err = run("predict", picture, *options[:2])
+    assert (status, err.count("\n")) == (2, 1)
+    assert "--top 5" in err
+
+
+def test_many_pictures_and_a_damaged_one(run, weights, picture, tmp_path):
+    data = pathlib.Path(picture).read_bytes()
+    pathlib.Path("cut.png").write_bytes(data[: len(data) // 2])
+    words = [picture, "cut.png", *[picture] * 40]
+    options = "--model", MODEL, "--weights", weights, "--gradcam", "out.png"
+    status, out, err = run("predict", *words, "--json", *options)
+    assert status == 1
+    assert err.startswith("keras-resnext: error: Can't read 'cut.png'")
+    assert err.count("\n") == 1
+    assert len(json.loads(out)) == 41
+    with PIL.Image.open("out.png") as sheet:
+        assert sheet.size == (7 * 320, 6 * 320)
+
+
+def test_mistakes_get_one_sentence(run, weights, picture, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    pathlib.Path("text.jpg").write_text("no picture")
+    predict = "predict", picture, "--model", MODEL
+    expected = {
+        (): (2, "COMMAND"),
+        ("lst",): (2, "'lst'"),
+        ("list", "resnext51_32x4d"): (2, "Did you mean"),
+        ("weights", "resnext51_32x4d"): (2, "Did you mean"),
+        ("weights", "resnext50_32x4d.a9_in1k"): (2, "Did you mean"),
+        ("weights", "--license", "gpl"): (2, "license"),
+        ("info", "resnext51"): (2, "There is no variant 'resnext51'"),
+        ("info", MODEL, "--size", "0"): (2, "--size"),
+        ("predict",): (2, "PICTURE"),
+        ("predict", "missing.jpg"): (2, "There is no file 'missing.jpg'"),
+        ("predict", "text.jpg"): (2, "'text.jpg' is not a picture"),
+        ("predict", "."): (2, "Can't read '.'"),
+        (*predict, "--top", "0"): (2, "--top"),
+        (*predict, "--top", "1001", "--weights", weights): (2, "1000"),
+        (*predict, "--weights", "nothing"): (2, "nothing"),
+        (*predict, "--gradcam", "out.txt"): (2, ".png"),
+        (*predict, "--gradcam", "none/out.png"): (2, "folder 'none'"),
+        ("predict", picture, "--model", "resnext51"): (2, "'resnext51'"),
+        ("predict", picture, "--weights", "text.jpg"): (2, "text.jpg"),
+    }
+    for words, (wanted, part) in expected.items():
+        status, out, err = run(*words)
+        assert (status, out) == (wanted, ""), (words, err)
+        assert err.startswith("keras-resnext: error: "), err
+        assert err.count("\n") == 1, err
+        assert part in err
+
+
+def test_weights_out_of_reach_are_a_failure(run, picture, monkeypatch):
+    def unavailable(*_, **__):
+        raise keras_resnext.WeightsUnavailableError("Can't get the weights.")
+
+    monkeypatch.setattr(keras_resnext, "get_model", unavailable)
+    status, _, err = run("predict", picture)
+    assert (status, err) == (
+        1,
+        "keras-resnext: error: Can't get the weights.\n",
+    )
+
+
+def test_a_closed_pipe_is_no_traceback():
+    done = subprocess.run(
+        f"{sys.executable} -m keras_resnext weights --json | head -1",
+        shell=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout == "[\n"
+    assert done.stderr == ""

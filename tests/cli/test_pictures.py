@@ -1,0 +1,124 @@
+"""Pictures of every kind become RGB, or are refused in one sentence."""
+
+import io
+import pathlib
+
+import numpy as np
+import PIL.Image
+import pytest
+
+from keras_resnext.cli import pictures
+
+RED = (255, 0, 0)
+
+
+def save(tmp_path: pathlib.Path, image: PIL.Image.Image, name: str, **options):
+    image.save(tmp_path / name, **options)
+    return tmp_path / name
+
+
+def pixel(path, where=(0, 0)):
+    image = pictures.read(path)
+    assert image.mode == "RGB"
+    return image.getpixel(where)
+
+
+def plain(mode="RGB", color=RED):
+    return PIL.Image.new(mode, (40, 30), color)
+
+
+@pytest.mark.parametrize(
+    ("image", "name", "expected"),
+    [
+        (plain(), "rgb.png", RED),
+        (plain("L", 100), "grey.png", (100, 100, 100)),
+        (plain("LA", (100, 50)), "grey-alpha.png", (100, 100, 100)),
+        (plain("1", 1), "bits.png", (255, 255, 255)),
+        (plain("RGBA", (*RED, 9)), "rgba.png", RED),
+        (plain().convert("P"), "palette.png", RED),
+        (plain("CMYK", (0, 255, 255, 0)), "cmyk.tif", RED),
+        (plain("I;16", 25700), "grey16.png", (100, 100, 100)),
+        (plain("I", 25700), "grey32.tif", (100, 100, 100)),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_every_mode(tmp_path, image, name, expected):
+    path = save(tmp_path, image, name)
+    pictures.check(path)
+    assert pixel(path) == expected
+
+
+def test_transparent_palettes_do_not_warn(tmp_path):
+    path = save(
+        tmp_path, plain().convert("P"), "p.png", transparency=bytes([9] * 256)
+    )
+    assert pixel(path) == RED
+
+
+def test_turned_upright(tmp_path):
+    image = PIL.Image.new("RGB", (40, 30), "white")
+    image.paste(RED, (0, 0, 20, 30))
+    exif = PIL.Image.Exif()
+    exif[0x0112] = 6  # a quarter turn
+    path = save(tmp_path, image, "turned.png", exif=exif)
+    assert pictures.read(path).size == (30, 40)
+    assert pixel(path, (0, 0)) == pixel(path, (29, 0)) == RED
+    assert pixel(path, (0, 39)) == (255, 255, 255)
+
+
+def test_of_an_animation_the_first(tmp_path):
+    others = [plain(color=(0, 0, 255))]
+    path = save(
+        tmp_path, plain(), "moving.gif", save_all=True, append_images=others
+    )
+    assert pixel(path) == RED
+
+
+def noise():
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), "uint8")
+    return PIL.Image.fromarray(pixels)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "TIFF", "WEBP", "BMP"])
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_truncated_pictures_are_refused(tmp_path, kind, share):
+    file = io.BytesIO()
+    noise().save(file, kind)
+    data = file.getvalue()
+    path = tmp_path / "cut"
+    path.write_bytes(data[: int(len(data) * share)])
+    with pytest.raises(ValueError, match=f"'{path}'") as caught:
+        pictures.read(path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("image", "reason"),
+    [
+        (plain("F", 0.5), "fractions"),
+        (plain("I", 70000), "more than 16 bits"),
+        (plain("I", -1), "more than 16 bits"),
+    ],
+)
+def test_unknown_ranges_are_refused(tmp_path, image, reason):
+    path = save(tmp_path, image, "deep.tif")
+    with pytest.raises(ValueError, match=reason):
+        pictures.read(path)
+
+
+def test_other_files_are_refused(tmp_path):
+    (tmp_path / "text.jpg").write_text("no picture")
+    for name, match in (
+        ("missing.jpg", "There is no file"),
+        ("text.jpg", "is not a picture"),
+        (".", "Can't read"),
+    ):
+        with pytest.raises(ValueError, match=match):
+            pictures.check(tmp_path / name)
+
+
+def test_enormous_pictures_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(PIL.Image, "MAX_IMAGE_PIXELS", 500)
+    path = save(tmp_path, plain(), "large.png")
+    with pytest.raises(ValueError, match="exceeds limit"):
+        pictures.check(path)

@@ -1,0 +1,223 @@
+"""Grad-CAM, its pictures, and what each path of a block adds."""
+
+import dataclasses
+
+import keras
+import numpy as np
+import PIL.Image
+import pytest
+from keras import ops
+
+import keras_resnext
+from keras_resnext import explain
+
+CLASSES = 7
+
+
+@pytest.fixture(scope="module")
+def images():
+    return np.random.default_rng(0).normal(size=(3, 32, 32, 3)).astype("f4")
+
+
+def build(config, **options):
+    return keras_resnext.ResNeXt(config, classes=CLASSES, **options)
+
+
+def numpy(x):
+    return np.asarray(ops.convert_to_numpy(x))
+
+
+def logits_behind(model, maps):
+    """The scores of feature maps that are the network's last."""
+    kernel, bias = model.layers[-1].get_weights()
+    return maps.mean((1, 2)) @ kernel + bias
+
+
+@pytest.mark.parametrize("layer", [None, "stage2", "stage2_block1"])
+def test_grad_cam_of_the_last_maps_is_by_the_classifiers_weights(
+    tiny, images, layer
+):
+    model = build(tiny)
+    maps = numpy(keras_resnext.block_outputs(model)(images)["stage2_block1"])
+    best = logits_behind(model, maps).argmax(-1)
+    kernel, _ = model.layers[-1].get_weights()
+    heat = np.maximum(np.einsum("bhwc,cb->bhw", maps, kernel[:, best]), 0)
+    expected = heat / heat.max((1, 2), keepdims=True)
+    found = explain.grad_cam(model, images, layer)
+    assert found.dtype == "float32"
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_grad_cam_of_earlier_maps_is_by_their_gradient(tiny, images):
+    model = build(tiny)
+    cut = model.get_layer("stage1_block1_out").output
+    behind = keras.Model(cut, model.layers[-1].input)
+    maps = numpy(keras_resnext.block_outputs(model)(images)["stage1_block1"])
+    kernel, _ = model.layers[-1].get_weights()
+
+    def score(maps):
+        return numpy(behind(maps)).astype("float64") @ kernel[:, 2]
+
+    # A mean over the map is the slope along a constant, channel by channel.
+    step, size = 1e-2, maps[0, :, :, 0].size
+    counts = np.zeros((len(maps), maps.shape[-1]))
+    for channel in range(maps.shape[-1]):
+        moved = np.zeros_like(maps)
+        moved[..., channel] = step
+        rise = score(maps + moved) - score(maps - moved)
+        counts[:, channel] = rise / (2 * step * size)
+    heat = np.maximum(np.einsum("bhwc,bc->bhw", maps, counts), 0)
+    expected = heat / heat.max((1, 2), keepdims=True)
+    found = explain.grad_cam(model, images, "stage1", classes=2)
+    assert np.corrcoef(found.ravel(), expected.ravel())[0, 1] > 0.98
+
+
+def test_grad_cam_takes_a_class_for_each_image(tiny, images):
+    model = build(tiny)
+    each = explain.grad_cam(model, images, classes=[1, 5, 1])
+    for i, classes in enumerate([1, 5, 1]):
+        alone = explain.grad_cam(model, images[i : i + 1], classes=classes)
+        np.testing.assert_allclose(each[i], alone[0], atol=1e-5)
+
+
+def test_grad_cam_of_many_images_is_that_of_each(tiny, images, monkeypatch):
+    model = build(tiny)
+    whole = explain.grad_cam(model, images, classes=[1, 5, 2])
+    monkeypatch.setattr(explain, "_BATCH", 2)
+    found = explain.grad_cam(model, images, classes=[1, 5, 2])
+    np.testing.assert_allclose(found, whole, atol=1e-5)
+
+
+def test_grad_cam_where_nothing_speaks_for_the_class_is_zero(tiny, images):
+    model = build(tiny)
+    kernel, bias = model.layers[-1].get_weights()
+    model.layers[-1].set_weights([-np.abs(kernel), bias])
+    assert not explain.grad_cam(model, images).any()
+
+
+def test_grad_cam_does_not_change_the_network(tiny, images, tmp_path):
+    model = build(tiny)
+    before = numpy(model(images))
+    explain.grad_cam(model, images, "stage1")
+    explain.path_contributions(model, images, "stage1_block1")
+    np.testing.assert_array_equal(numpy(model(images)), before)
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_allclose(numpy(again(images)), before, atol=1e-6)
+
+
+def test_channels_first_is_the_same(tiny, images):
+    if keras.config.backend() == "tensorflow":
+        pytest.skip("TensorFlow on a CPU has no such gradients")
+    model = build(tiny)
+    expected = explain.grad_cam(model, images, "stage1")
+    paths = explain.path_contributions(model, images, "stage1_block1")
+    keras.config.set_image_data_format("channels_first")
+    other = build(tiny)
+    other.set_weights(model.get_weights())
+    turned = images.transpose(0, 3, 1, 2)
+    found = explain.grad_cam(other, turned, "stage1")
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+    found = explain.path_contributions(other, turned, "stage1_block1")
+    np.testing.assert_allclose(found, paths, atol=1e-5)
+
+
+KINDS = {
+    "plain": {},
+    "averaged": {"downsample": "avg_pool", "shortcut": "avg"},
+    "selective": {"transform": "selective_kernel"},
+    "cross_stage": {"stage": "cross_stage"},
+    "weighed": {"attention": keras_resnext.Attention("se")},
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("folded", [False, True])
+def test_paths_are_what_is_gone_without_them(tiny, images, kind, folded):
+    config = dataclasses.replace(tiny, **KINDS[kind])
+    model = build(config, classifier_activation=None)
+    if folded:
+        model = keras_resnext.optimize_for_inference(model)
+    block = "stage2_block1"
+    found = explain.path_contributions(model, images, block, classes=3)
+    assert found.shape == (3, 4)
+    before = numpy(model(images))[:, 3]
+    # The next convolution does not see a path whose weights are zero there.
+    conv = model.get_layer(f"{block}_conv3")
+    weights = conv.get_weights()
+    width = weights[0].shape[2] // 4
+    for group in range(4):
+        kernel = weights[0].copy()
+        kernel[:, :, group * width : (group + 1) * width] = 0
+        conv.set_weights([kernel, *weights[1:]])
+        without = numpy(model(images))[:, 3]
+        np.testing.assert_allclose(found[:, group], before - without, atol=1e-5)
+    assert np.abs(found).max() > 1e-4
+
+
+def test_other_models_are_refused(tiny, images):
+    model = build(tiny)
+    inputs = keras.Input((32, 32, 3))
+    outer = keras.Model(inputs, model(inputs), name="outer")
+    with pytest.raises(ValueError, match="'outer' has no stages"):
+        explain.grad_cam(outer, images)
+    bare = keras_resnext.ResNeXt(tiny, include_top=False)
+    for function, name in (
+        (explain.grad_cam, "stage1"),
+        (explain.path_contributions, "stage1_block1"),
+    ):
+        with pytest.raises(ValueError, match="has no classifier"):
+            function(bare, images, name)
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"layer": "stage9"}, "no stage or layer 'stage9'"),
+        ({"layer": "avg_pool"}, "puts out no feature maps"),
+        ({"layer": "stage2_block1_conv2"}, "can't be cut there"),
+        ({"classes": 7}, r"in \[0, 7\)"),
+        ({"classes": -1}, r"in \[0, 7\)"),
+        ({"classes": [1, 2]}, "one for each of the 3 images"),
+        ({"classes": 1.5}, "whole number"),
+    ],
+)
+def test_wrong_arguments_are_refused(tiny, images, options, match):
+    with pytest.raises(ValueError, match=match):
+        explain.grad_cam(build(tiny), images, **options)
+
+
+def test_a_single_image_is_refused(tiny, images):
+    with pytest.raises(ValueError, match="must be a batch"):
+        explain.grad_cam(build(tiny), images[0])
+
+
+def test_an_unknown_block_is_refused(tiny, images):
+    with pytest.raises(ValueError, match=r"Did you mean 'stage2_block1'\?"):
+        explain.path_contributions(build(tiny), images, "stage2_block2")
+
+
+def test_overlay_is_hot_where_the_map_is():
+    picture = PIL.Image.new("RGB", (64, 48), "white")
+    heatmap = np.zeros((6, 8), "float32")
+    heatmap[0, 0] = 1
+    pixels = np.asarray(explain.overlay(picture, heatmap)).astype(int)
+    assert pixels.shape == (48, 64, 3)
+    assert pixels[0, 0, 0] > pixels[0, 0, 2]
+    assert pixels[-1, -1, 2] > pixels[-1, -1, 0]
+    array = np.full((48, 64, 3), 255, "uint8")
+    bare = np.asarray(explain.overlay(array, heatmap, alpha=0))
+    np.testing.assert_array_equal(bare, array)
+
+
+@pytest.mark.parametrize(
+    ("heatmap", "match"),
+    [
+        (np.zeros((1, 7, 7)), "of shape"),
+        (np.full((7, 7), 1.5), r"in \[0, 1\]"),
+        (np.full((7, 7), np.nan), r"in \[0, 1\]"),
+    ],
+)
+def test_overlay_refuses_what_is_no_heat_map(heatmap, match):
+    with pytest.raises(ValueError, match=match):
+        explain.overlay(np.zeros((9, 9), "uint8"), heatmap)
