@@ -11,8 +11,9 @@ the same way, and so does a folder with one folder of pictures per class;
 there, weights from ImageNet are the start. A new classifier and the last stage
 learn first, then all layers do at a tenth of the rate.
 
-The output folder receives the model as Keras file, SavedModel and TFLite,
-each loaded again and compared, with pictures of the training and its results.
+The output folder receives pictures of the training and its results, the model
+as Keras file and for other runtimes, each of which is asked for the same
+classes, and a script for each that says what a picture shows.
 """
 
 import argparse
@@ -28,7 +29,6 @@ from dataclasses import asdict
 import startup
 
 # isort: split
-import artefacts
 import digits  # noqa: F401  (registers the data set)
 import keras
 import numpy as np
@@ -36,6 +36,7 @@ import report
 import tensorflow as tf
 
 import keras_resnext
+from keras_resnext import exporting
 from keras_resnext.training.recipes import Recipe
 from pipeline import batches
 from pipeline.sources import Source
@@ -48,6 +49,12 @@ DEFAULTS = arguments.Defaults("digits", None, "finetune")
 SMALL = "resnext23s_4x32d"
 BORDER = "stage3"
 BATCH = 32
+PICTURES = 128  # for exports, to compare on and to quantize with
+FORMATS = {
+    "tensorflow": ("saved_model", "tflite"),
+    "jax": ("saved_model",),
+    "torch": ("torch",),
+}
 
 
 def main() -> int:
@@ -65,6 +72,14 @@ def main() -> int:
         help="height and width that pictures are brought to "
         "(default: the model's own)",
     )
+    parser.add_argument(
+        "--formats",
+        nargs="+",
+        metavar="FORMAT",
+        default=FORMATS[keras.backend.backend()],
+        help="what to export for, see keras_resnext.export "
+        f"(default: {' '.join(FORMATS[keras.backend.backend()])})",
+    )
     return script.main(parser, finetune)
 
 
@@ -76,6 +91,7 @@ def finetune(args: argparse.Namespace, recipe: Recipe) -> int:
     output = args.output or pathlib.Path(
         "runs", f"{pathlib.Path(args.dataset).resolve().name}-{args.model}"
     )
+    exporting.formats.chosen(args.formats, keras.backend.backend(), True)
     strategy = prepare.start(args)
     source = prepare.source(args, recipe, validate=True)
     model = build(args, recipe, source, None)
@@ -93,7 +109,7 @@ def finetune(args: argparse.Namespace, recipe: Recipe) -> int:
         return 0
     with strategy.alone():
         model = keras.saving.load_model(args.output / "last.keras")
-        return conclude(model, recipe, source, histories, output)
+        return conclude(model, recipe, source, histories, output, args.formats)
 
 
 def build(
@@ -180,6 +196,7 @@ def conclude(
     source: Source,
     histories: list[list[dict]],
     output: pathlib.Path,
+    formats: Sequence[str],
 ) -> int:
     """Measures on the test pictures, saves, draws and says what came of it."""
     data = batches.evaluation(
@@ -197,34 +214,59 @@ def conclude(
     true = np.concatenate([each for _, each, _ in found])[real]
     probabilities = np.concatenate([each for each, _, _ in found])[real]
     accuracy = float(np.mean(probabilities.argmax(-1) == true))
-    some = [images for images, *_ in data.take(16).as_numpy_iterator()]
-    saved = artefacts.save_and_check(model, some, output)
-
     draw(recipe, source, histories, output, data, probabilities, true)
-    (output / "labels.txt").write_text("\n".join(source.labels) + "\n")
+    model.save(output / "model.keras")
+    made = export(model, recipe, source, output, data, formats)
     seconds = time.monotonic() - startup.BEGAN
     record = {
         "pictures": {name: part.count for name, part in source.splits.items()},
         "phases": [len(history) for history in histories],
         "test_accuracy": accuracy,
         "seconds": round(seconds, 1),
-        "artefacts": [
-            {**asdict(artefact), "ok": artefact.ok} for artefact in saved
-        ],
+        "artefacts": [asdict(row) for row in made.rows],
     }
     (output / "result.json").write_text(json.dumps(record, indent=2) + "\n")
-    report.print_summary(
+    print(made)
+    print(
         f"{model.name} on {source.name}: {accuracy:.2%} of {len(true):,} test "
-        f"pictures right, after {seconds:.0f} s",
-        saved,
-        f"Pictures and files are in {output}.",
+        f"pictures right, after {seconds:.0f} s. Pictures, model.keras and "
+        f"the files above are in {output}."
     )
-    if len(saved) == 1:
-        print(
-            "No SavedModel and no TFLite: they need KERAS_BACKEND=tensorflow, "
-            f"not {keras.backend.backend()}."
-        )
-    return 0 if all(artefact.ok for artefact in saved) else 1
+    return 0
+
+
+def export(
+    model: keras.Model,
+    recipe: Recipe,
+    source: Source,
+    output: pathlib.Path,
+    data: tf.data.Dataset,
+    formats: Sequence[str],
+) -> keras_resnext.ExportReport:
+    """Writes the model for other runtimes, compared on test pictures."""
+    count = min(PICTURES, source.splits["test"].count)
+    chosen = np.stack(pick(data, range(count)))
+    return keras_resnext.export(
+        keras_resnext.optimize_for_inference(model, "float32"),
+        output,
+        formats,
+        representative_data=255 * in_unit_range(chosen, recipe),
+        transform=keras_resnext.EvaluationTransform(
+            recipe.evaluation_resize,
+            recipe.evaluation_size,
+            recipe.interpolation,
+            recipe.mean,
+            recipe.std,
+        ),
+        labels=source.labels,
+    )
+
+
+def in_unit_range(x: np.ndarray, recipe: Recipe) -> np.ndarray:
+    """Pictures as they were before they were normalized, in [0, 1]."""
+    channels = x.shape[-1]
+    mean, std = np.array([recipe.mean, recipe.std])[:, :channels]
+    return np.clip(x * std + mean, 0, 1)
 
 
 def draw(
@@ -247,9 +289,8 @@ def draw(
         true, probabilities.argmax(-1), source.labels, output / "confusion.png"
     )
     chosen = report.choose(true, probabilities)
-    mean, std = np.array([recipe.mean, recipe.std])
     report.draw_predictions(
-        [np.clip(each * std + mean, 0, 1) for each in pick(data, chosen)],
+        [in_unit_range(each, recipe) for each in pick(data, chosen)],
         true[chosen],
         probabilities[chosen],
         source.labels,

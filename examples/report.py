@@ -4,10 +4,6 @@ import pathlib
 from typing import BinaryIO
 
 import numpy as np
-import rich.box
-import rich.console
-import rich.table
-from artefacts import Artefact
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
@@ -189,32 +185,6 @@ def draw_predictions(
         fontweight="bold",
     )
     figure.savefig(path)
-
-
-def print_summary(
-    title: str, artefacts: list[Artefact], caption: str | None = None
-) -> None:
-    """The table that ends a run."""
-    table = rich.table.Table(
-        title=title,
-        title_justify="left",
-        title_style="bold",
-        caption=caption,
-        caption_justify="left",
-        box=rich.box.SIMPLE_HEAD,
-    )
-    table.add_column("reloaded from")
-    for heading in ("size", "largest difference", "same class", "verdict"):
-        table.add_column(heading, justify="right")
-    for artefact in artefacts:
-        table.add_row(
-            artefact.name,
-            f"{artefact.size / 1e6:.1f} MB",
-            f"{artefact.difference:.1e}",
-            f"{artefact.agreement:.2%}",
-            "[green]equal[/]" if artefact.ok else "[bold red]DIFFERS[/]",
-        )
-    rich.console.Console().print(table)
 
 
 def _bare(axes: Axes, keep: tuple[str, ...] = ()) -> None:

@@ -234,6 +234,30 @@ class EvaluationTransform:
             TypeError: If `image` is neither a PIL image nor an array.
             ValueError: If it has another shape, or not 8 bits per channel.
         """
+        pixels = self.pixels(image).astype("float32") / np.float32(255)
+        mean, std = np.asarray((self.mean, self.std), "float32")
+        return (pixels - mean) / std
+
+    def pixels(self, image: Image.Image | np.ndarray) -> np.ndarray:
+        """Resizes and crops one picture, and does not normalize it.
+
+        That is what a network takes that was exported with its preprocessing.
+
+        Args:
+            image: As above.
+
+        Returns:
+            Pixels in [0, 255], a uint8 array of shape `(crop, crop, 3)`.
+
+        Raises:
+            TypeError: As above.
+            ValueError: As above.
+
+        Example:
+        >>> transform = keras_resnext.evaluation_transform(model.weights_info)
+        >>> pictures = np.stack([transform.pixels(each) for each in images])
+        >>> keras_resnext.export(model, "out", representative_data=pictures)
+        """
         image = _to_rgb(image)
         width, height = image.size
         short, long = sorted((width, height))
@@ -246,9 +270,7 @@ class EvaluationTransform:
         left, top = (_crop_start(length, self.crop) for length in size)
         # PIL fills what a crop takes from outside the picture with zeros.
         image = image.crop((left, top, left + self.crop, top + self.crop))
-        pixels = np.asarray(image, "float32") / np.float32(255)
-        mean, std = np.asarray((self.mean, self.std), "float32")
-        return (pixels - mean) / std
+        return np.asarray(image)
 
 
 def _to_rgb(image: Image.Image | np.ndarray) -> Image.Image:

@@ -13,6 +13,7 @@ from keras_resnext.config import ResNeXtConfig as ResNeXtConfig
 from keras_resnext.config import Stem as Stem
 from keras_resnext.config import Template as Template
 from keras_resnext.exporting import ExportError as ExportError
+from keras_resnext.exporting import ExportReport as ExportReport
 from keras_resnext.exporting import export as export
 from keras_resnext.features import block_outputs as block_outputs
 from keras_resnext.features import feature_pyramid as feature_pyramid
@@ -58,6 +59,7 @@ __all__ = [
     "CheckpointInfo",
     "EvaluationTransform",
     "ExportError",
+    "ExportReport",
     "GroupWidth",
     "ResNeXt",
     "ResNeXtConfig",

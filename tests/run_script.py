@@ -14,14 +14,17 @@ ROOT = pathlib.Path(__file__).parents[1]
 _MANY = """
 import contextlib, io, json, runpy, sys
 script, *lines = json.loads(sys.argv[1])
-sys.path.insert(0, script.rpartition("/")[0])
+run = runpy.run_module
+if script.endswith(".py"):
+    run = runpy.run_path
+    sys.path.insert(0, script.rpartition("/")[0])
 results = []
 for line in lines:
     sys.argv = [script, *line]
     stdout, stderr = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(stderr):
         try:
-            runpy.run_path(script, run_name="__main__")
+            run(script, run_name="__main__")
             code = 0
         except SystemExit as error:
             code = error.code
@@ -53,16 +56,16 @@ def run_many(
     prelude: str = "",
     **environment: str,
 ) -> list[Result]:
-    """What came of each of many command lines of a script.
+    """What came of each of many command lines of a script or module.
 
     Args:
-        name: The script, as `"examples/finetune.py"`.
+        name: The script, as `"examples/finetune.py"`, or `"keras_resnext"`.
         lines: The arguments of each.
         cwd: The folder to run it in.
         prelude: Python code to run before the first.
         **environment: Variables to set.
     """
-    task = [(ROOT / name).as_posix()]
+    task = [(ROOT / name).as_posix() if name.endswith(".py") else name]
     task += [[str(word) for word in line] for line in lines]
     command = ["-c", prelude + _MANY, json.dumps(task)]
     done = _python(command, cwd, environment)

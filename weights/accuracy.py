@@ -9,8 +9,7 @@ import labelled
 import numpy as np
 
 import keras_resnext
-
-CROP = 0.875  # where none is published
+from keras_resnext.cli import networks
 
 
 @dataclass
@@ -76,46 +75,6 @@ def measure(
         yield
 
 
-def transform_for(
-    model: keras.Model, record: keras_resnext.Weights | None, size: int | None
-) -> keras_resnext.EvaluationTransform:
-    """The published transform, or the usual one at the network's own size.
-
-    Args:
-        model: The network.
-        record: The checkpoint whose transform it is, or `None`.
-        size: Height and width, if not the best published.
-
-    Raises:
-        ValueError: If the network does not take pictures, or not of that
-            size.
-    """
-    shape = list(model.input_shape) if len(model.inputs) == 1 else []
-    if len(shape) == 4 and _channels_first():
-        shape = [shape[0], *shape[2:], shape[1]]
-    if len(shape) != 4 or shape[3] != 3 or shape[1] != shape[2]:
-        raise ValueError(
-            f"'{model.name}' takes no square pictures in colour, but "
-            f"{model.input_shape}."
-        )
-    if shape[1] is not None:
-        if size not in (None, shape[1]):
-            raise ValueError(
-                f"'{model.name}' takes pictures of {shape[1]} pixels only. "
-                f"Received: --size {size}"
-            )
-        size = shape[1]
-    if record is not None:
-        return keras_resnext.evaluation_transform(record, size)
-    if size is None and model.name in keras_resnext.VARIANTS:
-        size = keras_resnext.VARIANTS[model.name].default_size
-    if size is None:
-        raise ValueError(
-            f"'{model.name}' takes pictures of any size. Name one with --size."
-        )
-    return keras_resnext.EvaluationTransform(int(size / CROP), size)
-
-
 def _classes(model: keras.Model) -> int:
     shape = model.output_shape
     if len(model.outputs) != 1 or len(shape) != 2:
@@ -124,10 +83,6 @@ def _classes(model: keras.Model) -> int:
 
 
 def _predict(model: keras.Model, images: np.ndarray) -> np.ndarray:
-    if _channels_first():
+    if networks.channels_first():
         images = images.transpose(0, 3, 1, 2)
     return np.asarray(model.predict_on_batch(images), "float32")
-
-
-def _channels_first() -> bool:
-    return keras.config.image_data_format() == "channels_first"

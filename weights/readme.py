@@ -13,9 +13,9 @@ from typing import NamedTuple
 import keras
 import rich.console
 import rich.progress
-import sources
 
 import keras_resnext
+from keras_resnext.cli import networks
 
 PATH = pathlib.Path(__file__).with_name("README.md")
 
@@ -44,13 +44,13 @@ than the best.
 ## Tools
 
 ```bash
-python weights/convert.py resnext50_32x4d.a1_in1k a1.keras
-python weights/convert.py flowers.keras flowers.safetensors
+keras-resnext convert resnext50_32x4d.a1_in1k a1.keras
+keras-resnext convert flowers.keras flowers.safetensors
 python weights/verify.py resnext50_32x4d.a1_in1k --dataset imagenet2012
 python weights/verify.py 'resnext50*' --dataset path/to/val --csv runs.csv
 ```
 
-`convert.py` turns what PyTorch, timm, torchvision or the old
+`keras-resnext convert` turns what PyTorch, timm, torchvision or the old
 keras-applications saved into files of Keras, and back into timm's; it loads
 what it wrote and compares it bit for bit. `verify.py` measures top-1 and top-5
 accuracy as it was published: the same size, crop and interpolation, by Pillow.
@@ -107,10 +107,10 @@ def cost(variant: str, size: int, classes: int) -> Cost:
             variant,
             weights=None,
             classes=classes,
-            input_shape=[size if n is None else n for n in sources.any_size()],
+            input_shape=networks.shape(size),
         )
     return Cost(
-        sources.num_parameters(model),
+        networks.num_parameters(model),
         keras_resnext.complexity.multiply_adds(model),
     )
 
@@ -209,8 +209,8 @@ def main() -> int:
     with rich.console.Console(stderr=True).status("Building the networks"):
         text = page()
     PATH.write_text(text, encoding="utf-8")
-    networks, published = keras_resnext.VARIANTS, keras_resnext.list_weights()
-    print(f"{PATH}: {len(networks)} networks, {len(published)} checkpoints")
+    variants, published = keras_resnext.VARIANTS, keras_resnext.list_weights()
+    print(f"{PATH}: {len(variants)} networks, {len(published)} checkpoints")
     return 0
 
 

@@ -15,6 +15,7 @@ import rich.table
 import sources
 
 import keras_resnext
+from keras_resnext.cli import networks
 
 COLUMNS = (
     "model",
@@ -47,7 +48,7 @@ def row(
     evaluations = subject.record.evaluations if subject.record else ()
     sizes = [each for each in evaluations if each.size == transform.crop]
     # As evaluation_transform chooses among them.
-    crop = [*sizes, *evaluations][0].crop if evaluations else accuracy.CROP
+    crop = [*sizes, *evaluations][0].crop if evaluations else networks.CROP
     top1, top5 = (sizes[0].top1, sizes[0].top5) if sizes else (None, None)
     policies = [each.dtype_policy.name for each in model.layers if each.weights]
     cells = (

@@ -1,29 +1,15 @@
-"""What the words of a command line mean: networks, and weights for them."""
+"""The checkpoints that the words of a command line stand for."""
 
-import contextlib
 import difflib
 import fnmatch
-import math
 import os
-import pathlib
 from collections.abc import Iterable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import keras
-import rich.console
-import rich.markup
 
 import keras_resnext
-
-SUFFIXES = (".bin", ".h5", ".keras", ".pt", ".pth", ".safetensors")
-
-
-def is_file(word: str) -> bool:
-    """Whether a word is the path of a file rather than a checkpoint's name."""
-    return bool(
-        os.path.dirname(word) or word.endswith(SUFFIXES) or os.path.isfile(word)
-    )
+from keras_resnext.cli import networks
 
 
 def records(word: str) -> list[keras_resnext.Weights]:
@@ -53,44 +39,6 @@ def records(word: str) -> list[keras_resnext.Weights]:
             f"There is no published checkpoint and no file '{word}'.{hint}"
         )
     return found
-
-
-def from_file(
-    path: str, variant: str | None, activation: str | None = "softmax"
-) -> keras.Model:
-    """Builds the network that a file holds, for pictures of any size.
-
-    Args:
-        path: A file of any kind that can be read.
-        variant: A name of `list_models()`, `None` where the file tells; a
-            `.keras` file always does.
-        activation: Of the classifier, unless a `.keras` file tells.
-
-    Raises:
-        ValueError: If the file can't be read, or the variant is neither
-            told nor given, or the wrong one.
-        OSError: If there is no such file.
-    """
-    info = keras_resnext.inspect_checkpoint(path)
-    if path.endswith(".keras"):
-        return _from_keras(path)
-    if variant is None:
-        if len(info.variants) != 1:
-            fitting = " or ".join(info.variants)
-            raise ValueError(
-                f"'{path}' does not tell its network"
-                + (f", which is {fitting}" if fitting else "")
-                + ". Name it with --model."
-            )
-        (variant,) = info.variants
-    return keras_resnext.get_model(
-        variant,
-        weights=pathlib.Path(path),
-        include_top=info.classes is not None,
-        classes=info.classes or 1000,
-        classifier_activation=activation,
-        input_shape=any_size(),
-    )
 
 
 @dataclass(frozen=True)
@@ -123,9 +71,9 @@ class Subject:
     def build(self) -> keras.Model:
         """The network, for logits, since probabilities can round to equals."""
         if self.path is not None:
-            return from_file(self.path, self.variant, None)
+            return networks.from_file(self.path, self.variant, None)
         return keras_resnext.get_model(
-            self.name, classifier_activation=None, input_shape=any_size()
+            self.name, classifier_activation=None, input_shape=networks.shape()
         )
 
 
@@ -148,7 +96,7 @@ def subjects(words: Iterable[str], model: str | None) -> list[Subject]:
     record = records(f"{variant}.{tag}")[0] if tag else None
     found = []
     for word in words:
-        if is_file(word):
+        if networks.is_file(word):
             if not os.path.isfile(word):
                 raise ValueError(f"There is no file '{word}'.")
             found.append(Subject(word, word, variant or None, record))
@@ -159,39 +107,3 @@ def subjects(words: Iterable[str], model: str | None) -> list[Subject]:
                 Subject(r.name, None, r.variant, r) for r in records(word)
             ]
     return list(dict.fromkeys(found))
-
-
-def reading(word: str) -> AbstractContextManager:
-    """Says on a terminal what it takes a while to read."""
-    console = rich.console.Console(stderr=True)
-    if is_file(word):
-        return console.status(f"Reading {rich.markup.escape(word)}")
-    if console.is_terminal:
-        # A line that stands still: a download draws bars of its own.
-        console.print(f"Getting {word}", markup=False)
-    return contextlib.nullcontext()
-
-
-def any_size() -> tuple[int | None, ...]:
-    """The shape of pictures in colour, whose size is left open."""
-    if keras.config.image_data_format() == "channels_first":
-        return (3, None, None)
-    return (None, None, 3)
-
-
-def num_parameters(model: keras.Model) -> int:
-    """As they are published: without what batch normalization counts."""
-    return sum(
-        math.prod(variable.shape)
-        for variable in model.weights
-        if not variable.name.startswith("moving_")
-    )
-
-
-def _from_keras(path: str) -> keras.Model:
-    try:
-        return keras.saving.load_model(path, compile=False)
-    # Whatever a file's own configuration makes Keras stumble over.
-    except Exception as error:
-        reason = str(error).strip().partition("\n")[0] or type(error).__name__
-        raise ValueError(f"Can't open '{path}': {reason}") from error

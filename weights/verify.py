@@ -32,6 +32,7 @@ import labelled
 import results
 import sources
 
+from keras_resnext.cli import networks
 from skeleton.arguments import positive
 
 
@@ -165,9 +166,9 @@ def measured(
     """Measures one, and says how far it came if it is stopped."""
     if subject.classes is not None:  # which else is known after a download
         labelled.class_indices(pictures.labels, subject.classes, subject.name)
-    with sources.reading(subject.name):
+    with networks.reading(subject.name):
         model = subject.build()
-    transform = accuracy.transform_for(model, subject.record, size)
+    transform = networks.transform_for(model, subject.record, size)
     tally = accuracy.Tally()
     steps = accuracy.measure(model, transform, pictures, batch_size, tally)
     try:

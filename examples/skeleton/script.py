@@ -8,6 +8,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 
+import keras_resnext
 from keras_resnext.training.recipes import Recipe
 from skeleton import arguments
 from skeleton import loop
@@ -43,7 +44,12 @@ def main(parser: argparse.ArgumentParser, work: Work) -> int:
         NotADirectoryError,
     ) as error:
         parser.error(str(error))
-    except (loop.Diverged, OSError) as error:
+    except (
+        loop.Diverged,
+        keras_resnext.ExportError,
+        ImportError,
+        OSError,
+    ) as error:
         print(f"{parser.prog}: error: {error}", file=sys.stderr)
         return 1
 

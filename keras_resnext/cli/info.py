@@ -1,11 +1,11 @@
 """The command `info`: what a network is made of."""
 
 import argparse
-import math
 
 import keras
 
 import keras_resnext
+from keras_resnext.cli import networks
 from keras_resnext.cli import printing
 
 
@@ -18,12 +18,12 @@ def run(args: argparse.Namespace) -> int:
     size, top = found["size"], found["weights"][:3]
     more = len(found["weights"]) - len(top)
     names = ", ".join(top) + (f" and {more} more" if more else "")
-    lines = [
-        f"network        {found['name']}",
-        f"parameters     {found['parameters']:,}",
-        f"multiply-adds  {found['multiply_adds']:,} at {size}x{size}",
-        f"weights        {names or 'none'}",
-    ]
+    printing.print_pairs(
+        network=found["name"],
+        parameters=f"{found['parameters']:,}",
+        multiply_adds=f"{found['multiply_adds']:,} at {size}x{size}",
+        weights=names or "none",
+    )
     table = printing.table(
         "stage", "blocks>", "channels>", "paths>", "map>", "receptive field>"
     )
@@ -37,18 +37,15 @@ def run(args: argparse.Namespace) -> int:
             f"{stage['map']}x{stage['map']}",
             str(stage["receptive_field"]),
         )
-    printing.show("\n".join(lines), table)
+    printing.show(table)
     return 0
 
 
 def information(name: str, size: int | None) -> dict:
     """What there is to say of a network, for pictures of a size."""
     variant = name.partition(".")[0]
-    if variant in keras_resnext.VARIANTS:
-        size = size or keras_resnext.VARIANTS[variant].default_size
-    shape: tuple[int | None, ...] = (size, size, 3)
-    if keras.config.image_data_format() == "channels_first":
-        shape = (3, size, size)
+    size = size or networks.own_size(variant)
+    shape = networks.shape(size)
     # Without a single weight, of which there may be 828 million.
     with keras.StatelessScope(initialize_variables=False):
         model = keras_resnext.get_model(
@@ -79,11 +76,7 @@ def information(name: str, size: int | None) -> dict:
     return {
         "name": variant,
         "size": size,
-        "parameters": sum(
-            math.prod(each.shape)
-            for each in model.weights
-            if not each.name.startswith("moving_")
-        ),
+        "parameters": networks.num_parameters(model),
         "multiply_adds": keras_resnext.complexity.multiply_adds(model),
         "weights": [row.tag for row in keras_resnext.list_weights(variant)]
         if variant in published

@@ -7,7 +7,6 @@ import pathlib
 from collections.abc import Iterable
 from collections.abc import Iterator
 
-import keras
 import numpy as np
 import PIL.Image
 import rich.console
@@ -16,11 +15,11 @@ import rich.progress
 import keras_resnext
 from keras_resnext.cli import Failure
 from keras_resnext.cli import complain
+from keras_resnext.cli import networks
 from keras_resnext.cli import pictures
 from keras_resnext.cli import printing
 
 BATCH = 32
-DEFAULT = "resnext50_32x4d"
 # How wide a picture of `--gradcam` is.
 WIDTH = 320
 ENDINGS = (".png", ".jpg", ".jpeg")
@@ -34,26 +33,24 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError(f"'{args.gradcam}' must end in .png or .jpg.")
     if args.gradcam and not args.gradcam.parent.is_dir():
         raise ValueError(f"There is no folder '{args.gradcam.parent}'.")
-    try:
-        model = load(args.model, args.weights)
-    except keras_resnext.WeightsUnavailableError as error:
-        raise Failure(error) from error
+    model = networks.load(args.model, args.weights)
     classes = model.output_shape[-1]
-    if args.top > classes:
+    if (args.top or 1) > classes:
         raise ValueError(
             f"--top {args.top} is more than the network's {classes} classes."
         )
-    transform = transform_for(model)
+    top = args.top or min(5, classes)
+    transform = networks.transform_for(model, model.weights_info, None)
     found: list[dict] = []
     sights: list[PIL.Image.Image] = []
     for paths, pixels in batches(args.pictures, transform):
-        if keras.config.image_data_format() == "channels_first":
+        if networks.channels_first():
             pixels = pixels.transpose(0, 3, 1, 2)
         predicted = model.predict_on_batch(pixels)
         found += [
             {"picture": os.fspath(path), "classes": classes}
             for path, classes in zip(
-                paths, best(np.asarray(predicted), args.top), strict=True
+                paths, best(np.asarray(predicted), top), strict=True
             )
         ]
         if args.gradcam:
@@ -66,45 +63,6 @@ def run(args: argparse.Namespace) -> int:
     if sights:
         _save(side_by_side(sights), args.gradcam)
     return 0 if len(found) == len(args.pictures) else 1
-
-
-def load(name: str | None, weights: str | None) -> keras.Model:
-    """The network of a command line, for pictures of any size.
-
-    Args:
-        name: `"variant"` or `"variant.tag"`.
-        weights: `"imagenet"`, a tag, or the path of a file, which tells its
-            network if there is no `name`.
-    """
-    first = keras.config.image_data_format() == "channels_first"
-    shape = (3, None, None) if first else (None, None, 3)
-    if weights is None:
-        return keras_resnext.get_model(name or DEFAULT, input_shape=shape)
-    if not os.path.isfile(weights):
-        return keras_resnext.get_model(
-            name or DEFAULT, weights=weights, input_shape=shape
-        )
-    if name is None:
-        model = keras_resnext.model_from_checkpoint(weights, input_shape=shape)
-    else:
-        info = keras_resnext.inspect_checkpoint(weights)
-        model = keras_resnext.get_model(
-            name,
-            weights=pathlib.Path(weights),
-            classes=info.classes or 1000,
-            input_shape=shape,
-        )
-    if model.layers[-1].name != "predictions":
-        raise ValueError(f"'{weights}' holds no classifier.")
-    return model
-
-
-def transform_for(model: keras.Model) -> keras_resnext.EvaluationTransform:
-    """The one that the weights' accuracy was measured with."""
-    if model.weights_info is not None:
-        return keras_resnext.evaluation_transform(model.weights_info)
-    size = keras_resnext.VARIANTS[model.name].default_size
-    return keras_resnext.EvaluationTransform(round(size / 0.875), size)
 
 
 def batches(
@@ -168,12 +126,9 @@ def sight(
     heatmaps: np.ndarray,
 ) -> Iterator[PIL.Image.Image]:
     """What the network saw of pictures, and where it looked."""
-    mean, std = np.array(transform.mean), np.array(transform.std)
     for path, heatmap in zip(paths, heatmaps, strict=True):
-        pixels = transform(pictures.read(path)) * std + mean
-        picture = PIL.Image.fromarray(
-            np.clip(np.rint(pixels * 255), 0, 255).astype("uint8")
-        ).resize((WIDTH, WIDTH))
+        picture = PIL.Image.fromarray(transform.pixels(pictures.read(path)))
+        picture = picture.resize((WIDTH, WIDTH))
         yield keras_resnext.explain.overlay(picture, heatmap)
 
 

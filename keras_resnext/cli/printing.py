@@ -13,6 +13,12 @@ def print_json(value: Any) -> None:
     print(json.dumps(value, indent=2, ensure_ascii=False))
 
 
+def print_pairs(**pairs: str) -> None:
+    """Prints what is said of one thing, line by line."""
+    for name, text in pairs.items():
+        print(f"{name.replace('_', '-'):14} {text}")
+
+
 def table(*columns: str, title: str | None = None) -> rich.table.Table:
     """An empty table; columns that end in `>` are of numbers."""
     made = rich.table.Table(

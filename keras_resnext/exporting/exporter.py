@@ -21,9 +21,9 @@ from keras_resnext.exporting.pictures import DRAWN
 from keras_resnext.exporting.pictures import Entrance
 from keras_resnext.exporting.pictures import checked
 from keras_resnext.exporting.pictures import entrance
+from keras_resnext.exporting.report import ExportedFile
 from keras_resnext.exporting.report import ExportError
-from keras_resnext.exporting.report import Report
-from keras_resnext.exporting.report import Row
+from keras_resnext.exporting.report import ExportReport
 from keras_resnext.exporting.snippets import snippet
 from keras_resnext.exporting.writers import Writer
 from keras_resnext.inference import check_ours
@@ -43,7 +43,7 @@ def export(
     representative_data: Any = None,
     transform: EvaluationTransform | None = None,
     labels: Sequence[str] | None = None,
-) -> Report:
+) -> ExportReport:
     """Writes a network for other runtimes, and proves that it's the same.
 
     Batch normalization is folded away first, see `optimize_for_inference`.
@@ -89,7 +89,7 @@ def export(
             if there are 1,000.
 
     Returns:
-        A `Report` of each artefact's size, difference and speed.
+        An `ExportReport` of each artefact's size, difference and speed.
 
     Raises:
         ValueError: If an argument is none of these, or the backend can't
@@ -124,7 +124,7 @@ def export(
             staging.mkdir()
             scratch.mkdir()
             rows = _made(model, wanted, door, given, names, staging, scratch)
-            report = Report(
+            report = ExportReport(
                 model.name,
                 backend,
                 str(directory),
@@ -155,7 +155,7 @@ def _made(
     names: list[str] | None,
     staging: pathlib.Path,
     scratch: pathlib.Path,
-) -> Iterator[Row]:
+) -> Iterator[ExportedFile]:
     """Writes every format, and compares it."""
     x = door.drawn() if given is None else given[:_COMPARED]
     np.save(scratch / "inputs.npy", x)
@@ -249,7 +249,7 @@ def _row(
     path: pathlib.Path,
     scratch: pathlib.Path,
     expected: np.ndarray,
-) -> Row:
+) -> ExportedFile:
     """Runs an artefact elsewhere, and compares it."""
     outputs = scratch / "outputs.npz"
     probe = pathlib.Path(__file__).with_name("probe.py")
@@ -286,7 +286,7 @@ def _row(
         else difference <= each.tolerance
     )
     files = [path] if path.is_file() else path.rglob("*")
-    return Row(
+    return ExportedFile(
         format=each.name,
         path=each.file,
         bytes=sum(file.stat().st_size for file in files if file.is_file()),
@@ -298,7 +298,7 @@ def _row(
     )
 
 
-def _refuse_different(report: Report) -> None:
+def _refuse_different(report: ExportReport) -> None:
     bad = [row for row in report.rows if not row.ok]
     if bad:
         found = "; ".join(

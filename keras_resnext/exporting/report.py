@@ -12,7 +12,7 @@ import rich.table
 
 
 @dataclass(frozen=True)
-class Row:
+class ExportedFile:
     """One artefact.
 
     Args:
@@ -38,7 +38,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Report:
+class ExportReport:
     """All artefacts of one network; printed, a table.
 
     Args:
@@ -55,7 +55,7 @@ class Report:
     directory: str
     pictures: int
     drawn: bool
-    rows: tuple[Row, ...]
+    rows: tuple[ExportedFile, ...]
 
     @property
     def ok(self) -> bool:
@@ -102,6 +102,8 @@ class ExportError(RuntimeError):
         report: All that was compared, or `None`.
     """
 
-    def __init__(self, message: str, report: Report | None = None) -> None:
+    def __init__(
+        self, message: str, report: ExportReport | None = None
+    ) -> None:
         super().__init__(message)
         self.report = report

@@ -261,7 +261,7 @@ def test_other_labels_are_refused(tiny, tmp_path, labels):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "name", ["resnext50_32x4d", "seresnext26d_32x4d", "resnext20s_8x32d"]
+    "name", ["resnext50_32x4d", "seresnext26d_32x4d", "resnext23s_4x32d"]
 )
 def test_real_networks(name, tmp_path):
     # Random weights say the same of everything: quantized, nothing is left.

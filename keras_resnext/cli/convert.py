@@ -1,14 +1,4 @@
-"""Converts weights between PyTorch's files and those of Keras.
-
-    python weights/convert.py resnext50_32x4d.a1_in1k a1.weights.h5
-    python weights/convert.py flowers.pth flowers.keras
-    python weights/convert.py flowers.keras flowers.safetensors
-    python weights/convert.py --model resnext50_32x4d old.weights.h5 new.keras
-
-SOURCE is a published checkpoint by its name, which is downloaded once, or a
-file: of timm or torchvision (.safetensors, .pth), of the old
-keras-applications (.h5), or Keras' own (.weights.h5, .keras). The ending of
-OUTPUT says what to write: .weights.h5 or .keras, or .safetensors for timm.
+"""The command `convert`: weights from one library's file to another's.
 
 What was written is loaded again before it gets its name: all of its weights
 are the source's, bit for bit, or there is no OUTPUT.
@@ -17,23 +7,17 @@ are the source's, bit for bit, or there is no OUTPUT.
 import argparse
 import os
 import pathlib
-import signal
-import sys
 import tempfile
 from collections.abc import Callable
 
-# The one of examples/, ahead of all that imports TensorFlow.
-sys.path.append(str(pathlib.Path(__file__).parents[1] / "examples"))
-import startup  # noqa: F401  (importing it is its use)
-
-# isort: split
 import keras
 import numpy as np
 import rich.console
 import rich.markup
-import sources
 
 import keras_resnext
+from keras_resnext.cli import networks
+from keras_resnext.cli import printing
 
 WRITERS: dict[str, Callable] = {
     ".weights.h5": keras.Model.save_weights,
@@ -42,52 +26,28 @@ WRITERS: dict[str, Callable] = {
 }
 
 
-def main() -> int:
-    """Runs the script; the result is its exit status."""
-    parser = argument_parser()
-    args = parser.parse_args()
-    # As for Ctrl-C: what was begun is removed.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    try:
-        writer = check(args)
-        print(convert(args.source, args.model, writer, args.output))
-    except keras_resnext.WeightsUnavailableError as error:
-        print(f"{parser.prog}: error: {error}", file=sys.stderr)
-        return 1
-    except (ValueError, OSError) as error:
-        parser.error(str(error))
-    except KeyboardInterrupt:
-        print("Stopped; nothing was written.", file=sys.stderr)
-        return 128 + signal.SIGINT
+def run(args: argparse.Namespace) -> int:
+    """Converts, and prints what was done."""
+    writer = check(args)
+    found = convert(args.source, args.model, writer, args.output)
+    if args.json:
+        printing.print_json(found)
+        return 0
+    license = found["license"]
+    terms = f", {license}" if license else ""
+    classes = found["classes"]
+    printing.print_pairs(
+        network=found["network"],
+        source=f"{found['source']} ({megabytes(found['source_bytes'])}{terms})",
+        layout=found["layout"],
+        classes="none" if classes is None else f"{classes:,}",
+        parameters=f"{found['parameters']:,}",
+        tensors=f"{found['tensors_read']} read, "
+        f"{found['tensors_written']} written",
+        output=f"{found['output']} ({megabytes(found['output_bytes'])})",
+        check="identical: loaded again, every weight is equal bit for bit",
+    )
     return 0
-
-
-def argument_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        usage="%(prog)s [options] SOURCE OUTPUT",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add = parser.add_argument
-    add(
-        "source",
-        metavar="SOURCE",
-        help="a name of keras_resnext.list_weights(), or a file",
-    )
-    add(
-        "output",
-        metavar="OUTPUT",
-        type=pathlib.Path,
-        help="the file to write, ending in .weights.h5, .keras or .safetensors",
-    )
-    add(
-        "--model",
-        metavar="NAME",
-        help="the file's network, a name of keras_resnext.list_models(), "
-        "where the file does not tell: .weights.h5 never does",
-    )
-    add("--force", action="store_true", help="replace OUTPUT if there is one")
-    return parser
 
 
 def check(args: argparse.Namespace) -> Callable:
@@ -110,14 +70,14 @@ def check(args: argparse.Namespace) -> Callable:
         raise ValueError(f"There is '{output}' already; --force replaces it.")
     if args.model and args.source.endswith(".keras"):
         raise ValueError("A .keras file holds its network; no --model then.")
-    if args.model and not sources.is_file(args.source):
+    if args.model and not networks.is_file(args.source):
         raise ValueError(f"'{args.source}' names its network; no --model then.")
     return writers[0]
 
 
 def convert(
     source: str, network: str | None, writer: Callable, output: pathlib.Path
-) -> str:
+) -> dict:
     """Converts a file, and tells what was done.
 
     Args:
@@ -126,20 +86,20 @@ def convert(
         writer: Called with the model and a path.
         output: Where to write.
     """
-    with sources.reading(source):
-        if sources.is_file(source):
-            model = sources.from_file(source, network)
+    with networks.reading(source):
+        if networks.is_file(source):
+            model = networks.from_file(source, network)
             keras_resnext.block_outputs(model)  # which refuses other networks
-            path, terms = pathlib.Path(source), ""
+            path, license = pathlib.Path(source), None
         else:
             model = keras_resnext.get_model(
-                source, input_shape=sources.any_size()
+                source, input_shape=networks.shape()
             )
             source = model.weights_info.name
             path = keras_resnext.download_weights(source)
-            terms = f", {model.weights_info.license}"
+            license = model.weights_info.license
         before = keras_resnext.inspect_checkpoint(path)
-    from_size = megabytes(path)  # now, as it may be what is replaced
+    source_bytes = path.stat().st_size  # now, as it may be what is replaced
     working = rich.console.Console(stderr=True).status
     name = rich.markup.escape(output.name)
     with tempfile.TemporaryDirectory(prefix=".new-", dir=output.parent) as new:
@@ -154,21 +114,19 @@ def convert(
                 )
         after = keras_resnext.inspect_checkpoint(staged)
         os.replace(staged, output)
-    classes = "none" if before.classes is None else f"{before.classes:,}"
-    tensors = f"{before.num_tensors} read, {after.num_tensors} written"
-    return "\n".join(
-        [
-            f"network     {model.name}",
-            f"source      {source} ({from_size}{terms})",
-            f"layout      {before.layout}",
-            f"classes     {classes}",
-            f"parameters  {sources.num_parameters(model):,}",
-            f"tensors     {tensors}",
-            f"output      {output} ({megabytes(output)})",
-            "check       identical: loaded again, every weight is equal bit "
-            "for bit",
-        ]
-    )
+    return {
+        "network": model.name,
+        "source": source,
+        "source_bytes": source_bytes,
+        "license": license,
+        "layout": before.layout,
+        "classes": before.classes,
+        "parameters": networks.num_parameters(model),
+        "tensors_read": before.num_tensors,
+        "tensors_written": after.num_tensors,
+        "output": os.fspath(output),
+        "output_bytes": output.stat().st_size,
+    }
 
 
 def same_again(model: keras.Model, path: pathlib.Path) -> bool:
@@ -198,9 +156,5 @@ def values(model: keras.Model) -> list[np.ndarray]:
     ]
 
 
-def megabytes(path: pathlib.Path) -> str:
-    return f"{path.stat().st_size / 1e6:.1f} MB"
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def megabytes(size: int) -> str:
+    return f"{size / 1e6:.1f} MB"

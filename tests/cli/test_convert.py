@@ -1,4 +1,4 @@
-"""weights/convert.py: there and back, and wrong arguments."""
+"""`keras-resnext convert`: there and back, and wrong arguments."""
 
 import os
 import pathlib
@@ -137,8 +137,8 @@ def results(folder: pathlib.Path) -> dict[str, Result]:
         "SIGTERM": ["tiny.keras", "SIGTERM.weights.h5"],
     }
     found = run_many(
-        "weights/convert.py",
-        list(lines.values()),
+        "keras_resnext",
+        [["convert", *line] for line in lines.values()],
         folder,
         STOPPED,
         **hub_cache.offline(folder / "hub"),
@@ -150,7 +150,7 @@ def results(folder: pathlib.Path) -> dict[str, Result]:
 def test_succeeds_silently(results: dict[str, Result], name: str) -> None:
     assert results[name].stderr == ""
     assert results[name].status == 0
-    assert "\ncheck       identical" in results[name].stdout
+    assert "\ncheck          identical" in results[name].stdout
 
 
 def test_there_and_back(
@@ -192,22 +192,22 @@ def test_summary(results: dict[str, Result], folder: pathlib.Path) -> None:
     # 2048 features, and as many less classes than ImageNet's.
     parameters = 10_297_952 - 993 * 2049
     assert results["to keras"].stdout == (
-        "network     resnext26ts\n"
-        f"source      a.safetensors ({sizes[0]})\n"
-        "layout      timm_byob\n"
-        "classes     7\n"
-        f"parameters  {parameters:,}\n"
-        f"tensors     {tensors} read, {tensors} written\n"
-        f"output      a.keras ({sizes[1]})\n"
-        "check       identical: loaded again, every weight is equal bit for "
+        "network        resnext26ts\n"
+        f"source         a.safetensors ({sizes[0]})\n"
+        "layout         timm_byob\n"
+        "classes        7\n"
+        f"parameters     {parameters:,}\n"
+        f"tensors        {tensors} read, {tensors} written\n"
+        f"output         a.keras ({sizes[1]})\n"
+        "check          identical: loaded again, every weight is equal bit for "
         "bit\n"
     )
     named = results["by its variant"].stdout
-    assert f"source      {hub_cache.RECORD} (" in named
-    assert " MB, apache-2.0)\nlayout      timm_byob\n" in named
-    assert "classes     1,000\nparameters  10,297,952\n" in named
-    assert "classes     none\n" in results["no classifier"].stdout
-    assert "layout      keras\n" in results["and back"].stdout
+    assert f"source         {hub_cache.RECORD} (" in named
+    assert " MB, apache-2.0)\nlayout         timm_byob\n" in named
+    assert "classes        1,000\nparameters     10,297,952\n" in named
+    assert "classes        none\n" in results["no classifier"].stdout
+    assert "layout         keras\n" in results["and back"].stdout
 
 
 @pytest.mark.parametrize("name", MISTAKES)
@@ -228,7 +228,7 @@ def test_unavailable_weights_get_one_sentence(
 
 
 def test_stopping_leaves_nothing(results: dict[str, Result]) -> None:
-    said = "Stopped; nothing was written.\n"
+    said = "Stopped.\n"
     assert results["SIGINT"] == (130, said, "")
     assert results["SIGTERM"] == (143, "", "")
 

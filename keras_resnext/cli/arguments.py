@@ -1,0 +1,223 @@
+"""The words of the command line `keras-resnext`, and what they mean."""
+
+import argparse
+import pathlib
+import sys
+from typing import NoReturn
+
+PROGRAM = "keras-resnext"
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that complains as the commands do."""
+
+    def error(self, message: str) -> NoReturn:
+        """Ends the process."""
+        print(f"{PROGRAM}: error: {message}", file=sys.stderr)
+        sys.exit(2)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line's, with one parser for each command."""
+    whole = Parser(
+        PROGRAM,
+        description="ResNeXt for Keras 3: networks, weights, predictions.",
+        epilog=f"{PROGRAM} COMMAND --help tells more of a command.",
+    )
+    commands = whole.add_subparsers(
+        required=True, metavar="COMMAND", title="commands"
+    )
+
+    def command(name: str, module: str, text: str) -> argparse.ArgumentParser:
+        made = commands.add_parser(name, help=text, description=text)
+        made.set_defaults(module=module, command=name)
+        made.add_argument(
+            "--json", action="store_true", help="print JSON, for programs"
+        )
+        return made
+
+    networks = command("list", "catalogue", "List the networks.")
+    weights = command("weights", "catalogue", "List published weights.")
+    for made in (networks, weights):
+        made.add_argument(
+            "pattern",
+            nargs="?",
+            default="*",
+            metavar="PATTERN",
+            help="which, such as 'resnext50*' (default: all)",
+        )
+    weights.add_argument(
+        "--license",
+        metavar="SPDX",
+        help="only those under a licence, such as apache-2.0; 'commercial' "
+        "stands for all that allow commercial use",
+    )
+    info = command("info", "info", "Tell what a network is made of.")
+    info.add_argument("model", metavar="MODEL", help=f"one of {PROGRAM} list")
+    _add_size(info)
+    _add_predict(command("predict", "predict", "Name what is on pictures."))
+    _add_export(
+        command(
+            "export",
+            "export",
+            "Write a network for other runtimes, and compare it in each.",
+        )
+    )
+    _add_convert(
+        command(
+            "convert",
+            "convert",
+            "Convert weights between PyTorch's files and those of Keras.",
+        )
+    )
+    _add_benchmark(
+        command(
+            "benchmark",
+            "benchmark",
+            "Measure how fast a network predicts here, folded and not.",
+        )
+    )
+    return whole
+
+
+def _add_size(made: argparse.ArgumentParser) -> None:
+    made.add_argument(
+        "--size",
+        type=positive,
+        metavar="N",
+        help="height and width of pictures (default: the network's own)",
+    )
+
+
+def _add_weights(made: argparse.ArgumentParser, default: str) -> None:
+    made.add_argument(
+        "--weights",
+        help=f"imagenet, a tag of {PROGRAM} weights, or the path of a "
+        f"checkpoint (default: {default})",
+    )
+
+
+def _add_predict(predict: argparse.ArgumentParser) -> None:
+    predict.add_argument(
+        "pictures",
+        nargs="+",
+        metavar="PICTURE",
+        type=pathlib.Path,
+        help="files of any kind that Pillow reads",
+    )
+    predict.add_argument(
+        "--model",
+        help=f"one of {PROGRAM} list, or NAME.TAG of {PROGRAM} weights "
+        "(default: resnext50_32x4d, or what the file of --weights holds)",
+    )
+    _add_weights(predict, "imagenet")
+    predict.add_argument(
+        "--top",
+        type=positive,
+        metavar="N",
+        help="how many classes to print for each (default: 5)",
+    )
+    predict.add_argument(
+        "--gradcam",
+        type=pathlib.Path,
+        metavar="OUT.png",
+        help="write a picture of where the network looked for the first "
+        "class; several stand side by side",
+    )
+
+
+def _add_export(export: argparse.ArgumentParser) -> None:
+    export.add_argument(
+        "model",
+        metavar="MODEL",
+        help=f"one of {PROGRAM} list, NAME.TAG of {PROGRAM} weights, or the "
+        "path of a checkpoint or .keras file",
+    )
+    export.add_argument(
+        "directory", metavar="DIRECTORY", type=pathlib.Path, help="where to"
+    )
+    _add_weights(export, "imagenet")
+    export.add_argument(
+        "--formats",
+        nargs="+",
+        metavar="FORMAT",
+        help="of saved_model, tflite, tflite_float16, tflite_dynamic, "
+        "tflite_int8, onnx, openvino, torch (default: all that are possible)",
+    )
+    export.add_argument(
+        "--pictures",
+        nargs="+",
+        type=pathlib.Path,
+        metavar="PICTURE",
+        help="files to compare on, and to quantize tflite_int8 with",
+    )
+    export.add_argument(
+        "--normalized",
+        action="store_true",
+        help="the files are to take normalized numbers, not pixels",
+    )
+    export.add_argument(
+        "--labels",
+        type=pathlib.Path,
+        metavar="FILE",
+        help="the classes, one on each line (default: ImageNet's, of 1,000)",
+    )
+    _add_size(export)
+
+
+def _add_convert(convert: argparse.ArgumentParser) -> None:
+    convert.add_argument(
+        "source",
+        metavar="SOURCE",
+        help=f"NAME.TAG of {PROGRAM} weights, or a file: of timm or "
+        "torchvision (.safetensors, .pth), of the old keras-applications "
+        "(.h5), or Keras' own (.weights.h5, .keras)",
+    )
+    convert.add_argument(
+        "output",
+        metavar="OUTPUT",
+        type=pathlib.Path,
+        help="the file to write, ending in .weights.h5 or .keras, or in "
+        ".safetensors for timm",
+    )
+    convert.add_argument(
+        "--model",
+        metavar="NAME",
+        help=f"the file's network, one of {PROGRAM} list, where the file does "
+        "not tell: .weights.h5 never does",
+    )
+    convert.add_argument(
+        "--force", action="store_true", help="replace OUTPUT if there is one"
+    )
+
+
+def _add_benchmark(benchmark: argparse.ArgumentParser) -> None:
+    benchmark.add_argument(
+        "model", metavar="MODEL", help=f"one of {PROGRAM} list"
+    )
+    benchmark.add_argument(
+        "--batches",
+        nargs="+",
+        type=positive,
+        default=(1, 32),
+        metavar="N",
+        help="how many pictures at once (default: 1 32)",
+    )
+    benchmark.add_argument(
+        "--dtypes",
+        nargs="+",
+        choices=("float32", "bfloat16", "float16"),
+        default=("float32", "bfloat16"),
+        metavar="DTYPE",
+        help="what folded networks compute in: float32, bfloat16, float16 "
+        "(default: float32 bfloat16)",
+    )
+    _add_size(benchmark)
+
+
+def positive(word: str) -> int:
+    """A number from 1."""
+    number = int(word)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number} is less than 1")
+    return number

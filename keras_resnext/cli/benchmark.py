@@ -1,0 +1,107 @@
+"""The command `benchmark`: how fast a network predicts on this machine."""
+
+import argparse
+import statistics
+import time
+
+import keras
+import numpy as np
+import rich.console
+import rich.progress
+
+import keras_resnext
+from keras_resnext.cli import networks
+from keras_resnext.cli import printing
+
+ROUNDS = 5
+SECONDS = 20  # after which a batch size has no further round
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measures, and prints a table."""
+    variant = args.model.partition(".")[0]
+    size = args.size or networks.own_size(variant)
+    plain = keras_resnext.get_model(
+        variant, weights=None, input_shape=networks.shape(size)
+    )
+    models = {"as it is": plain} | {
+        f"folded, {dtype}": keras_resnext.optimize_for_inference(plain, dtype)
+        for dtype in args.dtypes
+    }
+    rows = [
+        {"network": name, "batch": batch, **row}
+        for batch in args.batches
+        for name, row in measured(models, batch).items()
+    ]
+    if args.json:
+        printing.print_json(
+            {
+                "model": variant,
+                "size": size,
+                "backend": keras.config.backend(),
+                "rows": rows,
+            }
+        )
+        return 0
+    table = printing.table(
+        "network",
+        "batch>",
+        "ms>",
+        "images/s>",
+        "spread>",
+        title=f"{variant}, {size}x{size}, {keras.config.backend()}",
+    )
+    for row in rows:
+        table.add_row(
+            row["network"],
+            str(row["batch"]),
+            f"{row['ms']:.1f}",
+            f"{row['images_per_second']:.1f}",
+            f"{row['spread']:.0%}",
+        )
+    printing.show(table)
+    return 0
+
+
+def measured(
+    models: dict[str, keras.Model], batch: int
+) -> dict[str, dict[str, float]]:
+    """Times models in turn, so that a machine that drifts does for all.
+
+    Returns:
+        By the model's name the median of a call's milliseconds, images per
+        second, and how far the slowest and the fastest call are apart.
+    """
+    x = np.random.default_rng(0).normal(size=(batch, *_shape(models)))
+    x = x.astype("float32")
+    seconds: dict[str, list[float]] = {name: [] for name in models}
+    console = rich.console.Console(stderr=True)
+    began = time.monotonic()
+    for round_ in rich.progress.track(
+        range(ROUNDS + 1),
+        f"Batches of {batch}",
+        console=console,
+        disable=not console.is_terminal,
+        transient=True,
+    ):
+        if len(seconds["as it is"]) and time.monotonic() - began > SECONDS:
+            break
+        for name, model in models.items():
+            start = time.perf_counter()
+            model.predict_on_batch(x)
+            if round_:  # the first one compiles
+                seconds[name].append(time.perf_counter() - start)
+    return {name: _row(times, batch) for name, times in seconds.items()}
+
+
+def _shape(models: dict[str, keras.Model]) -> tuple[int, ...]:
+    return next(iter(models.values())).input_shape[1:]
+
+
+def _row(times: list[float], batch: int) -> dict[str, float]:
+    median = statistics.median(times)
+    return {
+        "ms": 1000 * median,
+        "images_per_second": batch / median,
+        "spread": (max(times) - min(times)) / median,
+    }

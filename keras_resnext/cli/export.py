@@ -1,0 +1,86 @@
+"""The command `export`: a network as files for other runtimes."""
+
+import argparse
+import dataclasses
+import pathlib
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+import rich.console
+import rich.progress
+
+import keras_resnext
+from keras_resnext.cli import Failure
+from keras_resnext.cli import networks
+from keras_resnext.cli import pictures
+from keras_resnext.cli import printing
+
+
+def run(args: argparse.Namespace) -> int:
+    """Exports, and prints how the files do."""
+    if args.directory.exists() and not args.directory.is_dir():
+        raise ValueError(f"'{args.directory}' is no folder.")
+    for path in args.pictures or ():
+        pictures.check(path)
+    labels = args.labels and args.labels.read_text("utf-8").splitlines()
+    model = load(args.model, args.weights, args.size)
+    record = getattr(model, "weights_info", None)
+    transform = networks.transform_for(model, record, args.size)
+    data = args.pictures and read(args.pictures, transform, args.normalized)
+    try:
+        report = keras_resnext.export(
+            model,
+            args.directory,
+            args.formats,
+            include_preprocessing=not args.normalized,
+            representative_data=data,
+            transform=transform,
+            labels=labels,
+        )
+    except (ImportError, keras_resnext.ExportError) as error:
+        raise Failure(error) from error
+    if args.json:
+        printing.print_json({**dataclasses.asdict(report), "ok": report.ok})
+    else:
+        print(report)
+    return 0
+
+
+def load(name: str, weights: str | None, size: int | None) -> keras.Model:
+    """The network, for pictures of one size."""
+    if not networks.is_file(name):
+        size = size or networks.own_size(name.partition(".")[0])
+        return networks.load(name, weights, size)
+    if weights is not None:
+        raise ValueError(f"'{name}' holds weights; no --weights then.")
+    fitting = keras_resnext.inspect_checkpoint(name).variants
+    if len(fitting) != 1 and not name.endswith(".keras"):
+        raise ValueError(
+            f"'{name}' does not tell its network. Name it as MODEL, and the "
+            "file as --weights."
+        )
+    return networks.load(None, name, size or networks.own_size(*fitting[:1]))
+
+
+def read(
+    paths: Sequence[pathlib.Path],
+    transform: keras_resnext.EvaluationTransform,
+    normalized: bool,
+) -> np.ndarray:
+    """Pictures as the files are to take them."""
+    console = rich.console.Console(stderr=True)
+    images = (
+        pictures.read(path)
+        for path in rich.progress.track(
+            paths,
+            "Reading",
+            console=console,
+            disable=not console.is_terminal,
+            transient=True,
+        )
+    )
+    if not normalized:
+        return np.stack([transform.pixels(image) for image in images])
+    x = np.stack([transform(image) for image in images])
+    return x.transpose(0, 3, 1, 2) if networks.channels_first() else x

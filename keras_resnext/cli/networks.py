@@ -1,0 +1,179 @@
+"""The networks that the words of a command line stand for."""
+
+import contextlib
+import math
+import os
+import pathlib
+from contextlib import AbstractContextManager
+
+import keras
+import rich.console
+import rich.markup
+
+import keras_resnext
+
+SUFFIXES = (".bin", ".h5", ".keras", ".pt", ".pth", ".safetensors")
+
+
+DEFAULT = "resnext50_32x4d"
+CROP = 0.875  # where none is published
+
+
+def load(
+    name: str | None, weights: str | None, size: int | None = None
+) -> keras.Model:
+    """The network of a command line.
+
+    Args:
+        name: `"variant"` or `"variant.tag"`, `None` where a file tells.
+        weights: `"imagenet"`, a tag, or the path of a file.
+        size: Height and width of the pictures; `None` leaves them open.
+
+    Raises:
+        ValueError: If there is no such network, or it has no classifier.
+        OSError: If there is no such file, or weights are out of reach.
+    """
+    if weights is not None and is_file(weights):
+        model = from_file(weights, name, size=size)
+    else:
+        given = {} if weights is None else {"weights": weights}
+        model = keras_resnext.get_model(
+            name or DEFAULT, input_shape=shape(size), **given
+        )
+    if len(model.output_shape) != 2:
+        raise ValueError(f"'{weights}' holds no classifier.")
+    return model
+
+
+def is_file(word: str) -> bool:
+    """Whether a word is the path of a file rather than a checkpoint's name."""
+    return bool(
+        os.path.dirname(word) or word.endswith(SUFFIXES) or os.path.isfile(word)
+    )
+
+
+def from_file(
+    path: str,
+    variant: str | None,
+    activation: str | None = "softmax",
+    size: int | None = None,
+) -> keras.Model:
+    """Builds the network that a file holds.
+
+    Args:
+        path: A file of any kind that can be read.
+        variant: A name of `list_models()`, `None` where the file tells; a
+            `.keras` file always does.
+        activation: Of the classifier, unless a `.keras` file tells.
+        size: Height and width of the pictures, unless a `.keras` file tells;
+            `None` leaves them open.
+
+    Raises:
+        ValueError: If the file can't be read, or the variant is neither
+            told nor given, or the wrong one.
+        OSError: If there is no such file.
+    """
+    info = keras_resnext.inspect_checkpoint(path)
+    if path.endswith(".keras"):
+        return _from_keras(path)
+    if variant is None:
+        if len(info.variants) != 1:
+            fitting = " or ".join(info.variants)
+            raise ValueError(
+                f"'{path}' does not tell its network"
+                + (f", which is {fitting}" if fitting else "")
+                + ". Name it with --model."
+            )
+        (variant,) = info.variants
+    return keras_resnext.get_model(
+        variant,
+        weights=pathlib.Path(path),
+        include_top=info.classes is not None,
+        classes=info.classes or 1000,
+        classifier_activation=activation,
+        input_shape=shape(size),
+    )
+
+
+def reading(word: str) -> AbstractContextManager:
+    """Says on a terminal what it takes a while to read."""
+    console = rich.console.Console(stderr=True)
+    if is_file(word):
+        return console.status(f"Reading {rich.markup.escape(word)}")
+    if console.is_terminal:
+        # A line that stands still: a download draws bars of its own.
+        console.print(f"Getting {word}", markup=False)
+    return contextlib.nullcontext()
+
+
+def shape(size: int | None = None) -> tuple[int | None, ...]:
+    """That of pictures in colour, whose size may be left open."""
+    return (3, size, size) if channels_first() else (size, size, 3)
+
+
+def own_size(variant: str = "") -> int | None:
+    """Height and width of the pictures that a network was made for, if any."""
+    config = keras_resnext.VARIANTS.get(variant)
+    return config.default_size if config else None
+
+
+def channels_first() -> bool:
+    """Whether Keras is set to it."""
+    return keras.config.image_data_format() == "channels_first"
+
+
+def transform_for(
+    model: keras.Model, record: keras_resnext.Weights | None, size: int | None
+) -> keras_resnext.EvaluationTransform:
+    """The published transform, or the usual one at the network's own size.
+
+    Args:
+        model: The network.
+        record: The checkpoint whose transform it is, or `None`.
+        size: Height and width, if not the best published.
+
+    Raises:
+        ValueError: If the network does not take pictures, or not of that
+            size.
+    """
+    shape = list(model.input_shape) if len(model.inputs) == 1 else []
+    if len(shape) == 4 and channels_first():
+        shape = [shape[0], *shape[2:], shape[1]]
+    if len(shape) != 4 or shape[3] != 3 or shape[1] != shape[2]:
+        raise ValueError(
+            f"'{model.name}' takes no square pictures in colour, but "
+            f"{model.input_shape}."
+        )
+    if shape[1] is not None:
+        if size not in (None, shape[1]):
+            raise ValueError(
+                f"'{model.name}' takes pictures of {shape[1]} pixels only. "
+                f"Received: --size {size}"
+            )
+        size = shape[1]
+    if record is not None:
+        return keras_resnext.evaluation_transform(record, size)
+    size = size or own_size(model.name)
+    if size is None:
+        raise ValueError(
+            f"'{model.name}' takes pictures of any size. Name one with --size."
+        )
+    return keras_resnext.EvaluationTransform(int(size / CROP), size)
+
+
+def num_parameters(model: keras.Model) -> int:
+    """As they are published: without what batch normalization counts."""
+    return sum(
+        math.prod(variable.shape)
+        for variable in model.weights
+        if not variable.name.startswith("moving_")
+    )
+
+
+def _from_keras(path: str) -> keras.Model:
+    try:
+        return keras.saving.load_model(path, compile=False)
+    # Whatever a file's own configuration makes Keras stumble over.
+    except Exception as error:
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise ValueError(f"Can't open '{path}': {reason}") from error
