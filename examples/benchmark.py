@@ -1,360 +1,368 @@
-"""Measures keras_resnext against timm and stock Keras layers, in one run.
+"""Measures networks against each other: ours, timm's, and those of engines.
+
+    python examples/benchmark.py                     # what is installed
+    python examples/benchmark.py --rounds 3 --batches 32
+    python examples/benchmark.py --contestants timm tensorflow-folded onnx
+    python examples/benchmark.py --device gpu        # JAX and torch
 
 Every contestant lives in a process of its own, built and warmed up once, and
 is asked in turn for one sample of each task, round after round, so that a
 machine that drifts drifts for all of them. Medians and spreads are printed,
-with the ratio to timm. Peak memory is that of a fresh process.
+with the ratio to timm; a table for a README, all figures as JSON and a picture
+are left in a folder.
 
-    python examples/benchmark.py                     # what is installed
-    python examples/benchmark.py --rounds 3 --batches 32
-    python examples/benchmark.py --contestants timm tensorflow
-
-Needs timm (`pip install timm`) for the comparison with timm.
+timm, ONNX Runtime and OpenVINO take part if they are installed:
+pip install timm 'keras_resnext[export]'
 """
 
 import argparse
 import importlib.metadata
-import importlib.util
 import json
 import os
 import pathlib
 import platform
-import resource
-import statistics
+import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Iterator
 
-# Who takes part: the library, and the Keras backend if it has one.
-CONTESTANTS = {
-    "timm": ("timm", "torch"),
-    "tensorflow": ("keras_resnext", "tensorflow"),
-    "jax": ("keras_resnext", "jax"),
-    "torch": ("keras_resnext", "torch"),
-    "stock-tensorflow": ("stock", "tensorflow"),
-    "stock-jax": ("stock", "jax"),
-    "stock-torch": ("stock", "torch"),
-}
-DEFAULTS = ("timm", "tensorflow", "jax", "torch", "stock-tensorflow")
-SAMPLE_SECONDS = 1.0  # a sample repeats a call until it has taken this long
-SLOW_SECONDS = 10.0  # a call slower than this is its own only sample
+import rich.console
+import rich.progress
+
+from benchmarking import artefacts
+from benchmarking import contestants
+from benchmarking import worker
+from benchmarking.contestants import CONTESTANTS
+from benchmarking.contestants import Contestant
+from benchmarking.results import Result
+from benchmarking.results import markdown
+from benchmarking.worker import Setting
+
+PACKAGES = (
+    *("keras", "tensorflow", "tensorflow-cpu", "jax", "torch", "timm"),
+    *("onnxruntime", "openvino"),
+)
+BATCHES = {"cpu": (1, 8, 32), "gpu": (64, 256)}
+TRAIN_BATCHES = {"cpu": (8,), "gpu": (64, 256)}
+MEMORY_BATCH = 16
+STARTUP_ROUNDS = 3
 
 
 def main() -> int:
-    arguments = parse()
-    if arguments.worker:
-        return work(*CONTESTANTS[arguments.worker], arguments)
-    missing = [name for name in arguments.contestants if not runs_here(name)]
-    names = [name for name in arguments.contestants if name not in missing]
-    if not names:
-        print("None of the contestants is installed.", file=sys.stderr)
-        return 2
-    if missing:
-        print(f"Not installed, left out: {', '.join(missing)}")
-    print(f"{hardware()}, {arguments.threads} threads, {arguments.model}\n")
-
-    results: list[dict[str, Any]] = []
-    for dtype in arguments.dtypes:
-        for kind, batches in (
-            ("predict", arguments.batches),
-            ("train", arguments.train_batches),
-        ):
-            if kind in arguments.tasks:
-                results += compare(names, kind, batches, dtype, arguments)
-    if "memory" in arguments.tasks:
-        results += compare(names, "memory", (16,), "float32", arguments)
-
-    report = {
-        "hardware": hardware(),
-        "threads": arguments.threads,
-        "model": arguments.model,
-        "versions": versions(),
-        "results": results,
-    }
-    if arguments.json:
-        arguments.json.write_text(json.dumps(report, indent=1) + "\n")
-        print(f"Written to {arguments.json}")
-    return 0
+    """Runs the script; the result is its exit status."""
+    parser = arguments()
+    args = parser.parse_args()
+    if args.worker:
+        name = args.worker.pop("name")
+        worker.work(CONTESTANTS[name], Setting(**args.worker))
+        return 0
+    if args.maker:
+        maker, forms = args.maker.pop("maker"), args.maker.pop("forms")
+        artefacts.make(maker, forms, Setting(**args.maker))
+        return 0
+    try:
+        return measure(args)
+    except ValueError as error:
+        parser.error(str(error))
+    except (OSError, RuntimeError) as error:
+        print(f"{parser.prog}: error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("Stopped.", file=sys.stderr)
+        return 128 + signal.SIGINT
 
 
-def parse() -> argparse.Namespace:
+def arguments() -> argparse.ArgumentParser:
+    """The command line."""
     parser = argparse.ArgumentParser(
+        usage="%(prog)s [options]",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("--model", default="resnext50_32x4d", help="name of a variant")
+    add(
+        "--model",
+        default="resnext50_32x4d",
+        metavar="NAME",
+        help="a name of keras_resnext.list_models() (default: %(default)s)",
+    )
     add(
         "--contestants",
         nargs="+",
         choices=CONTESTANTS,
-        default=DEFAULTS,
-        help="backends of keras_resnext, of stock Keras layers, and timm",
+        metavar="NAME",
+        help=f"some of: {', '.join(CONTESTANTS)} (default: all that are "
+        "installed, stock layers only on TensorFlow)",
     )
     add(
         "--tasks",
         nargs="+",
-        choices=("predict", "train", "memory"),
-        default=("predict", "train", "memory"),
-        help="what to measure",
+        choices=contestants.TASKS,
+        default=contestants.TASKS,
+        help="what to measure (default: all)",
     )
     add(
         "--dtypes",
         nargs="+",
-        choices=("float32", "bfloat16"),
-        default=("float32", "bfloat16"),
-        help="precision: float32, or mixed bfloat16",
+        choices=contestants.DTYPES,
+        default=contestants.DTYPES,
+        help="precisions to compute in (default: both)",
     )
-    add("--batches", nargs="+", type=int, default=(1, 8, 32), help="to predict")
-    add("--train-batches", nargs="+", type=int, default=(8,), help="to train")
-    add("--rounds", type=int, default=5, help="samples of each figure")
-    add("--threads", type=int, default=os.cpu_count(), help="of everyone")
-    add("--size", type=int, default=224, help="height and width of pictures")
-    add("--json", type=pathlib.Path, help="file for all the figures")
-    add("--worker", choices=CONTESTANTS, help=argparse.SUPPRESS)
-    return parser.parse_args()
-
-
-def compare(
-    names: list[str],
-    kind: str,
-    batches: tuple[int, ...],
-    dtype: str,
-    arguments: argparse.Namespace,
-) -> list[dict[str, Any]]:
-    """Measures one kind of task for everyone, in turns, and prints tables."""
-    if dtype != "float32":  # it changes nothing for the better there
-        names = [name for name in names if not name.startswith("stock")]
-    workers = {name: Worker(name, arguments) for name in names}
-    try:
-        return [
-            take_turns(
-                workers,
-                {"kind": kind, "batch": batch, "dtype": dtype},
-                1 if kind == "memory" else arguments.rounds,
-            )
-            for batch in batches
-        ]
-    finally:
-        for worker in workers.values():
-            worker.close()
-
-
-def take_turns(
-    workers: dict[str, "Worker"], task: dict[str, Any], rounds: int
-) -> dict[str, Any]:
-    """Asks every worker for one sample a round, and prints a table."""
-    samples: dict[str, list[float]] = {name: [] for name in workers}
-    for turn in range(rounds):
-        for name, worker in workers.items():
-            say(f"  {task}, round {turn + 1} of {rounds}: {name}")
-            if not turn or samples[name][0] * SLOW_SECONDS > task["batch"]:
-                samples[name].append(worker.ask(task))
-    say("")
-    medians = {name: statistics.median(s) for name, s in samples.items()}
-    unit = "GB" if task["kind"] == "memory" else "img/s"
-    title = f"{task['kind']}, batch {task['batch']}, {task['dtype']}"
-    print(f"{title:<30} {'median ' + unit:>13} {'min to max':>18}  of timm")
-    for name, values in samples.items():
-        spread = f"{min(values):.2f} to {max(values):.2f}"
-        ratio = ""
-        if "timm" in medians:
-            ratio = f"{medians[name] / medians['timm']:7.2f}x"
-        label = "timm, eager, channels_last"
-        if name != "timm":
-            library, backend = CONTESTANTS[name]
-            label = f"{library} on {backend}".replace("stock", "stock Keras")
-        print(f"  {label:<28} {medians[name]:13.2f} {spread:>18} {ratio}")
-    print(flush=True)
-    return {**task, "unit": unit, "samples": samples, "medians": medians}
-
-
-class Worker:
-    """A contestant's process, which measures when asked to."""
-
-    def __init__(self, name: str, arguments: argparse.Namespace) -> None:
-        self.name = name
-        environment = {
-            **os.environ,
-            "KERAS_BACKEND": CONTESTANTS[name][1],
-            "TF_CPP_MIN_LOG_LEVEL": "3",
-            "OMP_NUM_THREADS": str(arguments.threads),
-        }
-        command = [sys.executable, __file__, "--worker", name]
-        for option in ("model", "threads", "size"):
-            command += [f"--{option}", str(getattr(arguments, option))]
-        self.process = subprocess.Popen(
-            command,
-            env=environment,
-            text=True,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+    add("--device", choices=BATCHES, default="cpu", help="gpu: an NVIDIA one")
+    for option, use, sizes in (
+        ("--batches", "predict", BATCHES),
+        ("--train-batches", "train", TRAIN_BATCHES),
+    ):
+        usual = "; ".join(
+            f"{' '.join(map(str, numbers))} on a {device}"
+            for device, numbers in sizes.items()
         )
+        add(
+            option,
+            nargs="+",
+            type=positive,
+            metavar="N",
+            help=f"how many pictures at a time to {use} (default: {usual})",
+        )
+    add(
+        "--rounds",
+        type=positive,
+        default=5,
+        metavar="N",
+        help="samples of each figure (default: %(default)s)",
+    )
+    add(
+        "--threads",
+        type=positive,
+        default=len(processors()),
+        metavar="N",
+        help="of each contestant (default: %(default)s, as many as there are)",
+    )
+    add(
+        "--size",
+        type=positive,
+        default=224,
+        metavar="PIXELS",
+        help="height and width of the pictures (default: %(default)s)",
+    )
+    add(
+        "--output",
+        type=pathlib.Path,
+        default=pathlib.Path("runs", "benchmark"),
+        metavar="FOLDER",
+        help="for benchmark.json, .md and .png (default: %(default)s)",
+    )
+    for option in ("--worker", "--maker"):
+        add(option, type=json.loads, help=argparse.SUPPRESS)
+    return parser
 
-    def ask(self, task: dict[str, Any]) -> float:
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self.process.stdin.write(json.dumps(task) + "\n")
-        self.process.stdin.flush()
-        answer = self.process.stdout.readline()
-        if not answer:
-            _, errors = self.process.communicate()
-            raise SystemExit(f"{self.name} failed at {task}:\n{errors[-2000:]}")
-        return float(answer)
 
-    def close(self) -> None:
-        self.process.kill()
-        self.process.communicate()
+def measure(args: argparse.Namespace) -> int:
+    """Measures all that is asked for.
 
+    Raises:
+        ValueError: If the arguments don't fit, or nobody can take part.
+        RuntimeError: If a contestant fails.
+        OSError: If the results can't be written.
+    """
+    check_model(args.model)
+    if args.threads > len(processors()):
+        raise ValueError(
+            f"There are {len(processors())} processors for --threads "
+            f"{args.threads}."
+        )
+    args.batches = args.batches or BATCHES[args.device]
+    args.train_batches = args.train_batches or TRAIN_BATCHES[args.device]
+    args.output.mkdir(parents=True, exist_ok=True)
+    setting = Setting(
+        args.model,
+        args.size,
+        args.threads,
+        args.device,
+        str((args.output / "files").resolve()),
+    )
+    console = rich.console.Console()
+    chosen = taking_part(args, console)
+    machine = hardware(args.device)
+    title = f"{args.model}, {args.size}x{args.size}, {machine}"
+    if args.device == "cpu":
+        title += f", {args.threads} threads"
+    console.print(f"{title}\n", highlight=False)
 
-def work(library: str, backend: str, arguments: argparse.Namespace) -> int:
-    """A worker: reads tasks, writes figures. All else goes to stderr."""
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
-    limit_threads(backend, arguments.threads)
-    prepare = prepare_timm if library == "timm" else prepare_keras
-    prepared: dict[int, tuple[Callable[[], Any], float]] = {}
-    for line in sys.stdin:
-        task = json.loads(line)
-        batch = task["batch"]
-        if batch not in prepared:
-            step = prepare(library, arguments, **task)
-            step()
-            seconds = duration(step)
-            if seconds < SLOW_SECONDS:
-                seconds = min(duration(step) for _ in range(2))
-            prepared[batch] = step, seconds
-        step, seconds = prepared[batch]
-        if task["kind"] == "memory":
-            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-            figure = peak * (1 if sys.platform == "darwin" else 1024) / 1e9
-        else:
-            if seconds < SLOW_SECONDS:
-                calls = max(1, round(SAMPLE_SECONDS / seconds))
-                start = time.perf_counter()
-                for _ in range(calls):
-                    step()
-                seconds = (time.perf_counter() - start) / calls
-            figure = batch / seconds
-        print(figure, file=answers, flush=True)
+    results = []
+    for result in run(chosen, args, setting):
+        console.print(result.table(), highlight=False)
+        console.print()
+        results.append(result)
+    report = {
+        "model": args.model,
+        "size": args.size,
+        "hardware": machine,
+        "threads": args.threads,
+        "versions": versions(),
+        "results": [result.record() for result in results],
+    }
+    (args.output / "benchmark.json").write_text(
+        json.dumps(report, indent=1) + "\n", "utf-8"
+    )
+    text = f"{title}\n\n{', '.join(map(' '.join, versions().items()))}\n\n"
+    (args.output / "benchmark.md").write_text(text + markdown(results), "utf-8")
+    # Draws, which takes a second to import.
+    from benchmarking import chart
+
+    chart.draw(results, title, args.output / "benchmark.png")
+    print(f"Written to {args.output / 'benchmark'}.json, .md and .png")
     return 0
 
 
-def duration(step: Callable[[], Any]) -> float:
-    start = time.perf_counter()
-    step()
-    return time.perf_counter() - start
+def check_model(name: str) -> None:
+    """Refuses a name that is none, without the memory of a framework.
 
-
-def limit_threads(backend: str, threads: int) -> None:
-    if backend == "torch":
-        import torch
-
-        torch.set_num_threads(threads)
-    elif backend == "tensorflow":
-        import tensorflow as tf
-
-        tf.config.threading.set_intra_op_parallelism_threads(threads)
-
-
-def prepare_timm(
-    library: str,
-    arguments: argparse.Namespace,
-    kind: str,
-    batch: int,
-    dtype: str,
-) -> Callable[[], Any]:
-    """Eager PyTorch, channels_last, as timm's own benchmark runs on a CPU."""
-    import timm
-    import torch
-
-    shape = (batch, 3, arguments.size, arguments.size)
-    format_ = torch.channels_last
-    model = timm.create_model(arguments.model).to(memory_format=format_)
-    x = torch.rand(shape).to(memory_format=format_)
-    y = torch.arange(batch) % 1000
-    low = torch.autocast("cpu", torch.bfloat16, enabled=dtype == "bfloat16")
-
-    def predict() -> Any:
-        with torch.inference_mode(), low:
-            return model(x).float().softmax(-1).numpy()
-
-    optimizer = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9)
-
-    def train() -> float:
-        optimizer.zero_grad()
-        with low:
-            loss = torch.nn.functional.cross_entropy(model(x), y)
-        loss.backward()
-        optimizer.step()
-        return float(loss)
-
-    model.train(kind != "predict")
-    return predict if kind == "predict" else train
-
-
-def prepare_keras(
-    library: str,
-    arguments: argparse.Namespace,
-    kind: str,
-    batch: int,
-    dtype: str,
-) -> Callable[[], Any]:
-    """`predict_on_batch` and `train_on_batch` of a compiled model."""
-    import keras
-    import numpy as np
-
-    import keras_resnext
-
-    if dtype == "bfloat16":
-        keras.config.set_dtype_policy("mixed_bfloat16")
-    size = arguments.size
-    model = keras_resnext.get_model(
-        arguments.model, weights=None, input_shape=(size, size, 3)
+    Raises:
+        ValueError: If there is no such network.
+    """
+    done = subprocess.run(
+        [sys.executable, "-m", "keras_resnext", "list", name],
+        capture_output=True,
+        text=True,
     )
-    if library == "stock":
-        model = keras.models.clone_model(model, clone_function=stock_layer)
-    model.compile(
-        keras.optimizers.SGD(0.1, momentum=0.9),
-        "sparse_categorical_crossentropy",
-    )
-    x = np.random.default_rng(0).random((batch, size, size, 3), "float32")
-    y = np.arange(batch) % 1000
-    if kind == "predict":
-        return lambda: model.predict_on_batch(x)
-    return lambda: model.train_on_batch(x, y)
+    if done.returncode:
+        raise ValueError(done.stderr.strip().partition("error: ")[2])
 
 
-def stock_layer(layer: Any) -> Any:
-    """The layer that Keras itself has for one of ours."""
-    import keras
+def taking_part(
+    args: argparse.Namespace, console: rich.console.Console
+) -> list[Contestant]:
+    """The contestants that can.
 
-    import keras_resnext
-
-    config = layer.get_config()
-    if isinstance(layer, keras_resnext.layers.Conv2D):
-        return keras.layers.Conv2D.from_config({**config, "padding": "same"})
-    if isinstance(layer, keras_resnext.layers.MaxPooling2D):
-        return keras.layers.MaxPooling2D.from_config(
-            {**config, "padding": "same"}
+    Raises:
+        ValueError: If none can, or one that was named can't.
+    """
+    names = args.contestants or contestants.usual(args.device)
+    wanted = [CONTESTANTS[name] for name in dict.fromkeys(names)]
+    elsewhere = [
+        each.name for each in wanted if args.device not in each.devices
+    ]
+    if elsewhere:
+        raise ValueError(f"Not on a {args.device}: {', '.join(elsewhere)}.")
+    lacking = {each.name: each.missing for each in wanted if each.missing}
+    if args.contestants and lacking:
+        raise ValueError(
+            "Not installed: "
+            + "; ".join(
+                f"{' and '.join(modules)}, for {name}"
+                for name, modules in lacking.items()
+            )
         )
-    if isinstance(layer, keras_resnext.layers.BatchNormalization):
-        activation = keras.layers.Activation(config.pop("activation"))
-        stock = keras.layers.BatchNormalization.from_config(config)
-        return keras.Sequential([stock, activation], name=layer.name)
-    return layer.__class__.from_config(config)
+    if lacking:
+        console.print(f"Not installed, left out: {', '.join(lacking)}")
+    present = [each for each in wanted if each.name not in lacking]
+    if not present:
+        raise ValueError("None of the contestants is installed.")
+    return present
 
 
-def runs_here(name: str) -> bool:
-    library, backend = CONTESTANTS[name]
-    needed = (backend, "timm") if library == "timm" else (backend,)
-    return all(importlib.util.find_spec(module) for module in needed)
+def run(
+    chosen: list[Contestant], args: argparse.Namespace, setting: Setting
+) -> Iterator[Result]:
+    """Measures every task, in turns."""
+    kinds = [
+        ("predict", "predict", args.batches, args.rounds),
+        ("train", "train", args.train_batches, args.rounds),
+        ("startup", "startup", (1,), min(args.rounds, STARTUP_ROUNDS)),
+        ("memory", "memory of prediction", (MEMORY_BATCH,), 1),
+        ("memory", "memory of training", (MEMORY_BATCH,), 1),
+    ]
+    console = rich.console.Console(stderr=True)
+    with rich.progress.Progress(
+        console=console, disable=not console.is_terminal, transient=True
+    ) as progress:
+        for maker, forms in artefacts.makers(chosen).items():
+            task = progress.add_task(
+                f"Exporting {', '.join(forms)}", total=None
+            )
+            artefacts.order(maker, forms, setting)
+            progress.remove_task(task)
+        for dtype in args.dtypes:
+            for task, kind, batches, rounds in kinds:
+                once = task in ("startup", "memory") and dtype != "float32"
+                able = [
+                    each
+                    for each in chosen
+                    if dtype in each.dtypes
+                    and task in each.tasks
+                    and (kind != "memory of training" or "train" in each.tasks)
+                ]
+                if task in args.tasks and able and not once:
+                    yield from compare(
+                        *(able, kind, batches, dtype, rounds),
+                        *(setting, progress),
+                    )
 
 
-def hardware() -> str:
+def compare(
+    able: list[Contestant],
+    kind: str,
+    batches: tuple[int, ...],
+    dtype: str,
+    rounds: int,
+    setting: Setting,
+    progress: rich.progress.Progress,
+) -> Iterator[Result]:
+    """Measures one kind of task for everyone."""
+    workers: dict[str, worker.Worker] = {}
+    try:
+        for batch in batches:
+            samples: dict[str, list[float]] = {each.name: [] for each in able}
+            bar = progress.add_task("", total=rounds * len(able))
+            for turn in range(rounds):
+                for each in able:
+                    figures = samples[each.name]
+                    title = f"{kind}, batch {batch}, {dtype}: {each.label}"
+                    progress.update(bar, description=title)
+                    if kind == "startup":
+                        figures.append(worker.startup_seconds(each, setting))
+                    elif not turn or not worker.is_slow(figures[0], batch):
+                        if each.name not in workers:
+                            workers[each.name] = worker.Worker(each, setting)
+                        task = {"kind": kind, "batch": batch, "dtype": dtype}
+                        figures.append(workers[each.name].ask(task))
+                    progress.advance(bar)
+            progress.remove_task(bar)
+            yield Result(kind, batch, dtype, samples)
+    finally:
+        for each in workers.values():
+            each.close()
+
+
+def positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(
+            f"must be a whole number from 1, not {text!r}"
+        )
+    return int(text)
+
+
+def processors() -> set[int]:
+    """Those that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return os.sched_getaffinity(0)
+    return set(range(os.cpu_count() or 1))
+
+
+def hardware(device: str) -> str:
+    """The name of the processor, or of the GPU."""
+    if device == "gpu":
+        try:
+            done = subprocess.run(
+                ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"],
+                capture_output=True,
+                text=True,
+                check=True,
+            )
+        except (OSError, subprocess.CalledProcessError):
+            raise ValueError("There is no NVIDIA GPU here.") from None
+        return done.stdout.splitlines()[0].strip()
     try:
         lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -364,8 +372,9 @@ def hardware() -> str:
 
 
 def versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
-    for package in ("keras", "tensorflow", "tensorflow-cpu", "jax", "torch"):
+    """Of all that takes part."""
+    found = {"Python": platform.python_version()}
+    for package in PACKAGES:
         try:
             found[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
@@ -373,11 +382,5 @@ def versions() -> dict[str, str]:
     return found
 
 
-def say(text: str) -> None:
-    """One line of progress on a terminal, nothing in a file."""
-    if sys.stderr.isatty():
-        print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
-
-
 if __name__ == "__main__":
-    raise SystemExit(main())
+    sys.exit(main())

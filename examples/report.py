@@ -56,7 +56,7 @@ def draw_curves(
         axes.set_xlim(0.5, len(epochs) + 0.5)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.grid(color=FAINT, lw=0.7)
-        _bare(axes, keep=("left", "bottom"))
+        bare(axes, keep=("left", "bottom"))
     left.set_ylim(0, 1.04 * left.get_ylim()[1])
     if unfrozen:
         right.annotate(
@@ -118,7 +118,7 @@ def draw_confusion(
         color=INK,
         fontweight="bold",
     )
-    _bare(axes)
+    bare(axes)
     axes.tick_params(which="both", length=0)
     figure.savefig(path)
 
@@ -187,7 +187,8 @@ def draw_predictions(
     figure.savefig(path)
 
 
-def _bare(axes: Axes, keep: tuple[str, ...] = ()) -> None:
+def bare(axes: Axes, keep: tuple[str, ...] = ()) -> None:
+    """Without a frame, but for the sides that stay."""
     for side, spine in axes.spines.items():
         spine.set(visible=side in keep, color=INK)
     axes.tick_params(colors=INK)

@@ -142,7 +142,13 @@ def _converter(folder: pathlib.Path) -> Any:
 
 
 def _write_onnx(writer: Writer, path: pathlib.Path) -> None:
-    writer.wrapped.export(path, format="onnx", verbose=False)
+    # Keras finds out the signature of such models only as were called.
+    writer.wrapped.export(
+        path,
+        format="onnx",
+        verbose=False,
+        input_signature=list(writer.wrapped.inputs),
+    )
 
 
 def _write_onnx_with_torch(writer: Writer, path: pathlib.Path) -> None:

@@ -1,0 +1,9 @@
+"""Measures networks against each other, each in a process of its own.
+
+- `contestants`: who takes part, and in what;
+- `worker`: the process of a contestant, asked for one figure at a time;
+- `steps`: what a contestant computes while the clock runs;
+- `artefacts`: the files that some of them run;
+- `results`: the tables;
+- `chart`: the picture.
+"""

@@ -1,0 +1,114 @@
+"""The files that some contestants run, made ahead of the measurements."""
+
+import json
+import pathlib
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+
+import numpy as np
+
+from benchmarking.contestants import Contestant
+from benchmarking.worker import Setting
+from benchmarking.worker import environment
+
+# Where the file of a contestant's form lies, in the folder of who made it.
+FILES = {
+    "saved_model:ours": "tensorflow/saved_model",
+    "tflite:ours": "tensorflow/model.tflite",
+    "tflite:ours:int8": "tensorflow/model_int8.tflite",
+    "onnx:ours": "tensorflow/model.onnx",
+    "openvino:ours": "tensorflow/openvino/model.xml",
+    "program:ours": "torch/model.pt2",
+    "onnx:timm": "timm/model.onnx",
+    "openvino:timm": "timm/model.onnx",
+}
+FORMATS = {
+    "saved_model:ours": "saved_model",
+    "tflite:ours": "tflite",
+    "tflite:ours:int8": "tflite_int8",
+    "onnx:ours": "onnx",
+    "openvino:ours": "openvino",
+    "program:ours": "torch",
+}
+
+
+def makers(contestants: Sequence[Contestant]) -> dict[str, list[str]]:
+    """Who must make files of which forms for them."""
+    needed: dict[str, list[str]] = {}
+    for each in contestants:
+        if each.form in FILES:
+            maker, _, _ = FILES[each.form].partition("/")
+            needed.setdefault(maker, []).append(each.form)
+    return needed
+
+
+def order(maker: str, forms: list[str], setting: Setting) -> None:
+    """Lets files be made in a process of its own.
+
+    Raises:
+        RuntimeError: If it fails.
+    """
+    options = {"maker": maker, "forms": forms, **asdict(setting)}
+    script = pathlib.Path(sys.argv[0]).resolve()
+    backend = "tensorflow" if maker == "tensorflow" else "torch"
+    done = subprocess.run(
+        [sys.executable, script, "--maker", json.dumps(options)],
+        env=environment(backend, setting),
+        capture_output=True,
+        text=True,
+        errors="replace",
+    )
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or [f"{done.returncode}"]
+        raise RuntimeError(f"{', '.join(forms)} can't be exported: {lines[-1]}")
+
+
+def make(maker: str, forms: list[str], setting: Setting) -> None:
+    """Makes them, in this process."""
+    folder = pathlib.Path(setting.files, maker)
+    if maker == "timm":
+        folder.mkdir(parents=True)
+        _export_timm(setting, folder / "model.onnx")
+        return
+    import keras
+
+    import keras_resnext
+
+    shape = (setting.size, setting.size, 3)
+    keras.utils.set_random_seed(0)
+    model = keras_resnext.get_model(
+        setting.model,
+        weights=None,
+        input_shape=shape,
+        classifier_activation=None,
+    )
+    # One class stands out, lest artefacts that round be taken for wrong.
+    model.layers[-1].bias.assign(np.eye(1, model.output_shape[-1])[0] * 100)
+    keras_resnext.export(
+        model,
+        folder,
+        [FORMATS[form] for form in forms],
+        include_preprocessing=False,
+        representative_data=np.random.default_rng(0)
+        .random((16, *shape))
+        .astype("float32"),
+    )
+
+
+def _export_timm(setting: Setting, path: pathlib.Path) -> None:
+    """As timm's own script does, with the batch left open."""
+    import timm
+    import torch
+
+    model = timm.create_model(setting.model, exportable=True).eval()
+    torch.onnx.export(
+        model,
+        (torch.zeros(2, 3, setting.size, setting.size),),
+        path,
+        dynamo=True,
+        external_data=False,
+        dynamic_shapes=({0: torch.export.Dim.DYNAMIC},),
+        verbose=False,
+    )

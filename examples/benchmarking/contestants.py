@@ -1,0 +1,167 @@
+"""Who takes part in a benchmark, and in what."""
+
+import importlib.util
+from dataclasses import dataclass
+
+TASKS = ("predict", "train", "startup", "memory")
+DTYPES = ("float32", "bfloat16")
+
+_EVERYTHING = ("predict", "train", "startup", "memory")
+_PREDICTION = ("predict", "startup", "memory")
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """One way to compute a network.
+
+    Args:
+        name: As on the command line.
+        label: As in the tables.
+        runs: The function of `steps` that prepares it.
+        form: What that function should make: which kind of model, or which
+            artefact.
+        backend: That of Keras which makes the model or the artefact.
+        needs: Modules without which it can't take part.
+        tasks: Those of `TASKS` that it knows.
+        dtypes: Those of `DTYPES` that it knows.
+        devices: Where it runs.
+    """
+
+    name: str
+    label: str
+    runs: str
+    form: str
+    backend: str
+    needs: tuple[str, ...]
+    tasks: tuple[str, ...] = _EVERYTHING
+    dtypes: tuple[str, ...] = DTYPES
+    devices: tuple[str, ...] = ("cpu", "gpu")
+
+    @property
+    def library(self) -> str:
+        """The framework that computes it, if any does."""
+        computed_by = {"saved_model": "tensorflow", "program": "torch"}
+        if self.runs in ("keras", "timm"):
+            return self.backend
+        return computed_by.get(self.runs, "")
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether this package computes it, or has written the file."""
+        return self.form.endswith((":ours", ":int8")) or self.form in (
+            "plain",
+            "folded",
+        )
+
+    @property
+    def missing(self) -> list[str]:
+        """Those modules that it needs and that aren't installed."""
+        return [
+            name
+            for name in self.needs
+            if importlib.util.find_spec(name) is None
+        ]
+
+
+def _timm(name: str, label: str, form: str) -> Contestant:
+    return Contestant(name, f"timm, {label}", "timm", form, "torch", _TIMM)
+
+
+def _keras(backend: str) -> tuple[Contestant, ...]:
+    title = {"tensorflow": "TensorFlow", "jax": "JAX"}.get(backend, backend)
+    needs, devices = (backend,), ("cpu", "gpu")
+    if backend == "tensorflow":
+        devices = ("cpu",)
+    return (
+        Contestant(
+            *(backend, f"ours on {title}", "keras", "plain", backend, needs),
+            devices=devices,
+        ),
+        Contestant(
+            *(f"{backend}-folded", f"ours on {title}, folded"),
+            *("keras", "folded", backend, needs),
+            tasks=_PREDICTION,
+            devices=devices,
+        ),
+        Contestant(
+            *(f"stock-{backend}", f"Keras' own layers on {title}"),
+            *("keras", "stock", backend, needs),
+            # bfloat16 changes nothing for the better there.
+            dtypes=DTYPES[:1],
+            devices=devices,
+        ),
+    )
+
+
+def _file(
+    name: str,
+    label: str,
+    form: str,
+    *needs: str,
+    backend: str = "tensorflow",
+    dtypes: tuple[str, ...] = DTYPES[:1],
+) -> Contestant:
+    """A file that runs in a runtime, which `form` begins with."""
+    return Contestant(
+        *(name, label, form.partition(":")[0], form, backend),
+        (backend, *needs),
+        _PREDICTION,
+        dtypes,
+        devices=("cpu",),
+    )
+
+
+_TIMM = ("torch", "timm")
+_ONNX = ("onnxruntime", "onnxscript")
+
+CONTESTANTS = {
+    each.name: each
+    for each in (
+        _timm("timm", "channels_last", "channels_last"),
+        _timm("timm-contiguous", "contiguous", "contiguous"),
+        _timm("timm-compiled", "torch.compile", "compiled"),
+        *_keras("tensorflow"),
+        *_keras("jax"),
+        *_keras("torch"),
+        _file("saved-model", "our SavedModel", "saved_model:ours"),
+        _file("tflite", "our TFLite", "tflite:ours"),
+        _file("tflite-int8", "our TFLite, int8", "tflite:ours:int8"),
+        _file(
+            *("onnx", "our ONNX in ONNX Runtime", "onnx:ours"),
+            *("onnxruntime", "tf2onnx"),
+        ),
+        _file(
+            *("openvino", "our OpenVINO", "openvino:ours", "openvino"),
+            dtypes=DTYPES,
+        ),
+        _file(
+            *("exported-program", "our ExportedProgram", "program:ours"),
+            backend="torch",
+        ),
+        _file(
+            *("timm-onnx", "timm's ONNX in ONNX Runtime", "onnx:timm"),
+            *("timm", *_ONNX),
+            backend="torch",
+        ),
+        _file(
+            *("timm-openvino", "timm's ONNX in OpenVINO", "openvino:timm"),
+            *("timm", "openvino", *_ONNX),
+            backend="torch",
+            dtypes=DTYPES,
+        ),
+    )
+}
+
+# The one that all others are compared with.
+PEER = "timm"
+# As slow as what they stand beside, and measured only when named.
+_LEFT_OUT = ("stock-jax", "stock-torch")
+
+
+def usual(device: str) -> list[str]:
+    """Those that are measured on a device unless others are named."""
+    return [
+        each.name
+        for each in CONTESTANTS.values()
+        if device in each.devices and each.name not in _LEFT_OUT
+    ]

@@ -1,0 +1,257 @@
+"""What a contestant computes while the clock runs.
+
+Each function here takes a contestant, the setting, a dtype and whether to
+train, prepares what all batches have in common, and returns a function from
+a batch size to a step. A step ends when its result is in the main memory, so
+that no device still computes.
+"""
+
+import pathlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+from typing import Any
+
+import numpy as np
+
+from benchmarking.contestants import Contestant
+
+if TYPE_CHECKING:
+    from benchmarking.worker import Setting
+
+Step = Callable[[], Any]
+
+
+def timm(
+    contestant: Contestant, setting: "Setting", dtype: str, training: bool
+) -> Callable[[int], Step]:
+    """PyTorch, in timm's own words."""
+    import timm as library
+    import torch
+
+    device = "cuda" if setting.device == "gpu" else "cpu"
+    memory_format = (
+        torch.contiguous_format
+        if contestant.form == "contiguous"
+        else torch.channels_last
+    )
+    model = library.create_model(setting.model)
+    model = model.to(device, memory_format=memory_format).train(training)
+    low = torch.autocast(device, torch.bfloat16, enabled=dtype == "bfloat16")
+    optimizer = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9)
+    run = torch.compile(model) if contestant.form == "compiled" else model
+
+    def step(batch: int) -> Step:
+        x = torch.from_numpy(_images(batch, setting.size).transpose(0, 3, 1, 2))
+        x = x.to(device, memory_format=memory_format)
+        y = torch.arange(batch, device=device) % 1000
+
+        def predict() -> Any:
+            with torch.inference_mode(), low:
+                return run(x).float().softmax(-1).cpu().numpy()
+
+        def train() -> float:
+            optimizer.zero_grad()
+            with low:
+                loss = torch.nn.functional.cross_entropy(run(x), y)
+            loss.backward()
+            optimizer.step()
+            return float(loss)
+
+        return train if training else predict
+
+    return step
+
+
+def keras(
+    contestant: Contestant, setting: "Setting", dtype: str, training: bool
+) -> Callable[[int], Step]:
+    """`predict_on_batch` and `train_on_batch` of a compiled model."""
+    import keras as library
+
+    import keras_resnext
+
+    if dtype == "bfloat16" and contestant.form == "plain":
+        library.config.set_dtype_policy("mixed_bfloat16")
+    model = keras_resnext.get_model(
+        setting.model,
+        weights=None,
+        input_shape=(setting.size, setting.size, 3),
+    )
+    if contestant.form == "folded":
+        low = None if dtype == "float32" else dtype
+        model = keras_resnext.optimize_for_inference(model, low)
+    elif contestant.form == "stock":
+        model = library.models.clone_model(model, clone_function=_stock)
+    model.compile(
+        library.optimizers.SGD(0.1, momentum=0.9),
+        "sparse_categorical_crossentropy",
+    )
+
+    def step(batch: int) -> Step:
+        x, y = _images(batch, setting.size), np.arange(batch) % 1000
+        if setting.device == "gpu":
+            # Where a pipeline that does its work has put them already.
+            x, y = map(library.ops.convert_to_tensor, (x, y))
+        if training:
+            return lambda: float(np.asarray(model.train_on_batch(x, y)))
+        return lambda: np.asarray(model.predict_on_batch(x))
+
+    return step
+
+
+def _stock(layer: Any) -> Any:
+    """The layer that Keras itself has for one of ours."""
+    import keras as library
+
+    import keras_resnext
+
+    config = layer.get_config()
+    if isinstance(layer, keras_resnext.layers.Conv2D):
+        return library.layers.Conv2D.from_config({**config, "padding": "same"})
+    if isinstance(layer, keras_resnext.layers.MaxPooling2D):
+        return library.layers.MaxPooling2D.from_config(
+            {**config, "padding": "same"}
+        )
+    if isinstance(layer, keras_resnext.layers.BatchNormalization):
+        activation = library.layers.Activation(config.pop("activation"))
+        stock = library.layers.BatchNormalization.from_config(config)
+        return library.Sequential([stock, activation], name=layer.name)
+    return layer.__class__.from_config(config)
+
+
+def saved_model(
+    contestant: Contestant, setting: "Setting", dtype: str, training: bool
+) -> Callable[[int], Step]:
+    """TensorFlow's own."""
+    import tensorflow as tf
+
+    # Held for as long as its function is.
+    loaded = tf.saved_model.load(str(_path(contestant, setting)))
+    signature = loaded.signatures["serving_default"]
+    _, inputs = signature.structured_input_signature
+    (name,) = inputs
+
+    def step(batch: int) -> Step:
+        x = _images(batch, setting.size)
+
+        def predict() -> Any:
+            (output,) = signature(**{name: tf.constant(x)}).values()
+            return output.numpy(), loaded
+
+        return predict
+
+    return step
+
+
+def tflite(
+    contestant: Contestant, setting: "Setting", dtype: str, training: bool
+) -> Callable[[int], Step]:
+    """LiteRT, in TensorFlow's package."""
+    import tensorflow as tf
+
+    interpreter = tf.lite.Interpreter(
+        str(_path(contestant, setting)), num_threads=setting.threads
+    )
+    signature = interpreter.get_signature_runner()
+    ((name, details),) = signature.get_input_details().items()
+
+    def step(batch: int) -> Step:
+        x = _images(batch, setting.size).astype(details["dtype"])
+        return lambda: signature(**{name: x})
+
+    return step
+
+
+def onnx(
+    contestant: Contestant, setting: "Setting", dtype: str, training: bool
+) -> Callable[[int], Step]:
+    """ONNX Runtime."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = setting.threads
+    session = onnxruntime.InferenceSession(
+        _path(contestant, setting),
+        options,
+        providers=["CPUExecutionProvider"],
+    )
+    (entry,) = session.get_inputs()
+
+    def step(batch: int) -> Step:
+        x = _as_taken(_images(batch, setting.size), contestant)
+        return lambda: session.run(None, {entry.name: x})
+
+    return step
+
+
+def openvino(
+    contestant: Contestant, setting: "Setting", dtype: str, training: bool
+) -> Callable[[int], Step]:
+    """OpenVINO."""
+    import openvino as library
+
+    model = library.compile_model(
+        _path(contestant, setting),
+        "CPU",
+        {
+            "INFERENCE_PRECISION_HINT": "bf16"
+            if dtype == "bfloat16"
+            else "f32",
+            "INFERENCE_NUM_THREADS": setting.threads,
+        },
+    )
+
+    def step(batch: int) -> Step:
+        x = _as_taken(_images(batch, setting.size), contestant)
+        return lambda: model(x)[0]
+
+    return step
+
+
+def program(
+    contestant: Contestant, setting: "Setting", dtype: str, training: bool
+) -> Callable[[int], Step]:
+    """What torch exported."""
+    import torch
+
+    model = torch.export.load(_path(contestant, setting)).module()
+
+    def step(batch: int) -> Step:
+        x = torch.from_numpy(_images(batch, setting.size))
+
+        def predict() -> Any:
+            with torch.inference_mode():
+                return model(x).numpy()
+
+        return predict
+
+    return step
+
+
+PREPARE: dict[str, Callable[..., Callable[[int], Step]]] = {
+    "timm": timm,
+    "keras": keras,
+    "saved_model": saved_model,
+    "tflite": tflite,
+    "onnx": onnx,
+    "openvino": openvino,
+    "program": program,
+}
+
+
+def _images(batch: int, size: int) -> np.ndarray:
+    random = np.random.default_rng(0)
+    return random.random((batch, size, size, 3), "float32")
+
+
+def _as_taken(x: np.ndarray, contestant: Contestant) -> np.ndarray:
+    """In the order of axes that an artefact takes."""
+    if contestant.form.endswith(":timm"):
+        return np.ascontiguousarray(x.transpose(0, 3, 1, 2))
+    return x
+
+
+def _path(contestant: Contestant, setting: "Setting") -> pathlib.Path:
+    from benchmarking import artefacts
+
+    return pathlib.Path(setting.files, artefacts.FILES[contestant.form])

@@ -1,0 +1,207 @@
+"""A contestant's process: it is asked for a figure, and measures it."""
+
+import json
+import os
+import pathlib
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from dataclasses import dataclass
+from typing import Any
+
+from benchmarking.contestants import Contestant
+
+SAMPLE_SECONDS = 1.0  # a figure repeats a call until it has taken this long
+SLOW_SECONDS = 10.0  # a call slower than this is timed but once
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is alike for everyone.
+
+    Args:
+        model: Name of the variant.
+        size: Height and width of the pictures.
+        threads: How many compute.
+        device: `"cpu"` or `"gpu"`.
+        files: The folder of `artefacts`.
+    """
+
+    model: str
+    size: int
+    threads: int
+    device: str
+    files: str
+
+
+class Worker:
+    """A contestant's process, seen from outside.
+
+    Args:
+        contestant: Who it is.
+        setting: What is alike for everyone.
+    """
+
+    def __init__(self, contestant: Contestant, setting: Setting) -> None:
+        self.contestant = contestant
+        # Read only if it fails; a pipe would fill.
+        self.errors = tempfile.TemporaryFile(  # noqa: SIM115  (see `close`)
+            "w+", errors="replace"
+        )
+        script = pathlib.Path(sys.argv[0]).resolve()
+        options = json.dumps({"name": contestant.name, **asdict(setting)})
+        self.process = subprocess.Popen(
+            [sys.executable, script, "--worker", options],
+            env=environment(contestant.backend, setting),
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self.errors,
+        )
+
+    def ask(self, task: dict[str, Any]) -> float:
+        """A figure: images per second, or bytes.
+
+        Raises:
+            RuntimeError: If the process ends instead.
+        """
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        try:
+            self.process.stdin.write(json.dumps(task) + "\n")
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            pass
+        answer = self.process.stdout.readline()
+        if not answer:
+            self.process.wait()
+            self.errors.seek(0)
+            lines = self.errors.read().strip().splitlines() or ["no word"]
+            name = self.contestant.name
+            raise RuntimeError(
+                f"'{name}' failed at {task['kind']}: {lines[-1]}"
+            )
+        return float(answer)
+
+    def close(self) -> None:
+        """Ends it."""
+        self.process.kill()
+        self.process.communicate()
+        self.errors.close()
+
+
+def is_slow(figure: float, batch: int) -> bool:
+    """Whether so many images per second are not worth another sample."""
+    return batch / figure >= SLOW_SECONDS
+
+
+def startup_seconds(contestant: Contestant, setting: Setting) -> float:
+    """From nothing to a first prediction: import, build or load, compute."""
+    start = time.perf_counter()
+    worker = Worker(contestant, setting)
+    try:
+        worker.ask({"kind": "startup", "batch": 1, "dtype": "float32"})
+        return time.perf_counter() - start
+    finally:
+        worker.close()
+
+
+def work(contestant: Contestant, setting: Setting) -> None:
+    """The process itself: reads tasks, writes figures."""
+    from benchmarking import steps
+
+    # All that others print goes where errors go.
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    _limit(contestant.library, setting.threads)
+    begun: Callable[[int], steps.Step] | None = None
+    prepared: dict[int, tuple[steps.Step, float]] = {}
+    for line in sys.stdin:
+        task = json.loads(line)
+        batch, kind = task["batch"], task["kind"]
+        if begun is None:
+            training = kind in ("train", "memory of training")
+            prepare = steps.PREPARE[contestant.runs]
+            begun = prepare(contestant, setting, task["dtype"], training)
+        if batch not in prepared:
+            step = begun(batch)
+            step()
+            prepared[batch] = step, 0.0 if kind == "startup" else _pace(step)
+        step, seconds = prepared[batch]
+        if kind.startswith("memory"):
+            figure = _peak(contestant.library, setting.device)
+        elif kind == "startup":
+            figure = 0.0
+        else:
+            figure = batch / _seconds(step, seconds)
+        print(figure, file=answers, flush=True)
+
+
+def environment(backend: str, setting: Setting) -> dict[str, str]:
+    """That of a process which computes with one backend of Keras."""
+    return {
+        **os.environ,
+        "KERAS_BACKEND": backend,
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "OMP_NUM_THREADS": str(setting.threads),
+        # All of the GPU, which is there for nobody else, would be its peak.
+        "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
+    }
+
+
+def _limit(library: str, threads: int) -> None:
+    """Holds everyone to as many threads."""
+    if hasattr(os, "sched_setaffinity"):
+        # What cannot be told how many, JAX, counts these.
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
+    if library == "torch":
+        import torch
+
+        torch.set_num_threads(threads)
+    elif library == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+
+
+def _pace(step: Callable[[], Any]) -> float:
+    """About how many seconds a call takes."""
+    seconds = _duration(step)
+    if seconds >= SLOW_SECONDS:
+        return seconds
+    return min(_duration(step) for _ in range(2))
+
+
+def _seconds(step: Callable[[], Any], pace: float) -> float:
+    """How many seconds a call takes now."""
+    if pace >= SLOW_SECONDS:
+        return pace
+    calls = max(1, round(SAMPLE_SECONDS / pace))
+    start = time.perf_counter()
+    for _ in range(calls):
+        step()
+    return (time.perf_counter() - start) / calls
+
+
+def _duration(step: Callable[[], Any]) -> float:
+    start = time.perf_counter()
+    step()
+    return time.perf_counter() - start
+
+
+def _peak(library: str, device: str) -> float:
+    """The most bytes held so far: resident ones, or those of the GPU."""
+    if device == "cpu":
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak * (1.0 if sys.platform == "darwin" else 1024.0)
+    if library == "jax":
+        import jax
+
+        return float(jax.devices()[0].memory_stats()["peak_bytes_in_use"])
+    import torch
+
+    return float(torch.cuda.max_memory_allocated())
