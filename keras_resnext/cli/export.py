@@ -5,7 +5,6 @@ import dataclasses
 import pathlib
 from collections.abc import Sequence
 
-import keras
 import numpy as np
 import rich.console
 import rich.progress
@@ -24,7 +23,7 @@ def run(args: argparse.Namespace) -> int:
     for path in args.pictures or ():
         pictures.check(path)
     labels = args.labels and args.labels.read_text("utf-8").splitlines()
-    model = load(args.model, args.weights, args.size)
+    model = networks.load_for_export(args.model, args.weights, args.size)
     record = getattr(model, "weights_info", None)
     transform = networks.transform_for(model, record, args.size)
     data = args.pictures and read(args.pictures, transform, args.normalized)
@@ -45,22 +44,6 @@ def run(args: argparse.Namespace) -> int:
     else:
         print(report)
     return 0
-
-
-def load(name: str, weights: str | None, size: int | None) -> keras.Model:
-    """The network, for pictures of one size."""
-    if not networks.is_file(name):
-        size = size or networks.own_size(name.partition(".")[0])
-        return networks.load(name, weights, size)
-    if weights is not None:
-        raise ValueError(f"'{name}' holds weights; no --weights then.")
-    fitting = keras_resnext.inspect_checkpoint(name).variants
-    if len(fitting) != 1 and not name.endswith(".keras"):
-        raise ValueError(
-            f"'{name}' does not tell its network. Name it as MODEL, and the "
-            "file as --weights."
-        )
-    return networks.load(None, name, size or networks.own_size(*fitting[:1]))
 
 
 def read(

@@ -13,8 +13,6 @@ import rich.markup
 import keras_resnext
 
 SUFFIXES = (".bin", ".h5", ".keras", ".pt", ".pth", ".safetensors")
-
-
 DEFAULT = "resnext50_32x4d"
 CROP = 0.875  # where none is published
 
@@ -43,6 +41,34 @@ def load(
     if len(model.output_shape) != 2:
         raise ValueError(f"'{weights}' holds no classifier.")
     return model
+
+
+def load_for_export(
+    name: str, weights: str | None, size: int | None = None
+) -> keras.Model:
+    """The network of a command line, for pictures of one size.
+
+    Args:
+        name: `"variant"`, `"variant.tag"`, or the path of a file.
+        weights: As in `load`; `None` where `name` is a file.
+        size: Height and width of the pictures; `None` takes the network's
+            own.
+
+    Raises:
+        ValueError: As in `load`, or if a file does not tell its network.
+        OSError: As in `load`.
+    """
+    if not is_file(name):
+        return load(name, weights, size or own_size(name.partition(".")[0]))
+    if weights is not None:
+        raise ValueError(f"'{name}' holds weights; no --weights then.")
+    fitting = keras_resnext.inspect_checkpoint(name).variants
+    if len(fitting) != 1 and not name.endswith(".keras"):
+        raise ValueError(
+            f"'{name}' does not tell its network. Name it as MODEL, and the "
+            "file as --weights."
+        )
+    return load(None, name, size or own_size(*fitting[:1]))
 
 
 def is_file(word: str) -> bool:

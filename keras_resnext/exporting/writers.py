@@ -142,12 +142,13 @@ def _converter(folder: pathlib.Path) -> Any:
 
 
 def _write_onnx(writer: Writer, path: pathlib.Path) -> None:
-    # Keras finds out the signature of such models only as were called.
+    # Keras finds it out by itself only for networks that were called before.
+    signature = [
+        keras.InputSpec(each.dtype, each.shape, name=each.name)
+        for each in writer.wrapped.inputs
+    ]
     writer.wrapped.export(
-        path,
-        format="onnx",
-        verbose=False,
-        input_signature=list(writer.wrapped.inputs),
+        path, format="onnx", verbose=False, input_signature=signature
     )
 
 

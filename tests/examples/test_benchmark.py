@@ -7,12 +7,13 @@ from typing import NamedTuple
 import keras
 import PIL.Image
 import pytest
-from benchmarking import results
-from benchmarking.contestants import CONTESTANTS
-from benchmarking.results import Result
 from run_script import assert_one_sentence
 from run_script import run_many
 from run_script import run_script
+
+from benchmarking import results
+from benchmarking.contestants import CONTESTANTS
+from benchmarking.results import Result
 
 BACKEND = keras.backend.backend()
 SMALL = ("--model", "resnext23s_4x32d", "--size", 32, "--rounds", 1)

@@ -103,6 +103,11 @@ def test_every_format_is_the_model(tiny, tmp_path):
             assert abs(score - true) <= close * np.abs(expected).max()
 
 
+@pytest.mark.skipif(BACKEND == "jax", reason="JAX writes no ONNX")
+def test_onnx_needs_no_other_format(tiny, tmp_path):
+    assert keras_resnext.export(network(tiny), tmp_path, ["onnx"]).ok
+
+
 def test_an_artefact_without_preprocessing_replaces_another(tiny, tmp_path):
     model = network(tiny)
     path = tmp_path / formats.FORMATS[QUICK].file

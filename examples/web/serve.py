@@ -1,0 +1,303 @@
+"""Exports a network, and serves a page that runs it in the browser.
+
+    python examples/web/serve.py
+    python examples/web/serve.py --model resnext50_32x4d.a1h_in1k
+    python examples/web/serve.py --weights flowers.safetensors
+
+Without arguments that is the network for CIFAR-10's ten classes which comes
+with the package. npm, a part of Node.js, fetches ONNX Runtime Web once.
+"""
+
+import argparse
+import errno
+import functools
+import http.server
+import json
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+
+# Ahead of all that imports TensorFlow.
+import startup  # noqa: E402, F401  (importing it is its use)
+
+# isort: split
+import keras  # noqa: E402
+
+import keras_resnext  # noqa: E402
+from keras_resnext.cli import networks  # noqa: E402
+
+DEFAULT = "resnext23s_4x32d.cifar10"
+CIFAR10 = (
+    *("airplane", "automobile", "bird", "cat", "deer"),
+    *("dog", "frog", "horse", "ship", "truck"),
+)
+PAGE = ("index.html", "page.js", "resize.js", "style.css")
+RUNTIME = "onnxruntime-web"
+RUNTIME_FILES = (
+    f"{RUNTIME}/dist/ort.wasm.bundle.min.mjs",
+    f"{RUNTIME}/dist/ort-wasm-simd-threaded.wasm",
+)
+SERVED = (*PAGE, *RUNTIME_FILES, "model.onnx", "model.json")
+
+
+def main() -> int:
+    """Runs the script; the result is its exit status."""
+    parser = arguments()
+    args = parser.parse_args()
+    try:
+        # Ahead of what takes long, since the port may be taken.
+        with server(args.folder, args.port) as made:
+            fetch_runtime(args.folder)
+            export(args)
+            for name in PAGE:
+                shutil.copyfile(HERE / name, args.folder / name)
+            address, port = made.server_address[:2]
+            print(
+                f"http://{address}:{port}/ is the page; Ctrl-C ends it.",
+                flush=True,
+            )
+            serve(made)
+        return 0
+    except ValueError as error:
+        parser.error(" ".join(str(error).split()))
+    except (ImportError, OSError, RuntimeError) as error:
+        text = " ".join(str(error).split())
+        print(f"{parser.prog}: error: {text}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("Stopped.", file=sys.stderr)
+        return 128 + signal.SIGINT
+
+
+def arguments() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        usage="%(prog)s [options]",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--model",
+        metavar="NAME[.TAG]",
+        help="a name of keras_resnext.list_models(), with or without a tag "
+        f"(default: {DEFAULT}, or what the file of --weights holds)",
+    )
+    parser.add_argument(
+        "--weights",
+        help="imagenet, a tag, or the path of a checkpoint",
+    )
+    parser.add_argument(
+        "--labels",
+        type=pathlib.Path,
+        metavar="FILE",
+        help="names of the classes, one a line, where the weights are yours",
+    )
+    parser.add_argument(
+        "--port",
+        type=port_number,
+        default=8000,
+        metavar="N",
+        help="0 takes any that is free (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--folder",
+        type=pathlib.Path,
+        default=pathlib.Path("runs", "web"),
+        help="where the page is put together (default: %(default)s)",
+    )
+    return parser
+
+
+def port_number(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(
+            f"must be a number from 0 to 65535, not {text!r}"
+        )
+    return int(text)
+
+
+def build(name: str | None, weights: str | None) -> keras.Model:
+    """The network of the command line, with its weights.
+
+    Raises:
+        ValueError: If there is no such network, or it is no classifier.
+        OSError: If its weights can't be read or fetched.
+    """
+    if name is None and weights is not None and networks.is_file(weights):
+        name, weights = weights, None
+    model = networks.load_for_export(name or DEFAULT, weights)
+    if model.layers[-1].activation is not keras.activations.softmax:
+        probabilities = keras.layers.Softmax()(model.output)
+        model = keras.Model(model.input, probabilities, name=model.name)
+    return model
+
+
+def weights_of(model: keras.Model) -> keras_resnext.Weights | None:
+    """The record of the catalogue that a network's weights are."""
+    return getattr(model, "weights_info", None)
+
+
+def labels_of(model: keras.Model, path: pathlib.Path | None) -> list[str]:
+    """The names of a network's classes, or their numbers."""
+    info, count = weights_of(model), model.output_shape[-1]
+    if path is not None:
+        return path.read_text("utf-8").splitlines()
+    if info is not None and info.dataset == "cifar10":
+        return list(CIFAR10)
+    return [f"class {i}" for i in range(count)]
+
+
+def export(args: argparse.Namespace) -> None:
+    """Writes `model.onnx`, and `model.json`, which tells the page of it."""
+    model = build(args.model, args.weights)
+    info = weights_of(model)
+    transform = networks.transform_for(model, info, None)
+    # ImageNet's 1,000 names are known.
+    known = args.labels is None and model.output_shape[-1] == 1000
+    report = keras_resnext.export(
+        model,
+        args.folder,
+        ["onnx"],
+        transform=transform,
+        labels=None if known else labels_of(model, args.labels),
+    )
+    (row,) = report.rows
+    text = (args.folder / "labels.txt").read_text("utf-8")
+    facts = {
+        "name": info.name if info else model.name,
+        "parameters": model.count_params(),
+        "bytes": row.bytes,
+        "resize": transform.resize,
+        "crop": transform.crop,
+        "interpolation": transform.interpolation,
+        "labels": text.splitlines(),
+    }
+    (args.folder / "model.json").write_text(json.dumps(facts), "utf-8")
+    print(
+        f"{facts['name']} is exported: {row.bytes / 1e6:.1f} MB, which differ "
+        f"from Keras by {row.difference:.0e} of the largest output."
+    )
+
+
+def fetch_runtime(folder: pathlib.Path) -> None:
+    """Puts ONNX Runtime Web beside the model, unless it is there.
+
+    Raises:
+        RuntimeError: If there is no npm, or it fails.
+    """
+    package = json.loads((HERE / "package.json").read_text("utf-8"))
+    version = package["dependencies"][RUNTIME]
+    stamp = folder / RUNTIME / "version.txt"
+    if stamp.is_file() and stamp.read_text("utf-8") == version:
+        return
+    npm = shutil.which("npm")
+    if npm is None:
+        raise RuntimeError(
+            "There is no npm, which fetches ONNX Runtime Web. It comes with "
+            "Node.js: https://nodejs.org"
+        )
+    with tempfile.TemporaryDirectory(prefix=".npm-", dir=folder) as name:
+        shutil.copy(HERE / "package.json", name)
+        done = subprocess.run(
+            [
+                *(npm, "install", "--no-package-lock", "--ignore-scripts"),
+                *("--no-audit", "--no-fund", "--loglevel=error"),
+            ],
+            cwd=name,
+            capture_output=True,
+            text=True,
+            errors="replace",
+        )
+        if done.returncode:
+            raise RuntimeError(
+                f"npm can't fetch {RUNTIME} {version}: {done.stderr}"
+            )
+        for file in RUNTIME_FILES:
+            (folder / file).parent.mkdir(parents=True, exist_ok=True)
+            shutil.move(pathlib.Path(name, "node_modules", file), folder / file)
+    stamp.write_text(version, "utf-8")
+
+
+class Handler(http.server.SimpleHTTPRequestHandler):
+    """Serves the page's own files, and no others of the folder."""
+
+    extensions_map = {  # noqa: RUF012  (as in the base)
+        ".css": "text/css",
+        ".html": "text/html",
+        ".js": "text/javascript",
+        ".json": "application/json",
+        ".mjs": "text/javascript",
+        ".onnx": "application/octet-stream",
+        ".wasm": "application/wasm",
+    }
+
+    def send_head(self):
+        """Refuses other files."""
+        self.path = self.path.partition("?")[0]
+        if self.path == "/":
+            self.path = "/index.html"
+        if self.path.removeprefix("/") not in SERVED:
+            self.send_error(http.HTTPStatus.NOT_FOUND)
+            return None
+        return super().send_head()
+
+    def end_headers(self) -> None:
+        """Allows several threads, and asks anew for what may be new."""
+        self.send_header("Cross-Origin-Opener-Policy", "same-origin")
+        self.send_header("Cross-Origin-Embedder-Policy", "require-corp")
+        self.send_header("Cache-Control", "no-cache")
+        super().end_headers()
+
+    def log_message(self, *_) -> None:
+        """Keeps silent."""
+
+
+class Server(http.server.ThreadingHTTPServer):
+    """Also keeps silent about browsers that hang up."""
+
+    daemon_threads = True
+
+    def handle_error(self, request, client_address) -> None:
+        """Tells of all other errors."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+
+def server(folder: pathlib.Path, port: int) -> Server:
+    """What will serve the folder, which is made if need be.
+
+    Raises:
+        OSError: If the port is taken, or the folder can't be made.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    handler = functools.partial(Handler, directory=str(folder))
+    try:
+        return Server(("127.0.0.1", port), handler)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise OSError(
+                f"Port {port} is taken; give another one to --port."
+            ) from None
+        if error.errno == errno.EACCES:
+            raise OSError(
+                f"Port {port} is not for everyone; give --port one from 1024."
+            ) from None
+        raise
+
+
+def serve(made: Server) -> None:
+    """Answers until Ctrl-C."""
+    try:
+        made.serve_forever()
+    except KeyboardInterrupt:
+        print()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

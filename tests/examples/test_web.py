@@ -1,0 +1,331 @@
+"""examples/web, in a real browser: a picture in, the scores of Python out."""
+
+import contextlib
+import json
+import os
+import pathlib
+import queue
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import keras
+import numpy as np
+import PIL.Image
+import pytest
+import sklearn.datasets
+from run_script import ROOT
+from run_script import assert_one_sentence
+from run_script import run_many
+from run_script import run_script
+
+import keras_resnext
+from keras_resnext.cli import networks
+
+SCRIPT = "examples/web/serve.py"
+MODEL = "resnext23s_4x32d"
+LABELS = [f"thing_{i}" for i in range(10)]
+PROGRAMS = ("chromium", "chromedriver", "npm")
+MISSING = [name for name in PROGRAMS if shutil.which(name) is None]
+
+needs_browser = [
+    pytest.mark.skipif(
+        keras.backend.backend() != "tensorflow",
+        reason="the page is the same whatever exported its network",
+    ),
+    pytest.mark.skipif(
+        bool(MISSING), reason=f"needs {', '.join(MISSING)} to be installed"
+    ),
+]
+
+
+class Site(NamedTuple):
+    """A page that is served."""
+
+    process: subprocess.Popen
+    lines: list[str]
+    address: str
+    model: keras.Model
+
+
+def environment() -> dict[str, str]:
+    return {
+        **os.environ,
+        "KERAS_BACKEND": keras.backend.backend(),
+        "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path]),
+    }
+
+
+@contextlib.contextmanager
+def serving(folder: pathlib.Path, *words: object) -> Iterator[tuple]:
+    """`serve.py` until Ctrl-C: its process, and what it printed at first."""
+    process = subprocess.Popen(
+        [
+            *(sys.executable, ROOT / SCRIPT, "--port", "0"),
+            *("--folder", folder, *map(str, words)),
+        ],
+        cwd=folder.parent,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    printed: queue.Queue[str] = queue.Queue()
+
+    def read() -> None:
+        for line in process.stdout:
+            printed.put(line)
+        printed.put("")
+
+    threading.Thread(target=read, daemon=True).start()
+    try:
+        lines = [printed.get(timeout=300)]
+        while lines[-1] and not lines[-1].startswith("http://"):
+            lines.append(printed.get(timeout=300))
+        assert lines[-1], process.stderr.read()
+        yield process, lines
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 0
+        assert process.stderr.read() == ""
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+        process.stderr.close()
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    folder = tmp_path_factory.mktemp("web")
+    keras.utils.set_random_seed(0)
+    model = keras_resnext.get_model(MODEL, weights=None, classes=len(LABELS))
+    # So that some classes are far more probable than others.
+    kernel, bias = model.get_layer("predictions").get_weights()
+    model.get_layer("predictions").set_weights([20 * kernel, bias])
+    weights, labels = folder / "things.safetensors", folder / "things.txt"
+    keras_resnext.save_torch_checkpoint(model, weights)
+    labels.write_text("\n".join(LABELS), "utf-8")
+    words = ("--weights", weights, "--labels", labels)
+    with serving(folder / "site", *words) as (process, lines):
+        yield Site(process, lines, lines[-1].split()[0], model)
+
+
+@pytest.fixture
+def browser(tmp_path: pathlib.Path) -> Iterator:
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = shutil.which("chromium")
+    for word in (
+        *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic"),
+        *("--no-first-run", "--disable-background-networking"),
+        *("--disable-component-update", "--disable-sync"),
+        *("--disable-dev-shm-usage", f"--user-data-dir={tmp_path / 'user'}"),
+    ):
+        options.add_argument(word)
+    service = webdriver.ChromeService(shutil.which("chromedriver"))
+    driver = webdriver.Chrome(options, service)
+    try:
+        yield driver
+    finally:
+        driver.quit()
+
+
+def ended(browser, states: tuple[str, ...] = ("done", "error")) -> str:
+    """The page's state once it is one of these."""
+    from selenium.webdriver.support.wait import WebDriverWait
+
+    script = "return document.body.dataset.state"
+    return WebDriverWait(browser, 60, 0.05).until(
+        lambda _: (state := browser.execute_script(script)) in states and state
+    )
+
+
+def opened(browser, site: Site) -> None:
+    browser.get(site.address)
+    assert ended(browser, ("ready", "error")) == "ready"
+
+
+def choose(browser, path: pathlib.Path) -> None:
+    browser.execute_script("document.body.dataset.state = 'chosen'")
+    browser.find_element("id", "file").send_keys(str(path))
+
+
+def status(browser) -> str:
+    return browser.find_element("id", "status").text
+
+
+def scores(browser) -> np.ndarray:
+    found = browser.find_element("id", "scores").get_attribute("data-scores")
+    return np.array(json.loads(found))
+
+
+def photograph(name: str = "flower.jpg") -> PIL.Image.Image:
+    return PIL.Image.fromarray(sklearn.datasets.load_sample_image(name))
+
+
+def expected(model: keras.Model, picture: PIL.Image.Image) -> np.ndarray:
+    transform = networks.transform_for(model, None, None)
+    return model.predict(transform(picture)[None], verbose=0)[0]
+
+
+class TestBrowser:
+    """One server and one browser at a time."""
+
+    pytestmark = needs_browser
+
+    def test_a_small_picture_scores_as_in_python(self, site, browser, tmp_path):
+        path = tmp_path / "small.png"
+        picture = photograph().crop((200, 100, 456, 356)).resize((32, 32))
+        picture.save(path)
+        opened(browser, site)
+        choose(browser, path)
+        assert ended(browser) == "done", status(browser)
+        wanted = expected(site.model, picture)
+        assert np.ptp(wanted) > 0.2
+        np.testing.assert_allclose(scores(browser), wanted, atol=1e-3)
+
+        best = np.argsort(-wanted)[:5]
+        rows = browser.find_elements("css selector", "#scores li")
+        assert [row.text.split("\n") for row in rows] == [
+            [f"thing {i}", f"{100 * wanted[i]:.1f} %"] for i in best
+        ]
+        assert re.fullmatch(r"\d+(\.\d)? ms", status(browser))
+        assert not messages(browser)
+
+    def test_photographs_are_resized_as_in_python(
+        self, site, browser, tmp_path
+    ):
+        opened(browser, site)
+        upright = photograph("china.jpg").crop((0, 0, 301, 426))
+        enlarged = photograph().resize((31, 27))
+        for picture in (photograph(), upright, enlarged):
+            picture.save(tmp_path / "photograph.png")
+            choose(browser, tmp_path / "photograph.png")
+            assert ended(browser) == "done", status(browser)
+            wanted = expected(site.model, picture)
+            np.testing.assert_allclose(scores(browser), wanted, atol=1e-3)
+
+    def test_the_camera_s_orientation_counts(self, site, browser, tmp_path):
+        opened(browser, site)
+        picture, exif = photograph(), PIL.Image.Exif()
+        exif[0x0112] = 6  # to be turned clockwise
+        picture.save(tmp_path / "turned.png", exif=exif)
+        choose(browser, tmp_path / "turned.png")
+        assert ended(browser) == "done", status(browser)
+        turned = picture.transpose(PIL.Image.Transpose.ROTATE_270)
+        np.testing.assert_allclose(
+            scores(browser), expected(site.model, turned), atol=1e-3
+        )
+
+    def test_what_is_no_picture_gets_a_sentence(self, site, browser, tmp_path):
+        opened(browser, site)
+        path = tmp_path / "text.png"
+        path.write_text("No picture at all.")
+        choose(browser, path)
+        assert ended(browser) == "error"
+        assert status(browser) == (
+            "“text.png” is not a picture that this browser can read."
+        )
+        # The next picture is none the worse for it.
+        photograph().save(tmp_path / "flower.jpg")
+        choose(browser, tmp_path / "flower.jpg")
+        assert ended(browser) == "done"
+
+    def test_pictures_are_dropped_and_pasted(self, site, browser):
+        opened(browser, site)
+        for event in ("drop", "paste"):
+            send(browser, event, with_picture=True)
+            assert ended(browser) == "done", event
+            assert len(scores(browser)) == len(LABELS)
+            send(browser, event, with_picture=False)
+            assert ended(browser) == "error", event
+            assert status(browser) == (
+                "“notes.txt” is not a picture that this browser can read."
+            )
+
+    def test_only_the_page_is_served(self, site):
+        for name in ("", "page.js", "model.onnx", "index.html?x=1"):
+            with urllib.request.urlopen(site.address + name) as answer:
+                assert answer.read()
+        for name in ("report.json", "run_onnx.py", "../things.txt", "dist/"):
+            with pytest.raises(urllib.error.HTTPError, match="404") as caught:
+                urllib.request.urlopen(site.address + name)
+            caught.value.close()
+
+    def test_the_server_says_what_it_does(self, site):
+        exported, address = site.lines
+        assert exported.startswith(f"{MODEL} is exported: ")
+        assert address == f"{site.address} is the page; Ctrl-C ends it.\n"
+
+
+SEND = """
+const [type, picture] = arguments;
+document.body.dataset.state = "sent";
+const canvas = Object.assign(document.createElement("canvas"), {
+  width: 50, height: 40,
+});
+canvas.getContext("2d").fillRect(5, 5, 20, 20);
+canvas.toBlob((blob) => {
+  const transfer = new DataTransfer();
+  transfer.items.add(
+    picture ? new File([blob], "it.png", { type: "image/png" })
+            : new File(["text"], "notes.txt", { type: "text/plain" }));
+  dispatchEvent(
+    type === "drop" ? new DragEvent(type, { dataTransfer: transfer })
+                    : new ClipboardEvent(type, { clipboardData: transfer }));
+});
+"""
+
+
+def send(browser, event: str, with_picture: bool) -> None:
+    """Lets a file fall on the page, or pastes one."""
+    browser.execute_script(SEND, event, with_picture)
+
+
+def messages(browser) -> list[dict]:
+    """What the page left in the console."""
+    return browser.get_log("browser")
+
+
+def test_wrong_command_lines_get_a_sentence(tmp_path):
+    (tmp_path / "damaged.pth").write_bytes(b"nothing")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        lines = [
+            ["--port", port],
+            ["--port", "-1"],
+            ["--port", 0, "--model", "resnext51"],
+            ["--port", 0, "--model", MODEL, "--weights", "nowhere"],
+            ["--port", 0, "--weights", "damaged.pth"],
+        ]
+        results = run_many(
+            SCRIPT,
+            lines,
+            tmp_path,
+            KERAS_BACKEND=keras.backend.backend(),
+        )
+    parts = [
+        f"Port {port} is taken",
+        "from 0 to 65535",
+        "There is no variant 'resnext51'",
+        "nowhere",
+        "damaged.pth",
+    ]
+    for result, part in zip(results, parts, strict=True):
+        assert_one_sentence(result.stderr, part)
+        assert result.status in (1, 2)
+
+
+def test_without_npm_a_sentence_says_where_from(tmp_path):
+    done = run_script(SCRIPT, "--port", 0, cwd=tmp_path, PATH=str(tmp_path))
+    assert done.returncode == 1
+    assert_one_sentence(done.stderr, "There is no npm", "https://nodejs.org")
