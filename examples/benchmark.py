@@ -9,7 +9,8 @@ Every contestant lives in a process of its own, built and warmed up once, and
 is asked in turn for one sample of each task, round after round, so that a
 machine that drifts drifts for all of them. Medians and spreads are printed,
 with the ratio to timm; a table for a README, all figures as JSON and a picture
-are left in a folder.
+are left in a folder. All contestants of a task live at once, with some 1.5 GB
+each for batches of 32; name fewer where memory is short.
 
 timm, ONNX Runtime and OpenVINO take part if they are installed:
 pip install timm 'keras_resnext[export]'
@@ -310,11 +311,12 @@ def compare(
     progress: rich.progress.Progress,
 ) -> Iterator[Result]:
     """Measures one kind of task for everyone."""
-    workers: dict[str, worker.Worker] = {}
-    try:
-        for batch in batches:
-            samples: dict[str, list[float]] = {each.name: [] for each in able}
-            bar = progress.add_task("", total=rounds * len(able))
+    for batch in batches:
+        # New ones for each, lest they all keep the memory of all batches.
+        workers: dict[str, worker.Worker] = {}
+        samples: dict[str, list[float]] = {each.name: [] for each in able}
+        bar = progress.add_task("", total=rounds * len(able))
+        try:
             for turn in range(rounds):
                 for each in able:
                     figures = samples[each.name]
@@ -328,11 +330,11 @@ def compare(
                         task = {"kind": kind, "batch": batch, "dtype": dtype}
                         figures.append(workers[each.name].ask(task))
                     progress.advance(bar)
-            progress.remove_task(bar)
-            yield Result(kind, batch, dtype, samples)
-    finally:
-        for each in workers.values():
-            each.close()
+        finally:
+            for process in workers.values():
+                process.close()
+        progress.remove_task(bar)
+        yield Result(kind, batch, dtype, samples)
 
 
 def positive(text: str) -> int:

@@ -39,7 +39,8 @@ def stem(x: Tensor, config: Stem, activation: Activation) -> Tensor:
         x = conv(x, width, config.kernel_size, f"stem_conv{i}", strides)
         x = batch_norm(x, f"stem_bn{i}", activation)
     if config.pool == "max":
-        x = MaxPooling2D(3, 2, name="stem_pool")(x)
+        nonnegative = activation == "relu"
+        x = MaxPooling2D(3, 2, nonnegative=nonnegative, name="stem_pool")(x)
     elif config.pool == "max_ceil":
         x = keras.layers.ZeroPadding2D(((0, 1), (0, 1)), name="stem_pad")(x)
         x = MaxPooling2D(3, 2, padding="valid", name="stem_pool")(x)

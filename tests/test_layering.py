@@ -132,7 +132,7 @@ IN_FUNCTIONS = {
         "tensorflow",
         "torch",
     },
-    "exporting.writers": {"openvino", "tensorflow", "torch"},
+    "exporting.writers": {"onnx", "openvino", "tensorflow", "torch"},
     "training.multi_worker": BACKENDS,
     "training.strategy": BACKENDS,
     "weights.fetch": {"huggingface_hub"},

@@ -109,6 +109,7 @@ def _stock(layer: Any) -> Any:
     if isinstance(layer, keras_resnext.layers.Conv2D):
         return library.layers.Conv2D.from_config({**config, "padding": "same"})
     if isinstance(layer, keras_resnext.layers.MaxPooling2D):
+        del config["nonnegative"]
         return library.layers.MaxPooling2D.from_config(
             {**config, "padding": "same"}
         )

@@ -111,27 +111,24 @@ def startup_seconds(contestant: Contestant, setting: Setting) -> float:
 
 
 def work(contestant: Contestant, setting: Setting) -> None:
-    """The process itself: reads tasks, writes figures."""
+    """The process itself: reads one task, over and over; writes figures."""
     from benchmarking import steps
 
     # All that others print goes where errors go.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     _limit(contestant.library, setting.threads)
-    begun: Callable[[int], steps.Step] | None = None
-    prepared: dict[int, tuple[steps.Step, float]] = {}
+    prepared: tuple[steps.Step, float] | None = None
     for line in sys.stdin:
         task = json.loads(line)
         batch, kind = task["batch"], task["kind"]
-        if begun is None:
+        if prepared is None:
             training = kind in ("train", "memory of training")
             prepare = steps.PREPARE[contestant.runs]
-            begun = prepare(contestant, setting, task["dtype"], training)
-        if batch not in prepared:
-            step = begun(batch)
+            step = prepare(contestant, setting, task["dtype"], training)(batch)
             step()
-            prepared[batch] = step, 0.0 if kind == "startup" else _pace(step)
-        step, seconds = prepared[batch]
+            prepared = step, 0.0 if kind == "startup" else _pace(step)
+        step, seconds = prepared
         if kind.startswith("memory"):
             figure = _peak(contestant.library, setting.device)
         elif kind == "startup":

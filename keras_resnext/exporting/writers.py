@@ -150,6 +150,41 @@ def _write_onnx(writer: Writer, path: pathlib.Path) -> None:
     writer.wrapped.export(
         path, format="onnx", verbose=False, input_signature=signature
     )
+    _pad_within_pooling(path)
+
+
+def _pad_within_pooling(path: pathlib.Path) -> None:
+    """Lets maximum pooling of an ONNX file see to its padding.
+
+    What TensorFlow pads is never the largest: pixels that the window holds
+    anyway, or zeros behind a ReLU (`kernels.tensorflow.max_pool2d`). To ONNX
+    padding is nothing at all, which costs nothing.
+    """
+    import onnx
+
+    model = onnx.load(path)
+    graph = model.graph
+    reflect = onnx.helper.make_attribute("mode", "reflect")
+    positive = {node.output[0] for node in graph.node if node.op_type == "Relu"}
+    pads = {
+        node.output[0]: node
+        for node in graph.node
+        if node.op_type == "Pad"
+        and (reflect in node.attribute or node.input[0] in positive)
+    }
+    constants = {each.name: each for each in graph.initializer}
+    for pool in graph.node:
+        if pool.op_type != "MaxPool" or pool.input[0] not in pads:
+            continue
+        pad = pads[pool.input[0]]
+        # Before and after each axis: pictures, channels, height and width.
+        sizes = onnx.numpy_helper.to_array(constants[pad.input[1]]).tolist()
+        pool.attribute.append(
+            onnx.helper.make_attribute("pads", sizes[2:4] + sizes[6:8])
+        )
+        pool.input[0] = pad.input[0]
+        graph.node.remove(pad)
+    onnx.save(model, path)
 
 
 def _write_onnx_with_torch(writer: Writer, path: pathlib.Path) -> None:

@@ -59,6 +59,7 @@ class Kernels(Protocol):
         strides: tuple[int, int],
         padding: tuple[int, int],
         data_format: str,
+        nonnegative: bool = False,
     ) -> Tensor: ...
 
     def relu(self, x: Tensor) -> Tensor: ...

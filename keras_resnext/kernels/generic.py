@@ -130,6 +130,7 @@ def max_pool2d(
     strides: tuple[int, int],
     padding: tuple[int, int],
     data_format: str,
+    nonnegative: bool = False,
 ) -> Tensor:
     """Keeps the largest value of every window, padding being less than any.
 
@@ -140,6 +141,8 @@ def max_pool2d(
         padding: Rows above and below, columns left and right; at most half
             of `pool_size`, so that every window holds a pixel.
         data_format: `"channels_last"` or `"channels_first"`.
+        nonnegative: Whether nothing in `x` is below zero, nor changes with
+            what is zero, as behind a ReLU.
 
     Returns:
         Images of the dtype of `x`.

@@ -102,6 +102,7 @@ def max_pool2d(
     strides: tuple[int, int],
     padding: tuple[int, int],
     data_format: str,
+    nonnegative: bool = False,
 ) -> Tensor:
     """See `generic.max_pool2d`."""
     y = F.max_pool2d(_to_torch(x, data_format), pool_size, strides, padding)

@@ -24,6 +24,8 @@ class MaxPooling2D(SymmetricPadding, keras.layers.MaxPooling2D):
         strides: Step of the window; `None` for its size.
         padding: `"symmetric"`, which keeps the size up to the strides, or
             `"valid"`, none. Padding never is the largest value.
+        nonnegative: Whether no input is below zero, as behind a ReLU. Zeros
+            will do for padding then, which TensorFlow is faster with.
         **kwargs: Every other argument of `keras.layers.MaxPooling2D`.
 
     Call arguments:
@@ -50,9 +52,11 @@ class MaxPooling2D(SymmetricPadding, keras.layers.MaxPooling2D):
         pool_size: int | tuple[int, int] = 3,
         strides: int | tuple[int, int] | None = None,
         padding: str = "symmetric",
+        nonnegative: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(pool_size, strides, "valid", **kwargs)
+        self.nonnegative = nonnegative
         self.pad(padding, "pool_size", self.pool_size)
 
     def call(self, inputs: Tensor) -> Tensor:
@@ -62,4 +66,8 @@ class MaxPooling2D(SymmetricPadding, keras.layers.MaxPooling2D):
             self.strides,
             self.pixels,
             self.data_format,
+            self.nonnegative,
         )
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "nonnegative": self.nonnegative}

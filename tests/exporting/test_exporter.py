@@ -108,6 +108,20 @@ def test_onnx_needs_no_other_format(tiny, tmp_path):
     assert keras_resnext.export(network(tiny), tmp_path, ["onnx"]).ok
 
 
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="others pad in the op")
+def test_onnx_pads_within_its_operations(tmp_path):
+    import onnx
+
+    model = keras_resnext.get_model(
+        "resnext50_32x4d", weights=None, input_shape=(64, 64, 3)
+    )
+    keras_resnext.export(model, tmp_path, ["onnx"])
+    nodes = onnx.load(tmp_path / "model.onnx").graph.node
+    kinds = {node.op_type for node in nodes}
+    assert {"Conv", "MaxPool"} < kinds
+    assert not kinds & {"Pad", "BatchNormalization"}
+
+
 def test_an_artefact_without_preprocessing_replaces_another(tiny, tmp_path):
     model = network(tiny)
     path = tmp_path / formats.FORMATS[QUICK].file

@@ -10,6 +10,7 @@ from keras_resnext.layers import MaxPooling2D
 CASES = {
     "stem": {"pool_size": 3, "strides": 2},
     "default": {},
+    "nonnegative": {"strides": 2, "nonnegative": True},
     "uneven": {"pool_size": (3, 5), "strides": (1, 2)},
     "valid": {"pool_size": (2, 3), "strides": (1, 2), "padding": "valid"},
 }
@@ -38,6 +39,14 @@ def test_symmetric_padding_is_never_the_largest(size):
     expected = harness.outputs(other, padded)
     found = harness.outputs(MaxPooling2D(3, 2), x)
     harness.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("size", [(8, 8), (9, 7), (2, 2)])
+def test_behind_a_relu_nothing_changes(size):
+    x = np.random.default_rng(0).normal(size=(2, *size, 4)).astype("float32")
+    x = np.maximum(x - 1, 0)
+    found = harness.outputs(MaxPooling2D(3, 2, nonnegative=True), x)
+    harness.assert_close(found, harness.outputs(MaxPooling2D(3, 2), x), 0)
 
 
 def test_wrong_arguments():
