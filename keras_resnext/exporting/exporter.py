@@ -16,11 +16,11 @@ import rich.progress
 
 from keras_resnext import imagenet
 from keras_resnext.exporting import formats as known
+from keras_resnext.exporting.entrance import DRAWN
+from keras_resnext.exporting.entrance import Entrance
+from keras_resnext.exporting.entrance import checked
+from keras_resnext.exporting.entrance import entrance
 from keras_resnext.exporting.formats import Format
-from keras_resnext.exporting.pictures import DRAWN
-from keras_resnext.exporting.pictures import Entrance
-from keras_resnext.exporting.pictures import checked
-from keras_resnext.exporting.pictures import entrance
 from keras_resnext.exporting.report import ExportedFile
 from keras_resnext.exporting.report import ExportError
 from keras_resnext.exporting.report import ExportReport

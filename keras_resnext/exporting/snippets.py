@@ -1,7 +1,7 @@
 """A ready-to-run script beside every artefact."""
 
+from keras_resnext.exporting.entrance import Entrance
 from keras_resnext.exporting.formats import Format
-from keras_resnext.exporting.pictures import Entrance
 
 _HEAD = '''\
 """Says what a picture shows: python run_{name}.py PICTURE"""

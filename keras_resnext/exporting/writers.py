@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_resnext.exporting.pictures import Entrance
+from keras_resnext.exporting.entrance import Entrance
 from keras_resnext.kernels.generic import Tensor
 
 

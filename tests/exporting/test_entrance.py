@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import keras_resnext
-from keras_resnext.exporting.pictures import Entrance
-from keras_resnext.exporting.pictures import checked
+from keras_resnext.exporting.entrance import Entrance
+from keras_resnext.exporting.entrance import checked
 
 TRANSFORM = keras_resnext.EvaluationTransform(resize=40, crop=32)
 
