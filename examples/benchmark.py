@@ -183,8 +183,9 @@ def measure(args: argparse.Namespace) -> int:
         str((args.output / "files").resolve()),
     )
     console = rich.console.Console()
-    chosen = taking_part(args, console)
+    wanted = asked_for(args)
     machine = hardware(args.device)
+    chosen = taking_part(wanted, args, console)
     title = f"{args.model}, {args.size}x{args.size}, {machine}"
     if args.device == "cpu":
         title += f", {args.threads} threads"
@@ -231,13 +232,11 @@ def check_model(name: str) -> None:
         raise ValueError(done.stderr.strip().partition("error: ")[2])
 
 
-def taking_part(
-    args: argparse.Namespace, console: rich.console.Console
-) -> list[Contestant]:
-    """The contestants that can.
+def asked_for(args: argparse.Namespace) -> list[Contestant]:
+    """The contestants that were named, or the usual ones.
 
     Raises:
-        ValueError: If none can, or one that was named can't.
+        ValueError: If one does not run on that device.
     """
     names = args.contestants or contestants.usual(args.device)
     wanted = [CONTESTANTS[name] for name in dict.fromkeys(names)]
@@ -246,6 +245,19 @@ def taking_part(
     ]
     if elsewhere:
         raise ValueError(f"Not on a {args.device}: {', '.join(elsewhere)}.")
+    return wanted
+
+
+def taking_part(
+    wanted: list[Contestant],
+    args: argparse.Namespace,
+    console: rich.console.Console,
+) -> list[Contestant]:
+    """Those of them that are installed.
+
+    Raises:
+        ValueError: If none is, or one that was named isn't.
+    """
     lacking = {each.name: each.missing for each in wanted if each.missing}
     if args.contestants and lacking:
         raise ValueError(

@@ -77,6 +77,10 @@ def serving(folder: pathlib.Path, *words: object) -> Iterator[tuple]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # In the background, where these tests may run, shells have it ignored.
+        preexec_fn=lambda: signal.signal(
+            signal.SIGINT, signal.default_int_handler
+        ),
     )
     printed: queue.Queue[str] = queue.Queue()
 
