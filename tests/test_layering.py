@@ -19,6 +19,7 @@ TENSOR = "kernels.generic"
 L0 = {
     "config",
     "imagenet",
+    "labels",
     "suggestions",
     "variants",
     "weights.catalogue",
@@ -30,6 +31,7 @@ OURS = {
     "config": set(),
     "variants": {"config"},
     "imagenet": set(),
+    "labels": {"imagenet", "weights.records"},
     "suggestions": set(),
     "weights.records": set(),
     "weights.table": {"weights.records"},
@@ -93,6 +95,7 @@ OURS = {
 THEIRS = {
     "config": set(),
     "imagenet": set(),
+    "labels": set(),
     "suggestions": set(),
     "variants": set(),
     "weights.records": set(),
@@ -251,6 +254,7 @@ PUBLIC = {
     "keras_resnext",
     "keras_resnext.cli.networks",
     "keras_resnext.exporting",
+    "keras_resnext.labels",
     "keras_resnext.training",
     "keras_resnext.training.optimizers",
     "keras_resnext.training.recipes",

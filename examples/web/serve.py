@@ -30,13 +30,10 @@ import startup  # noqa: E402, F401  (importing it is its use)
 import keras  # noqa: E402
 
 import keras_resnext  # noqa: E402
+from keras_resnext import labels  # noqa: E402
 from keras_resnext.cli import networks  # noqa: E402
 
 DEFAULT = "resnext23s_4x32d.cifar10"
-CIFAR10 = (
-    *("airplane", "automobile", "bird", "cat", "deer"),
-    *("dog", "frog", "horse", "ship", "truck"),
-)
 PAGE = ("index.html", "page.js", "resize.js", "style.css")
 RUNTIME = "onnxruntime-web"
 RUNTIME_FILES = (
@@ -138,34 +135,20 @@ def build(name: str | None, weights: str | None) -> keras.Model:
     return model
 
 
-def weights_of(model: keras.Model) -> keras_resnext.Weights | None:
-    """The record of the catalogue that a network's weights are."""
-    return getattr(model, "weights_info", None)
-
-
-def labels_of(model: keras.Model, path: pathlib.Path | None) -> list[str]:
-    """The names of a network's classes, or their numbers."""
-    info, count = weights_of(model), model.output_shape[-1]
-    if path is not None:
-        return path.read_text("utf-8").splitlines()
-    if info is not None and info.dataset == "cifar10":
-        return list(CIFAR10)
-    return [f"class {i}" for i in range(count)]
-
-
 def export(args: argparse.Namespace) -> None:
     """Writes `model.onnx`, and `model.json`, which tells the page of it."""
     model = build(args.model, args.weights)
-    info = weights_of(model)
+    info, classes = networks.record_of(model), model.output_shape[-1]
+    names = labels.known(info, classes)
+    if args.labels is not None:
+        names = args.labels.read_text("utf-8").splitlines()
     transform = networks.transform_for(model, info, None)
-    # ImageNet's 1,000 names are known.
-    known = args.labels is None and model.output_shape[-1] == 1000
     report = keras_resnext.export(
         model,
         args.folder,
         ["onnx"],
         transform=transform,
-        labels=None if known else labels_of(model, args.labels),
+        labels=names or [f"class {i}" for i in range(classes)],
     )
     (row,) = report.rows
     text = (args.folder / "labels.txt").read_text("utf-8")

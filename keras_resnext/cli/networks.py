@@ -187,6 +187,11 @@ def transform_for(
     return keras_resnext.EvaluationTransform(int(size / CROP), size)
 
 
+def record_of(model: keras.Model) -> keras_resnext.Weights | None:
+    """The checkpoint of the catalogue that a network's weights are, if any."""
+    return getattr(model, "weights_info", None)
+
+
 def num_parameters(model: keras.Model) -> int:
     """As they are published: without what batch normalization counts."""
     return sum(

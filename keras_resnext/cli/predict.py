@@ -13,13 +13,14 @@ import rich.console
 import rich.progress
 
 import keras_resnext
+from keras_resnext import labels
 from keras_resnext.cli import Failure
 from keras_resnext.cli import complain
 from keras_resnext.cli import networks
 from keras_resnext.cli import pictures
 from keras_resnext.cli import printing
 
-BATCH = 32
+BATCH = 64
 # How wide a picture of `--gradcam` is.
 WIDTH = 320
 ENDINGS = (".png", ".jpg", ".jpeg")
@@ -40,7 +41,9 @@ def run(args: argparse.Namespace) -> int:
             f"--top {args.top} is more than the network's {classes} classes."
         )
     top = args.top or min(5, classes)
-    transform = networks.transform_for(model, model.weights_info, None)
+    record = networks.record_of(model)
+    transform = networks.transform_for(model, record, None)
+    names = labels.known(record, classes)
     found: list[dict] = []
     sights: list[PIL.Image.Image] = []
     for paths, pixels in batches(args.pictures, transform):
@@ -50,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
         found += [
             {"picture": os.fspath(path), "classes": classes}
             for path, classes in zip(
-                paths, best(np.asarray(predicted), top), strict=True
+                paths, best(np.asarray(predicted), top, names), strict=True
             )
         ]
         if args.gradcam:
@@ -84,7 +87,9 @@ def batches(
         yield good, np.stack(pixels)
 
 
-def best(predicted: np.ndarray, top: int) -> list[list[dict]]:
+def best(
+    predicted: np.ndarray, top: int, names: list[str] | None
+) -> list[list[dict]]:
     """The most probable classes of each picture."""
     if predicted.shape[-1] == 1000:
         decoded = keras_resnext.decode_predictions(predicted, top)
@@ -102,7 +107,10 @@ def best(predicted: np.ndarray, top: int) -> list[list[dict]]:
     order = np.argsort(-predicted, -1, kind="stable")[:, :top]
     return [
         [
-            {"name": f"class {i}", "probability": float(probabilities[i])}
+            {
+                "name": names[i] if names else f"class {i}",
+                "probability": float(probabilities[i]),
+            }
             for i in indices
         ]
         for indices, probabilities in zip(order, predicted, strict=True)

@@ -14,7 +14,6 @@ import numpy as np
 import rich.console
 import rich.progress
 
-from keras_resnext import imagenet
 from keras_resnext.exporting import formats as known
 from keras_resnext.exporting.entrance import DRAWN
 from keras_resnext.exporting.entrance import Entrance
@@ -28,6 +27,7 @@ from keras_resnext.exporting.snippets import snippet
 from keras_resnext.exporting.writers import Writer
 from keras_resnext.inference import check_ours
 from keras_resnext.inference import optimize_for_inference
+from keras_resnext.labels import known as known_labels
 from keras_resnext.preprocessing import EvaluationTransform
 
 # More pictures than these would take long without saying more.
@@ -85,8 +85,8 @@ def export(
         transform: How the network's pictures were resized, cropped and
             normalized. `None` takes that of the model's weights, else
             ImageNet's mean and standard deviation.
-        labels: Names of the classes, in their order. `None` takes ImageNet's
-            if there are 1,000.
+        labels: Names of the classes, in their order. `None` takes those of
+            the model's weights, and ImageNet's if there are 1,000.
 
     Returns:
         An `ExportReport` of each artefact's size, difference and speed.
@@ -208,8 +208,7 @@ def _labels(
     shape = model.outputs[0].shape
     classes = shape[-1] if len(shape) == 2 else None
     if labels is None:
-        every = imagenet.classes()
-        return [each.name for each in every] if classes == len(every) else None
+        return known_labels(getattr(model, "weights_info", None), classes)
     if isinstance(labels, str) or len(labels) != classes:
         raise ValueError(
             f"`labels` must name the {classes} classes of '{model.name}'. "

@@ -16,6 +16,7 @@ from run_script import ROOT
 
 import keras_resnext
 from keras_resnext import cli
+from keras_resnext import labels
 
 # The smallest number of layers among the variants; 32 pixels.
 MODEL = "resnext23s_4x32d"
@@ -229,6 +230,15 @@ def test_predict_finds_the_network_of_a_file(run, picture, tmp_path):
     status, _, err = run("predict", picture, *options[:2], "--top", 5)
     assert (status, err.count("\n")) == (2, 1)
     assert "--top 5" in err
+
+
+def test_predict_names_the_classes_of_the_weights(run, picture):
+    words = ("predict", picture, "--model", f"{MODEL}.cifar10", "--json")
+    status, out, _ = run(*words)
+    assert status == 0
+    (found,) = json.loads(out)
+    names = {each["name"] for each in found["classes"]}
+    assert names < set(labels.CIFAR10)
 
 
 def test_many_pictures_and_a_damaged_one(run, weights, picture, tmp_path):

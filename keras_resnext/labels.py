@@ -1,0 +1,26 @@
+"""The names of classes, where they are known."""
+
+from keras_resnext import imagenet
+from keras_resnext.weights.records import Weights
+
+CIFAR10 = (
+    *("airplane", "automobile", "bird", "cat", "deer"),
+    *("dog", "frog", "horse", "ship", "truck"),
+)
+
+
+def known(record: Weights | None, classes: int | None) -> list[str] | None:
+    """Names the classes of a network.
+
+    Args:
+        record: The checkpoint that its weights are, if any.
+        classes: How many it tells apart.
+
+    Returns:
+        The names in the network's order, or `None`: only ImageNet's 1,000 are
+        taken for granted.
+    """
+    if record is not None and record.dataset == "cifar10":
+        return list(CIFAR10)
+    every = imagenet.classes()
+    return [each.name for each in every] if classes == len(every) else None
