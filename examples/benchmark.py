@@ -22,11 +22,11 @@ import json
 import os
 import pathlib
 import platform
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 
+import command
 import rich.console
 import rich.progress
 
@@ -51,8 +51,11 @@ STARTUP_ROUNDS = 3
 
 def main() -> int:
     """Runs the script; the result is its exit status."""
-    parser = arguments()
-    args = parser.parse_args()
+    return command.main(arguments(), work, RuntimeError)
+
+
+def work(args: argparse.Namespace) -> int:
+    """Measures, or plays the part of a process that is measured."""
     if args.worker:
         name = args.worker.pop("name")
         worker.work(CONTESTANTS[name], Setting(**args.worker))
@@ -61,25 +64,12 @@ def main() -> int:
         maker, forms = args.maker.pop("maker"), args.maker.pop("forms")
         artefacts.make(maker, forms, Setting(**args.maker))
         return 0
-    try:
-        return measure(args)
-    except ValueError as error:
-        parser.error(str(error))
-    except (OSError, RuntimeError) as error:
-        print(f"{parser.prog}: error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("Stopped.", file=sys.stderr)
-        return 128 + signal.SIGINT
+    return measure(args)
 
 
 def arguments() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        usage="%(prog)s [options]",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command.parser(__doc__)
     add = parser.add_argument
     add(
         "--model",
@@ -121,27 +111,27 @@ def arguments() -> argparse.ArgumentParser:
         add(
             option,
             nargs="+",
-            type=positive,
+            type=command.positive,
             metavar="N",
             help=f"how many pictures at a time to {use} (default: {usual})",
         )
     add(
         "--rounds",
-        type=positive,
+        type=command.positive,
         default=5,
         metavar="N",
         help="samples of each figure (default: %(default)s)",
     )
     add(
         "--threads",
-        type=positive,
+        type=command.positive,
         default=len(processors()),
         metavar="N",
         help="of each contestant (default: %(default)s, as many as there are)",
     )
     add(
         "--size",
-        type=positive,
+        type=command.positive,
         default=224,
         metavar="PIXELS",
         help="height and width of the pictures (default: %(default)s)",
@@ -347,14 +337,6 @@ def compare(
                 process.close()
         progress.remove_task(bar)
         yield Result(kind, batch, dtype, samples)
-
-
-def positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(
-            f"must be a whole number from 1, not {text!r}"
-        )
-    return int(text)
 
 
 def processors() -> set[int]:

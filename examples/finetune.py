@@ -29,6 +29,7 @@ from dataclasses import asdict
 import startup
 
 # isort: split
+import command
 import digits  # noqa: F401  (registers the data set)
 import keras
 import numpy as np
@@ -67,7 +68,7 @@ def main() -> int:
     )
     parser.add_argument(
         "--size",
-        type=arguments.positive,
+        type=command.positive,
         metavar="N",
         help="height and width that pictures are brought to "
         "(default: the model's own)",

@@ -1,6 +1,8 @@
 """Imports TensorFlow without the lines it prints about itself.
 
-Scripts import this before anything heavy; it has no other use.
+Scripts import this before anything heavy; it has no other use. What the
+command line has for this can't serve here: to import a module of the package
+is to import Keras, and that TensorFlow.
 """
 
 import contextlib

@@ -18,7 +18,6 @@ apart, in the same order, which is the alphabet's for a folder's.
 
 import argparse
 import pathlib
-import signal
 import sys
 
 # The one of examples/, ahead of all that imports TensorFlow.
@@ -27,44 +26,35 @@ import startup  # noqa: F401  (importing it is its use)
 
 # isort: split
 import accuracy
+import command
 import keras
 import labelled
 import results
 import sources
 
 from keras_resnext.cli import networks
-from skeleton.arguments import positive
 
 
 def main() -> int:
     """Runs the script; the result is its exit status."""
-    parser = argument_parser()
-    args = parser.parse_args()
-    try:
-        subjects = sources.subjects(args.weights, args.model)
-        if args.csv is not None:
-            results.check_csv(args.csv)
-        if args.dtype_policy is not None:
-            keras.config.set_dtype_policy(args.dtype_policy)
-        pictures = labelled.load(
-            args.dataset, args.split, args.data_dir, args.limit
-        )
-        return verify(subjects, pictures, args)
-    except ValueError as error:
-        parser.error(str(error))
-    except OSError as error:
-        print(f"{parser.prog}: error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 128 + signal.SIGINT
+    return command.main(argument_parser(), work)
+
+
+def work(args: argparse.Namespace) -> int:
+    """Measures what the arguments name."""
+    subjects = sources.subjects(args.weights, args.model)
+    if args.csv is not None:
+        results.check_csv(args.csv)
+    if args.dtype_policy is not None:
+        keras.config.set_dtype_policy(args.dtype_policy)
+    pictures = labelled.load(
+        args.dataset, args.split, args.data_dir, args.limit
+    )
+    return verify(subjects, pictures, args)
 
 
 def argument_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        usage="%(prog)s [options] WEIGHTS ...",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command.parser(__doc__, "%(prog)s [options] WEIGHTS ...")
     add = parser.add_argument
     add("weights", nargs="+", metavar="WEIGHTS", help="names, patterns, files")
     add(
@@ -94,20 +84,20 @@ def argument_parser() -> argparse.ArgumentParser:
     )
     add(
         "--batch-size",
-        type=positive,
+        type=command.positive,
         default=64,
         metavar="N",
         help="pictures to compute at once (default: %(default)s)",
     )
     add(
         "--limit",
-        type=positive,
+        type=command.positive,
         metavar="N",
         help="only N pictures, of a folder by chance, but always the same",
     )
     add(
         "--size",
-        type=positive,
+        type=command.positive,
         metavar="N",
         help="height and width in pixels (default: the best published)",
     )

@@ -49,7 +49,7 @@ class Worker:
     def __init__(self, contestant: Contestant, setting: Setting) -> None:
         self.contestant = contestant
         # Read only if it fails; a pipe would fill.
-        self.errors = tempfile.TemporaryFile(  # noqa: SIM115  (see `close`)
+        self.errors = tempfile.TemporaryFile(  # noqa: SIM115  (`close` ends it)
             "w+", errors="replace"
         )
         script = pathlib.Path(sys.argv[0]).resolve()

@@ -28,6 +28,9 @@ from collections.abc import Iterable
 from multiprocessing.connection import Connection
 from typing import Any
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+
+import command
 import numpy as np
 import PIL.Image
 import PIL.ImageOps
@@ -43,33 +46,29 @@ SUFFIXES = (".jpeg", ".jpg", ".png")
 
 
 def main() -> int:
-    arguments = parse()
+    """Runs the script; the result is its exit status."""
+    return command.main(arguments(), work)
+
+
+def work(args: argparse.Namespace) -> int:
+    """Measures both sides, and prints what came out."""
     needed = ("tensorflow", "torch", "torchvision")
     missing = [name for name in needed if not importlib.util.find_spec(name)]
     if missing:
-        print(f"error: not installed: {', '.join(missing)}", file=sys.stderr)
-        return 2
+        raise ImportError(f"not installed: {', '.join(missing)}")
     with tempfile.TemporaryDirectory() as folder:
-        try:
-            paths = write(arguments.photos, pathlib.Path(folder))
-        except OSError as error:
-            print(f"error: {error}", file=sys.stderr)
-            return 2
+        paths = write(args.photos, pathlib.Path(folder))
         # Every round is as long, whatever the number of photographs.
-        paths = paths * math.ceil(arguments.pictures / len(paths))
-        paths = paths[: arguments.pictures]
-        rates, costs = measure(paths, arguments.workers, arguments.rounds)
-    show(rates, costs, arguments.workers)
+        paths = paths * math.ceil(args.pictures / len(paths))
+        paths = paths[: args.pictures]
+        rates, costs = measure(paths, args.workers, args.rounds)
+    show(rates, costs, args.workers)
     return 0
 
 
-def parse() -> argparse.Namespace:
-    summary, _, details = __doc__.partition("\n\n")
-    parser = argparse.ArgumentParser(
-        description=summary,
-        epilog=details,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def arguments() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = command.parser(__doc__, "%(prog)s PHOTOS [options]")
     parser.add_argument(
         "photos", type=pathlib.Path, help="folder of photographs to begin with"
     )
@@ -79,16 +78,9 @@ def parse() -> argparse.Namespace:
         ("--workers", 2, "threads here, processes there"),
     ):
         parser.add_argument(
-            name, type=positive, default=default, help=f"{help} ({default})"
+            name, type=command.positive, default=default, help=help
         )
-    return parser.parse_args()
-
-
-def positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ValueError
-    return number
+    return parser
 
 
 def write(photos: pathlib.Path, folder: pathlib.Path) -> list[str]:
@@ -264,6 +256,4 @@ def show(
 
 
 if __name__ == "__main__":
-    # For `pipeline` and `startup`, as a script beside this folder has them.
-    sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
     sys.exit(main())

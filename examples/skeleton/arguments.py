@@ -4,6 +4,8 @@ import argparse
 import pathlib
 from dataclasses import dataclass
 
+import command
+
 import keras_resnext
 from keras_resnext.training import recipes
 from keras_resnext.training.recipes import Recipe
@@ -34,11 +36,7 @@ class Defaults:
 
 def parser(description: str, defaults: Defaults) -> argparse.ArgumentParser:
     """The command line of a script."""
-    made = argparse.ArgumentParser(
-        usage="%(prog)s [options]",
-        description=description,
-        formatter_class=HelpFormatter,
-    )
+    made = command.parser(description)
     what = made.add_argument_group("what is trained")
     what.add_argument(
         "--dataset",
@@ -62,7 +60,7 @@ def parser(description: str, defaults: Defaults) -> argparse.ArgumentParser:
     )
     what.add_argument(
         "--epochs",
-        type=positive,
+        type=command.positive,
         metavar="N",
         help="passes over the pictures (default: the recipe's)",
     )
@@ -78,14 +76,14 @@ def parser(description: str, defaults: Defaults) -> argparse.ArgumentParser:
     )
     what.add_argument(
         "--batch-size",
-        type=positive,
+        type=command.positive,
         metavar="N",
         help="pictures a step, over all devices; the learning rate follows "
         "in proportion (default: the recipe's)",
     )
     what.add_argument(
         "--steps",
-        type=positive,
+        type=command.positive,
         metavar="N",
         help="steps of an epoch (default: all there are)",
     )
@@ -139,7 +137,7 @@ def parser(description: str, defaults: Defaults) -> argparse.ArgumentParser:
     )
     where.add_argument(
         "--save-steps",
-        type=positive,
+        type=command.positive,
         default=1000,
         metavar="N",
         help="steps between checkpoints; each epoch ends with one, too",
@@ -152,19 +150,6 @@ def parser(description: str, defaults: Defaults) -> argparse.ArgumentParser:
     return made
 
 
-class HelpFormatter(
-    argparse.ArgumentDefaultsHelpFormatter,
-    argparse.RawDescriptionHelpFormatter,
-):
-    """Shows defaults, and leaves the description's lines alone."""
-
-    def _get_help_string(self, action: argparse.Action) -> str | None:
-        # Of an option without one, or of a switch, there is none to show.
-        if action.default in (None, [], False):
-            return action.help
-        return super()._get_help_string(action)
-
-
 def recipe_of(args: argparse.Namespace) -> Recipe:
     """The recipe, with what the command line says of its fields.
 
@@ -173,14 +158,6 @@ def recipe_of(args: argparse.Namespace) -> Recipe:
     """
     recipe = recipes.get(args.recipe, *args.set)
     return recipe.override(epochs=args.epochs) if args.epochs else recipe
-
-
-def positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(
-            f"must be a whole number from 1, not {text!r}"
-        )
-    return int(text)
 
 
 def model_name(text: str) -> str:

@@ -4,9 +4,10 @@ import argparse
 import contextlib
 import functools
 import pathlib
-import sys
 import tempfile
 from collections.abc import Callable
+
+import command
 
 import keras_resnext
 from keras_resnext.training.recipes import Recipe
@@ -20,38 +21,32 @@ Work = Callable[[argparse.Namespace, Recipe], int]
 
 def main(parser: argparse.ArgumentParser, work: Work) -> int:
     """Runs a script; the result is its exit status."""
-    args = parser.parse_args()
-    try:
-        recipe = arguments.recipe_of(args)
-        if args.show_recipe:
-            print(recipe)
-            return 0
-        with contextlib.ExitStack() as stack:
-            if args.dry_run:
-                args.resume = False
-                args.output = pathlib.Path(
-                    stack.enter_context(tempfile.TemporaryDirectory())
-                )
-                args.steps, recipe = 2, recipe.override(epochs=1)
-            return work(args, recipe)
-    except loop.Stopped as stop:
-        print(stop)
-        return stop.status
-    except (
-        ValueError,
-        FileExistsError,
-        FileNotFoundError,
-        NotADirectoryError,
-    ) as error:
-        parser.error(str(error))
-    except (
+    return command.main(
+        parser,
+        functools.partial(by_recipe, work),
         loop.Diverged,
         keras_resnext.ExportError,
-        ImportError,
-        OSError,
-    ) as error:
-        print(f"{parser.prog}: error: {error}", file=sys.stderr)
-        return 1
+    )
+
+
+def by_recipe(work: Work, args: argparse.Namespace) -> int:
+    """Does the work by the recipe that the arguments tell."""
+    recipe = arguments.recipe_of(args)
+    if args.show_recipe:
+        print(recipe)
+        return 0
+    with contextlib.ExitStack() as stack:
+        if args.dry_run:
+            args.resume = False
+            args.output = pathlib.Path(
+                stack.enter_context(tempfile.TemporaryDirectory())
+            )
+            args.steps, recipe = 2, recipe.override(epochs=1)
+        try:
+            return work(args, recipe)
+        except loop.Stopped as stop:
+            print(stop)
+            return stop.status
 
 
 def from_nothing(args: argparse.Namespace, recipe: Recipe) -> int:

@@ -15,24 +15,25 @@ import http.server
 import json
 import pathlib
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
+from typing import ClassVar
 
-HERE = pathlib.Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent))
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 # Ahead of all that imports TensorFlow.
-import startup  # noqa: E402, F401  (importing it is its use)
+import startup  # noqa: F401  (importing it is its use)
 
 # isort: split
-import keras  # noqa: E402
+import command
+import keras
 
-import keras_resnext  # noqa: E402
-from keras_resnext import labels  # noqa: E402
-from keras_resnext.cli import networks  # noqa: E402
+import keras_resnext
+from keras_resnext import labels
+from keras_resnext.cli import networks
 
+HERE = pathlib.Path(__file__).resolve().parent
 DEFAULT = "resnext23s_4x32d.cifar10"
 PAGE = ("index.html", "page.js", "resize.js", "style.css")
 RUNTIME = "onnxruntime-web"
@@ -45,40 +46,29 @@ SERVED = (*PAGE, *RUNTIME_FILES, "model.onnx", "model.json")
 
 def main() -> int:
     """Runs the script; the result is its exit status."""
-    parser = arguments()
-    args = parser.parse_args()
-    try:
-        # Ahead of what takes long, since the port may be taken.
-        with server(args.folder, args.port) as made:
-            fetch_runtime(args.folder)
-            export(args)
-            for name in PAGE:
-                shutil.copyfile(HERE / name, args.folder / name)
-            address, port = made.server_address[:2]
-            print(
-                f"http://{address}:{port}/ is the page; Ctrl-C ends it.",
-                flush=True,
-            )
-            serve(made)
-        return 0
-    except ValueError as error:
-        parser.error(" ".join(str(error).split()))
-    except (ImportError, OSError, RuntimeError) as error:
-        text = " ".join(str(error).split())
-        print(f"{parser.prog}: error: {text}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("Stopped.", file=sys.stderr)
-        return 128 + signal.SIGINT
+    return command.main(arguments(), work, RuntimeError)
+
+
+def work(args: argparse.Namespace) -> int:
+    """Exports, and serves until Ctrl-C."""
+    # Ahead of what takes long, since the port may be taken.
+    with server(args.folder, args.port) as made:
+        fetch_runtime(args.folder)
+        export(args)
+        for name in PAGE:
+            shutil.copyfile(HERE / name, args.folder / name)
+        address, port = made.server_address[:2]
+        print(
+            f"http://{address}:{port}/ is the page; Ctrl-C ends it.",
+            flush=True,
+        )
+        serve(made)
+    return 0
 
 
 def arguments() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        usage="%(prog)s [options]",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command.parser(__doc__)
     parser.add_argument(
         "--model",
         metavar="NAME[.TAG]",
@@ -210,7 +200,7 @@ def fetch_runtime(folder: pathlib.Path) -> None:
 class Handler(http.server.SimpleHTTPRequestHandler):
     """Serves the page's own files, and no others of the folder."""
 
-    extensions_map = {  # noqa: RUF012  (as in the base)
+    extensions_map: ClassVar[dict[str, str]] = {
         ".css": "text/css",
         ".html": "text/html",
         ".js": "text/javascript",

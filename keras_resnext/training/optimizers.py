@@ -8,150 +8,24 @@ replica clips what it has before the gradients are added up.
 """
 
 import math
-import re
 from collections.abc import Sequence
 from typing import Any
-from typing import TypeAlias
 
 import keras
 from keras import ops
 
-from keras_resnext.kernels import kernels
 from keras_resnext.kernels.generic import Tensor
+from keras_resnext.training.coupled import Coupled
+from keras_resnext.training.coupled import Rate
+from keras_resnext.training.coupled import check_amount
+from keras_resnext.training.coupled import check_share
 from keras_resnext.training.loss_scaling import (
     LossScaleOptimizer as LossScaleOptimizer,
 )
-from keras_resnext.training.strategy import replicas_in_sync
-from keras_resnext.training.strategy import sum_over_replicas
-
-_Rate: TypeAlias = float | keras.optimizers.schedules.LearningRateSchedule
-
-
-class _Coupled(keras.optimizers.Optimizer):
-    """An optimizer whose weight decay is a part of the gradient or update."""
-
-    def __init__(
-        self,
-        learning_rate: _Rate,
-        exclude_names: Sequence[str],
-        exclude_rank: int,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(learning_rate=learning_rate, **kwargs)
-        if self.weight_decay is not None:
-            _check_amount("weight_decay", self.weight_decay)
-        if isinstance(exclude_names, str):
-            raise ValueError(
-                "`exclude_names` must be a list of regular expressions. "
-                f"Received: {exclude_names!r}"
-            )
-        self.exclude_names = list(exclude_names)
-        self.exclude_rank = exclude_rank
-
-    def build(self, variables: list[keras.Variable]) -> None:
-        if self.built:
-            return
-        super().build(variables)
-        self._decayed = [
-            bool(self.weight_decay)
-            and self._use_weight_decay(variable)
-            and len(variable.shape) > self.exclude_rank
-            and not any(re.search(n, variable.path) for n in self.exclude_names)
-            for variable in variables
-        ]
-
-    def _decay(self, variable: Any) -> Tensor | None:
-        """What to add for a variable's decay, if it decays."""
-        if not self._decayed[self._get_variable_index(variable)]:
-            return None
-        value = ops.convert_to_tensor(variable)
-        return value * ops.cast(self.weight_decay, value.dtype)
-
-    def _apply_weight_decay(self, variables: list[keras.Variable]) -> None:
-        """Does nothing: `update_step` decays."""
-
-    def _clip_gradients(self, gradients: list[Tensor]) -> list[Tensor]:
-        """Clips the gradients of the whole batch, not a replica's share."""
-        if not (self.clipnorm or self.global_clipnorm or self.clipvalue):
-            return gradients
-        clipped = super()._clip_gradients(sum_over_replicas(gradients))
-        # Keras adds them up over the replicas once more.
-        return [gradient / replicas_in_sync() for gradient in clipped]
-
-    def _backend_apply_gradients(
-        self, gradients: list[Tensor], variables: list[keras.Variable]
-    ) -> None:
-        """Steps, or gathers gradients for a later step.
-
-        Keras' own, but for branches within which replicas can meet: its
-        raise an error as soon as there are several.
-        """
-        steps = self.gradient_accumulation_steps
-        often = self.ema_overwrite_frequency if self.use_ema else None
-        if replicas_in_sync() == 1 or not (steps or often):
-            super()._backend_apply_gradients(gradients, variables)
-            return
-
-        def step(gradients: list[Tensor]) -> None:
-            gradients = self._clip_gradients(gradients)
-            self._backend_update_step(gradients, variables, self.learning_rate)
-
-        if steps:
-            sums = [
-                self._accumulated_gradients[self._get_variable_index(variable)]
-                for variable in variables
-            ]
-
-            def last(gradients: list[Tensor]) -> None:
-                pairs = zip(gradients, sums, strict=True)
-                step([(gradient + sum_) / steps for gradient, sum_ in pairs])
-                self._backend_reset_gradient_accumulators()
-
-            kernels.cond_over_replicas(
-                ops.equal((self._iterations + 1) % steps, 0),
-                last,
-                lambda g: self._backend_increment_gradient_accumulators(
-                    g, sums
-                ),
-                (gradients,),
-            )
-        else:
-            step(gradients)
-        if self.use_ema:
-            variables = self._trainable_variables
-            self._update_model_variables_moving_average(variables)
-        if often:
-            kernels.cond_over_replicas(
-                ops.equal((self.iterations + 1) % often, 0),
-                lambda: self._replace_by_averages(variables),
-                lambda: None,
-                (),
-            )
-
-    def _replace_by_averages(self, variables: list[keras.Variable]) -> None:
-        averages = self._model_variables_moving_average
-        for variable, average in zip(variables, averages, strict=True):
-            if average is not None:
-                self.assign(variable, average)
-
-    def finalize_variable_values(self, variables: list[keras.Variable]) -> None:
-        super().finalize_variable_values(variables)
-        if self.use_ema and keras.backend.backend() == "jax":
-            # The weights now share their averages' memory, which the next
-            # step would give away twice.
-            for variable in variables:
-                variable.assign(ops.copy(variable.value))
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "exclude_names": self.exclude_names,
-            "exclude_rank": self.exclude_rank,
-        }
 
 
 @keras.saving.register_keras_serializable(package="keras_resnext")
-class SGD(_Coupled):
+class SGD(Coupled):
     """Stochastic gradient descent, step by step PyTorch's.
 
     With the gradient g of a weight w, the momentum m, the dampening d and the
@@ -202,7 +76,7 @@ class SGD(_Coupled):
 
     def __init__(
         self,
-        learning_rate: _Rate = 0.1,
+        learning_rate: Rate = 0.1,
         momentum: float = 0.0,
         nesterov: bool = False,
         dampening: float = 0.0,
@@ -220,8 +94,8 @@ class SGD(_Coupled):
             name=name,
             **kwargs,
         )
-        _check_share("momentum", momentum)
-        _check_share("dampening", dampening)
+        check_share("momentum", momentum)
+        check_share("dampening", dampening)
         if nesterov and (not momentum or dampening):
             raise ValueError(
                 "`nesterov` needs a momentum and no dampening. Received: "
@@ -271,7 +145,7 @@ class SGD(_Coupled):
 
 
 @keras.saving.register_keras_serializable(package="keras_resnext")
-class LAMB(_Coupled):
+class LAMB(Coupled):
     """Layer-wise adaptive moments for large batches, step by step timm's.
 
     Adam's step u, with the decay λ added, is scaled to the norm of the weight
@@ -318,7 +192,7 @@ class LAMB(_Coupled):
 
     def __init__(
         self,
-        learning_rate: _Rate = 5e-3,
+        learning_rate: Rate = 5e-3,
         beta_1: float = 0.9,
         beta_2: float = 0.999,
         epsilon: float = 1e-6,
@@ -338,9 +212,9 @@ class LAMB(_Coupled):
             name=name,
             **kwargs,
         )
-        _check_share("beta_1", beta_1)
-        _check_share("beta_2", beta_2)
-        _check_amount("epsilon", epsilon)
+        check_share("beta_1", beta_1)
+        check_share("beta_2", beta_2)
+        check_amount("epsilon", epsilon)
         self.beta_1 = beta_1
         self.beta_2 = beta_2
         self.epsilon = epsilon
@@ -396,17 +270,3 @@ def _trust(weight: Tensor, update: Tensor) -> Tensor:
 
 def _norm(value: Tensor) -> Tensor:
     return ops.sqrt(ops.sum(ops.square(value)))
-
-
-def _check_share(name: str, value: float) -> None:
-    if not 0 <= value < 1:
-        raise ValueError(
-            f"`{name}` must be at least 0 and below 1. Received: {value!r}"
-        )
-
-
-def _check_amount(name: str, value: float) -> None:
-    if not 0 <= value < math.inf:
-        raise ValueError(
-            f"`{name}` must be 0 or a positive number. Received: {value!r}"
-        )

@@ -12,11 +12,11 @@ from keras_resnext.weights.files import shown
 from keras_resnext.weights.identify import looks_like
 from keras_resnext.weights.layouts import LAYOUTS
 from keras_resnext.weights.layouts import Layout
-from keras_resnext.weights.layouts import Shape
 from keras_resnext.weights.layouts import Tensors
-from keras_resnext.weights.layouts import Transform
 from keras_resnext.weights.layouts import foreign_name
 from keras_resnext.weights.readers import CheckpointError
+from keras_resnext.weights.transforms import Shape
+from keras_resnext.weights.transforms import Transform
 
 # Names that a model built here gives its layers. A model may hold others too,
 # before `input_tensor`; no checkpoint knows them.

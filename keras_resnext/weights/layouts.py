@@ -15,17 +15,16 @@ from dataclasses import field
 import numpy as np
 
 from keras_resnext.weights import qubvel
+from keras_resnext.weights.transforms import AS_IS
+from keras_resnext.weights.transforms import DEPTHWISE
+from keras_resnext.weights.transforms import KERAS_POINTWISE
+from keras_resnext.weights.transforms import OIHW
+from keras_resnext.weights.transforms import POINTWISE
+from keras_resnext.weights.transforms import TRANSPOSED
+from keras_resnext.weights.transforms import Transform
+from keras_resnext.weights.transforms import variance_of_epsilon
 
-Shape = tuple[int, ...]
 Tensors = Mapping[str, np.ndarray]
-
-
-@dataclass(frozen=True)
-class Transform:
-    """How a foreign array becomes a variable of the given shape, and back."""
-
-    to_keras: Callable[[np.ndarray, Shape], np.ndarray]
-    from_keras: Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -91,67 +90,6 @@ def foreign_name(names: Mapping[str, str], layer: str) -> str | None:
     return None
 
 
-def _grouped_from_depthwise(depthwise: np.ndarray, shape: Shape) -> np.ndarray:
-    """Unfolds a depthwise kernel whose outputs a frozen 1x1 summed by groups.
-
-    keras-applications had no grouped convolution: every input channel was
-    convolved once for each output of its group, `(3, 3, filters, c)`.
-    """
-    rows, columns, width, filters = shape
-    if depthwise.shape != (rows, columns, filters, width):
-        raise ValueError("a depthwise kernel of other groups")
-    groups = filters // width
-    return (
-        depthwise.reshape(rows, columns, groups, width, width)
-        .transpose(0, 1, 3, 2, 4)
-        .reshape(shape)
-    )
-
-
-def _depthwise_from_grouped(kernel: np.ndarray) -> np.ndarray:
-    rows, columns, width, filters = kernel.shape
-    groups = filters // width
-    return (
-        kernel.reshape(rows, columns, width, groups, width)
-        .transpose(0, 1, 3, 2, 4)
-        .reshape(rows, columns, filters, width)
-    )
-
-
-def _variance_of_epsilon(epsilon: float) -> Transform:
-    """Moves what an epsilon exceeds ours by into the moving variance.
-
-    Both ways round once, from float64, so the way back is exact: between two
-    powers of two every float moves by as many steps. Only where the shift
-    crosses a power of two, above which floats are half as dense, do some pairs
-    of neighbours become one, in any formulation; one of the two then comes
-    back as the other.
-    """
-    excess = float(np.float32(epsilon - 1e-5))  # so that zero comes back
-
-    def shift(variance: np.ndarray, by: float) -> np.ndarray:
-        return (variance.astype("float64") + by).astype(variance.dtype)
-
-    return Transform(lambda v, _: shift(v, excess), lambda v: shift(v, -excess))
-
-
-_AS_IS = Transform(lambda array, _: array, lambda array: array)
-_OIHW = Transform(
-    lambda array, _: array.transpose(2, 3, 1, 0),
-    lambda array: array.transpose(3, 2, 0, 1),
-)
-# Matrices, and all else that PyTorch has the other way round.
-_TRANSPOSED = Transform(lambda array, _: array.T, lambda array: array.T)
-# A matrix here, a 1x1 convolution there.
-_POINTWISE = Transform(
-    lambda array, _: array.squeeze((2, 3)).T,
-    lambda array: array.T[:, :, None, None],
-)
-_KERAS_POINTWISE = Transform(
-    lambda array, _: array.squeeze((0, 1)), lambda array: array[None, None]
-)
-_DEPTHWISE = Transform(_grouped_from_depthwise, _depthwise_from_grouped)
-
 _STAGE = r"stage(?P<stage>\d+)"
 _BLOCK = _STAGE + r"_block(?P<block>\d+)"
 
@@ -161,58 +99,58 @@ def _torch_batch_norm(
 ) -> dict[str, tuple[str, Transform]]:
     """The variables of a batch normalization within a layer."""
     return {
-        f"{ours}/gamma": (f"{theirs}.weight", _AS_IS),
-        f"{ours}/beta": (f"{theirs}.bias", _AS_IS),
-        f"{ours}/moving_mean": (f"{theirs}.running_mean", _AS_IS),
-        f"{ours}/moving_variance": (f"{theirs}.running_var", _AS_IS),
+        f"{ours}/gamma": (f"{theirs}.weight", AS_IS),
+        f"{ours}/beta": (f"{theirs}.bias", AS_IS),
+        f"{ours}/moving_mean": (f"{theirs}.running_mean", AS_IS),
+        f"{ours}/moving_variance": (f"{theirs}.running_var", AS_IS),
     }
 
 
 _TORCH_VARIABLES = {
-    "predictions.kernel": ("weight", _TRANSPOSED),
-    "attention.kernel": ("conv.weight", _TRANSPOSED),
-    "kernel": ("weight", _OIHW),
-    "bias": ("bias", _AS_IS),
-    "gamma": ("weight", _AS_IS),
-    "beta": ("bias", _AS_IS),
-    "moving_mean": ("running_mean", _AS_IS),
-    "moving_variance": ("running_var", _AS_IS),
+    "predictions.kernel": ("weight", TRANSPOSED),
+    "attention.kernel": ("conv.weight", TRANSPOSED),
+    "kernel": ("weight", OIHW),
+    "bias": ("bias", AS_IS),
+    "gamma": ("weight", AS_IS),
+    "beta": ("bias", AS_IS),
+    "moving_mean": ("running_mean", AS_IS),
+    "moving_variance": ("running_var", AS_IS),
     # Squeeze-and-excitation.
-    "reduce_kernel": ("fc1.weight", _POINTWISE),
-    "reduce_bias": ("fc1.bias", _AS_IS),
-    "expand_kernel": ("fc2.weight", _POINTWISE),
-    "expand_bias": ("fc2.bias", _AS_IS),
+    "reduce_kernel": ("fc1.weight", POINTWISE),
+    "reduce_bias": ("fc1.bias", AS_IS),
+    "expand_kernel": ("fc2.weight", POINTWISE),
+    "expand_bias": ("fc2.bias", AS_IS),
     # Global context.
-    "context_kernel": ("conv_attn.weight", _POINTWISE),
-    "context_bias": ("conv_attn.bias", _AS_IS),
-    "narrow_kernel": ("mlp_add.fc1.weight", _POINTWISE),
-    "narrow_bias": ("mlp_add.fc1.bias", _AS_IS),
-    "narrow_gamma": ("mlp_add.norm.weight", _AS_IS),
-    "narrow_beta": ("mlp_add.norm.bias", _AS_IS),
-    "wide_kernel": ("mlp_add.fc2.weight", _POINTWISE),
-    "wide_bias": ("mlp_add.fc2.bias", _AS_IS),
+    "context_kernel": ("conv_attn.weight", POINTWISE),
+    "context_bias": ("conv_attn.bias", AS_IS),
+    "narrow_kernel": ("mlp_add.fc1.weight", POINTWISE),
+    "narrow_bias": ("mlp_add.fc1.bias", AS_IS),
+    "narrow_gamma": ("mlp_add.norm.weight", AS_IS),
+    "narrow_beta": ("mlp_add.norm.bias", AS_IS),
+    "wide_kernel": ("mlp_add.fc2.weight", POINTWISE),
+    "wide_bias": ("mlp_add.fc2.bias", AS_IS),
     # Bilinear attention.
-    "reduce_conv/kernel": ("conv1.conv.weight", _OIHW),
+    "reduce_conv/kernel": ("conv1.conv.weight", OIHW),
     **_torch_batch_norm("reduce_norm", "conv1.bn"),
-    "score_conv/kernel": ("ba.conv1.conv.weight", _OIHW),
+    "score_conv/kernel": ("ba.conv1.conv.weight", OIHW),
     **_torch_batch_norm("score_norm", "ba.conv1.bn"),
-    "row_conv/kernel": ("ba.conv_p.weight", _OIHW),
-    "row_conv/bias": ("ba.conv_p.bias", _AS_IS),
-    "column_conv/kernel": ("ba.conv_q.weight", _OIHW),
-    "column_conv/bias": ("ba.conv_q.bias", _AS_IS),
-    "mix_conv/kernel": ("ba.conv2.conv.weight", _OIHW),
+    "row_conv/kernel": ("ba.conv_p.weight", OIHW),
+    "row_conv/bias": ("ba.conv_p.bias", AS_IS),
+    "column_conv/kernel": ("ba.conv_q.weight", OIHW),
+    "column_conv/bias": ("ba.conv_q.bias", AS_IS),
+    "mix_conv/kernel": ("ba.conv2.conv.weight", OIHW),
     **_torch_batch_norm("mix_norm", "ba.conv2.bn"),
-    "expand_conv/kernel": ("conv2.conv.weight", _OIHW),
+    "expand_conv/kernel": ("conv2.conv.weight", OIHW),
     **_torch_batch_norm("expand_norm", "conv2.bn"),
     # Selective kernels.
-    "compact_kernel": ("fc_reduce.weight", _POINTWISE),
+    "compact_kernel": ("fc_reduce.weight", POINTWISE),
     **_torch_batch_norm("compact_norm", "bn"),
-    "select_kernel": ("fc_select.weight", _POINTWISE),
+    "select_kernel": ("fc_select.weight", POINTWISE),
 }
 _TORCH_IGNORED = r".*\.num_batches_tracked"
 
 _KERAS_VARIABLES = {
-    name: (name, _AS_IS)
+    name: (name, AS_IS)
     for name in (
         "kernel",
         "bias",
@@ -367,8 +305,8 @@ _KERAS_APPLICATIONS = Layout(
     },
     variables={
         **_KERAS_VARIABLES,
-        "conv2.kernel": ("depthwise_kernel", _DEPTHWISE),
-        "moving_variance": ("moving_variance", _variance_of_epsilon(1.001e-5)),
+        "conv2.kernel": ("depthwise_kernel", DEPTHWISE),
+        "moving_variance": ("moving_variance", variance_of_epsilon(1.001e-5)),
     },
     separator="/",
     # The frozen 0/1 kernels that summed the outputs of a depthwise kernel.
@@ -389,10 +327,10 @@ _QUBVEL = Layout(
     },
     variables={
         **_KERAS_VARIABLES,
-        "reduce_kernel": ("1/kernel", _KERAS_POINTWISE),
-        "reduce_bias": ("1/bias", _AS_IS),
-        "expand_kernel": ("2/kernel", _KERAS_POINTWISE),
-        "expand_bias": ("2/bias", _AS_IS),
+        "reduce_kernel": ("1/kernel", KERAS_POINTWISE),
+        "reduce_bias": ("1/bias", AS_IS),
+        "expand_kernel": ("2/kernel", KERAS_POINTWISE),
+        "expand_bias": ("2/bias", AS_IS),
     },
     separator="/",
     prepare=qubvel.prepare,
