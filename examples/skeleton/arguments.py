@@ -34,8 +34,16 @@ class Defaults:
     recipe: str
 
 
-def parser(description: str, defaults: Defaults) -> argparse.ArgumentParser:
-    """The command line of a script."""
+def parser(
+    description: str, defaults: Defaults, one_model: bool = True
+) -> argparse.ArgumentParser:
+    """The command line of a script.
+
+    Args:
+        description: What it does.
+        defaults: What it does if nothing is said.
+        one_model: Whether it trains one network, which can be named.
+    """
     made = command.parser(description)
     what = made.add_argument_group("what is trained")
     what.add_argument(
@@ -45,13 +53,14 @@ def parser(description: str, defaults: Defaults) -> argparse.ArgumentParser:
         help="a name of TensorFlow Datasets, or a folder that holds "
         "train/class/*.jpg and validation/class/*.jpg or test/class/*.jpg",
     )
-    what.add_argument(
-        "--model",
-        default=defaults.model,
-        type=model_name,
-        metavar="NAME",
-        help="a name of keras_resnext.list_models()",
-    )
+    if one_model:
+        what.add_argument(
+            "--model",
+            default=defaults.model,
+            type=model_name,
+            metavar="NAME",
+            help="a name of keras_resnext.list_models()",
+        )
     what.add_argument(
         "--recipe",
         default=defaults.recipe,

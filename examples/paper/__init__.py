@@ -1,0 +1,1 @@
+"""What examples/paper/cardinality.py compares, and what came of it."""

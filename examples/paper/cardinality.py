@@ -1,0 +1,171 @@
+"""Asks the paper's question of your hardware: does cardinality help?
+
+    python examples/paper/cardinality.py
+    python examples/paper/cardinality.py --epochs 5 --precision bfloat16
+    python examples/paper/cardinality.py --scale paper --recipe cifar_paper
+    python examples/paper/cardinality.py --resume
+
+Trains networks of one complexity and of cardinalities from 1 to 32 on
+CIFAR-10, and at twice the complexity a deeper, a wider and two of more paths,
+each from several seeds and by one recipe. A table with means and spreads, a
+figure after the paper's Figure 5, all figures as JSON and a verdict on each of
+the paper's claims are left in the output folder. A run that was stopped goes
+on with --resume; so does one that is to have more seeds.
+
+"small" networks have a block a stage and 20 million multiply-adds, for a CPU;
+those of "paper" are its 29 layers of 750 million, for a GPU.
+"""
+
+import argparse
+import functools
+import json
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+
+# Ahead of all that imports TensorFlow.
+import startup  # noqa: F401  (importing it is its use)
+
+# isort: split
+import command
+import keras
+import rich.table
+
+import keras_resnext
+from keras_resnext.training.recipes import Recipe
+from keras_resnext.training.strategy import Strategy
+from paper import figure
+from paper import networks
+from paper import results
+from paper.networks import Contestant
+from paper.results import History
+from paper.results import Result
+from pipeline.sources import Source
+from skeleton import arguments
+from skeleton import folder
+from skeleton import loop
+from skeleton import prepare
+from skeleton import progress
+from skeleton import script
+
+DEFAULTS = arguments.Defaults("cifar10", None, "cifar_short")
+
+
+def main() -> int:
+    """Runs the script; the result is its exit status."""
+    parser = arguments.parser(__doc__, DEFAULTS, one_model=False)
+    parser.add_argument(
+        "--scale",
+        choices=tuple(networks.SCALES),
+        default="small",
+        help="of the networks",
+    )
+    parser.add_argument(
+        "--seeds",
+        type=command.positive,
+        default=3,
+        metavar="N",
+        help="runs of each network, from --seed on",
+    )
+    # So that the same seed gives the same numbers.
+    parser.set_defaults(deterministic=True)
+    return script.main(parser, compare)
+
+
+def compare(args: argparse.Namespace, recipe: Recipe) -> int:
+    """Trains all networks, and tells what came of it."""
+    output = args.output or pathlib.Path("runs", f"cardinality-{args.scale}")
+    if output.exists() and any(output.iterdir()) and not args.resume:
+        raise ValueError(
+            f"'{output}' holds something already. Add --resume to go on with "
+            "it, or name another folder with --output."
+        )
+    strategy = prepare.start(args)
+    source = prepare.source(args, recipe)
+    found = []
+    contestants = networks.contestants(args.scale)
+    for number, contestant in enumerate(contestants, start=1):
+        histories = []
+        for seed in range(args.seed, args.seed + args.seeds):
+            progress.CONSOLE.rule(
+                f"{contestant.label}, network {number} of "
+                f"{len(contestants)}, seed {seed}"
+            )
+            run = argparse.Namespace(**vars(args))
+            run.model, run.seed = contestant.label, seed
+            run.output = output / contestant.folder / f"seed{seed}"
+            histories.append(train(run, recipe, source, strategy, contestant))
+        cost = networks.costs(contestant, len(source.labels))
+        found.append(Result(contestant, *cost, histories))
+    if strategy.is_chief:
+        conclude(found, args, recipe, source, output)
+    return 0
+
+
+def train(
+    args: argparse.Namespace,
+    recipe: Recipe,
+    source: Source,
+    strategy: Strategy,
+    contestant: Contestant,
+) -> History:
+    """Trains a network from a seed, or goes on with that."""
+    keras.utils.clear_session()
+    keras.utils.set_random_seed(args.seed)
+    make = functools.partial(build, contestant, len(source.labels))
+    return loop.train(prepare.run(args, recipe, source, strategy, make))
+
+
+def build(
+    contestant: Contestant, classes: int, activation: str | None
+) -> keras.Model:
+    """A network of random weights."""
+    return keras_resnext.ResNeXt(
+        contestant.config,
+        weights=None,
+        input_shape=(None, None, 3),
+        classes=classes,
+        classifier_activation=activation,
+    )
+
+
+def conclude(
+    found: list[Result],
+    args: argparse.Namespace,
+    recipe: Recipe,
+    source: Source,
+    output: pathlib.Path,
+) -> None:
+    """Writes the table, the figure and the figures, and prints the verdict."""
+    heading, *rows = results.rows(found)
+    table = rich.table.Table(*heading, box=None)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for row in rows:
+        table.add_row(*row)
+    progress.CONSOLE.print(table)
+    for line in results.verdict(found):
+        progress.CONSOLE.print(line, highlight=False)
+
+    title = (
+        f"{source.name}, {args.scale} networks, {recipe.epochs} epochs of "
+        f"{recipe.name}, {args.seeds} seeds, {args.precision}"
+    )
+    record = {
+        **folder.describe(recipe, {"scale": args.scale, "seeds": args.seeds}),
+        "results": results.record(found),
+    }
+    (output / "cardinality.json").write_text(
+        json.dumps(record, indent=1) + "\n", "utf-8"
+    )
+    text = f"{title}\n\n{results.markdown(found)}"
+    (output / "cardinality.md").write_text(text, "utf-8")
+    figure.draw(found, title, output / "cardinality.png")
+    progress.CONSOLE.print(
+        f"Written to {output / 'cardinality'}.json, .md and .png"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,120 @@
+"""The figure of examples/paper/cardinality.py, after the paper's Figure 5."""
+
+import pathlib
+import statistics
+from collections.abc import Sequence
+
+import numpy as np
+import report
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import PercentFormatter
+
+from paper.results import Result
+from paper.results import spread
+
+COLORS = {
+    "equal": report.BLUE,
+    "deeper": report.ORANGE,
+    "wider": report.RED,
+    "more paths": "#16365c",
+}
+MARKERS = {"equal": "o", "deeper": "v", "wider": "s", "more paths": "D"}
+
+
+def draw(results: Sequence[Result], title: str, file: pathlib.Path) -> None:
+    """Training curves, and the error against cardinality.
+
+    Args:
+        results: Of all networks.
+        title: What was trained on what, and how long.
+        file: The picture to write.
+    """
+    figure = Figure((11, 4.6), dpi=150, layout="constrained")
+    figure.suptitle(title, x=0.01, ha="left", color=report.INK)
+    left, right = figure.subplots(1, 2, width_ratios=(1, 1.1))
+    equal = [each for each in results if each.contestant.group == "equal"]
+    _curves(left, [equal[0], equal[-1]])
+    _errors(right, results)
+    for axes in (left, right):
+        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
+        axes.grid(color=report.FAINT, lw=0.7)
+        axes.set_axisbelow(True)
+        report.bare(axes, keep=("left", "bottom"))
+    figure.savefig(file)
+
+
+def _curves(axes: Axes, results: Sequence[Result]) -> None:
+    for each, color in zip(results, (report.ORANGE, report.BLUE), strict=True):
+        for key, style, what in (
+            ("accuracy", "--", "training"),
+            ("val_accuracy", "-", "held out"),
+        ):
+            curves = 1 - np.array(
+                [[row[key] for row in history] for history in each.histories]
+            )
+            epochs = np.arange(1, curves.shape[1] + 1)
+            axes.plot(
+                epochs,
+                curves.mean(0),
+                style,
+                color=color,
+                label=f"{each.contestant.label}, {what}",
+            )
+            axes.fill_between(
+                epochs,
+                curves.min(0),
+                curves.max(0),
+                color=color,
+                alpha=0.15,
+                lw=0,
+            )
+    axes.set_title(
+        "Error in training, mean and range of seeds",
+        loc="left",
+        color=report.INK,
+        fontweight="bold",
+        fontsize=10,
+    )
+    axes.set_xlabel("epoch", color=report.INK)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    axes.legend(frameon=False, fontsize=9)
+
+
+def _errors(axes: Axes, results: Sequence[Result]) -> None:
+    for group, color in COLORS.items():
+        members = [each for each in results if each.contestant.group == group]
+        many = "same complexity" if group == "equal" else f"twice: {group}"
+        axes.errorbar(
+            [each.contestant.cardinality for each in members],
+            [statistics.mean(each.errors) for each in members],
+            yerr=[spread(each.errors) for each in members],
+            color=color,
+            marker=MARKERS[group],
+            ls="-" if group == "equal" else "",
+            capsize=3,
+            label=many,
+        )
+        for each in members:
+            axes.annotate(
+                each.contestant.name,
+                (each.contestant.cardinality, statistics.mean(each.errors)),
+                xytext=(7, 5),
+                textcoords="offset points",
+                fontsize=8,
+                color=color,
+            )
+    axes.set_xscale("log", base=2)
+    ticks = sorted({each.contestant.cardinality for each in results})
+    axes.set_xticks(ticks, list(map(str, ticks)))
+    axes.margins(x=0.12)
+    axes.set_xlabel("cardinality", color=report.INK)
+    axes.set_title(
+        "Error at the end, mean and standard deviation",
+        loc="left",
+        color=report.INK,
+        fontweight="bold",
+        fontsize=10,
+    )
+    axes.legend(frameon=False, fontsize=9)

@@ -1,0 +1,104 @@
+"""Networks of equal complexity, and their rivals at twice of it.
+
+The widths are those of Table 2 of the paper (arXiv 1611.05431): with each of
+them a block has as many weights as ResNet's. The rivals are Table 4's:
+deeper, wider, or of higher cardinality.
+"""
+
+from dataclasses import dataclass
+from dataclasses import replace
+
+import keras
+
+import keras_resnext
+from keras_resnext import ResNeXtConfig
+from keras_resnext import Stem
+from keras_resnext import Template
+
+# Each cardinality, and the bottleneck width that it leaves.
+EQUAL = ((1, 64), (2, 40), (4, 24), (8, 14), (32, 4))
+WIDER = Template(1, 100)
+MORE_PATHS = (Template(2, 64), Template(64, 4))
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """A network that takes part.
+
+    Args:
+        name: Such as "32x4d".
+        group: What it stands for: `"equal"`, or of twice the complexity
+            `"deeper"`, `"wider"` or `"more paths"`.
+        config: The network.
+    """
+
+    name: str
+    group: str
+    config: ResNeXtConfig
+
+    @property
+    def cardinality(self) -> int:
+        """Paths of a block."""
+        return self.config.grouping.cardinality
+
+    @property
+    def label(self) -> str:
+        """As in the tables: no two have the same."""
+        if self.group == "equal":
+            return self.name
+        return f"{self.name}, {self.group}"
+
+    @property
+    def folder(self) -> str:
+        """As in the names of folders."""
+        return self.label.replace(", ", "-").replace(" ", "-")
+
+
+def costs(contestant: Contestant, classes: int) -> tuple[int, int]:
+    """Its parameters and its multiply-adds."""
+    size = contestant.config.default_size
+    # Without a single weight.
+    with keras.StatelessScope(initialize_variables=False):
+        model = keras_resnext.ResNeXt(
+            contestant.config,
+            weights=None,
+            input_shape=(size, size, 3),
+            classes=classes,
+        )
+    parameters = sum(
+        keras.ops.size(weight) for weight in model.trainable_weights
+    )
+    return int(parameters), keras_resnext.complexity.multiply_adds(model)
+
+
+# By what hardware can train: a block a stage on an eighth of the pixels, of
+# half of ResNet's channels; and the paper's own 29 layers for CIFAR.
+_SMALL = ResNeXtConfig(
+    depths=(1, 1, 1),
+    grouping=Template(*EQUAL[0]),
+    out_channels=(128, 256, 512),
+    stem=Stem(widths=(32,), kernel_size=3, strides=2, pool=None),
+    default_size=32,
+)
+SCALES = {
+    "small": _SMALL,
+    "paper": keras_resnext.VARIANTS["resnext29_8x64d"],
+}
+
+
+def contestants(scale: str) -> list[Contestant]:
+    """Those of a scale, the equal ones by cardinality first."""
+    base = SCALES[scale]
+
+    def make(group: str, grouping: Template, deeper: int = 1) -> Contestant:
+        name = f"{grouping.cardinality}x{grouping.bottleneck_width}d"
+        depths = tuple(depth * deeper for depth in base.depths)
+        config = replace(base, grouping=grouping, depths=depths)
+        return Contestant(name, group, config)
+
+    return [
+        *(make("equal", Template(*pair)) for pair in EQUAL),
+        make("deeper", Template(*EQUAL[0]), deeper=2),
+        make("wider", WIDER),
+        *(make("more paths", grouping) for grouping in MORE_PATHS),
+    ]

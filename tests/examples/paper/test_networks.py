@@ -1,0 +1,46 @@
+"""examples/paper/networks.py: equal where the comparison needs them equal."""
+
+import pytest
+
+from paper import networks
+
+SCALES = list(networks.SCALES)
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_equal_networks_cost_the_same(scale: str) -> None:
+    found = networks.contestants(scale)
+    equal = [each for each in found if each.group == "equal"]
+    assert [each.cardinality for each in equal] == [1, 2, 4, 8, 32]
+    costs = [networks.costs(each, 10) for each in equal]
+    for figures in zip(*costs, strict=True):
+        assert max(figures) < 1.1 * min(figures)
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_rivals_cost_about_twice_as_much(scale: str) -> None:
+    found = networks.contestants(scale)
+    parameters, multiply_adds = networks.costs(found[0], 10)
+    rivals = [each for each in found if each.group != "equal"]
+    assert {each.group for each in rivals} == {"deeper", "wider", "more paths"}
+    costs = [networks.costs(each, 10) for each in rivals]
+    for figures, base in zip(
+        zip(*costs, strict=True), (parameters, multiply_adds), strict=True
+    ):
+        # Stem, shortcuts and classifier stay as they are.
+        assert 1.45 * base < min(figures)
+        assert max(figures) < 1.2 * min(figures) < 2.4 * base
+
+
+def test_the_papers_complexity() -> None:
+    """Section 5.2: 29 layers; 8x64d has 34.4 million parameters."""
+    config = networks.SCALES["paper"]
+    contestant = networks.Contestant("8x64d", "equal", config)
+    parameters, _ = networks.costs(contestant, 10)
+    assert parameters == 34_426_698
+
+
+def test_no_two_share_a_folder() -> None:
+    found = networks.contestants("small")
+    assert len({each.folder for each in found}) == len(found)
+    assert not any(" " in each.folder for each in found)

@@ -1,0 +1,96 @@
+"""examples/paper/results.py: means, spreads and what may be claimed."""
+
+import pathlib
+
+import numpy as np
+import PIL.Image
+import pytest
+
+from paper import figure
+from paper import networks
+from paper import results
+from paper.results import Result
+
+
+def result(name: str, group: str, errors: list[float]) -> Result:
+    """What two epochs came to, the last with these errors."""
+    found = next(
+        each
+        for each in networks.contestants("small")
+        if each.name == name and each.group == group
+    )
+    histories = [
+        [
+            {"accuracy": 0.3, "val_accuracy": 0.4},
+            {"accuracy": 0.9 - error, "val_accuracy": 1 - error},
+        ]
+        for error in errors
+    ]
+    return Result(found, 1_000_000, 20_000_000, histories)
+
+
+def all_results(best: float, *, spread: float = 0.001) -> list[Result]:
+    """Those of 32x4d and of more paths have the error `best`, others 0.3."""
+    seeds = np.array([-1, 0, 1]) * spread
+    found = []
+    for each in networks.contestants("small"):
+        ahead = each.name == "32x4d" or each.group == "more paths"
+        errors = (best if ahead else 0.3) + seeds
+        found.append(result(each.name, each.group, list(errors)))
+    return found
+
+
+def test_mean_and_spread() -> None:
+    found = result("32x4d", "equal", [0.2, 0.3, 0.4])
+    assert found.errors == pytest.approx([0.2, 0.3, 0.4])
+    assert results.spread(found.errors) == pytest.approx(
+        np.std([2, 3, 4], ddof=1) / 10
+    )
+    assert results.spread([0.2]) == 0
+    _, row = results.rows([found])
+    assert row[0] == "32x4d"
+    assert "30.00%" in row
+    assert "10.00%" in row
+
+
+@pytest.mark.parametrize(
+    ("best", "spread", "words"),
+    [
+        (0.2, 0.001, "reproduced at this scale"),
+        (0.4, 0.001, "the contrary was seen at this scale"),
+        (0.299, 0.02, "not shown at this scale"),
+    ],
+)
+def test_a_verdict_needs_more_than_chance(
+    best: float, spread: float, words: str
+) -> None:
+    cardinality, *rivals, training = results.verdict(
+        all_results(best, spread=spread)
+    )
+    for line in (cardinality, *rivals):
+        assert f": {words}." in line
+    assert len(rivals) == 2
+    assert "Section 5.1" in training
+
+
+def test_one_seed_shows_nothing() -> None:
+    few = [
+        Result(each.contestant, 1, 1, each.histories[:1])
+        for each in all_results(0.1)
+    ]
+    assert "not shown" in results.verdict(few)[0]
+
+
+def test_markdown_holds_every_network() -> None:
+    text = results.markdown(all_results(0.2))
+    for each in networks.contestants("small"):
+        assert f"| {each.label} |" in text
+
+
+def test_the_figure_is_drawn(tmp_path: pathlib.Path) -> None:
+    file = tmp_path / "figure.png"
+    figure.draw(all_results(0.2), "A title", file)
+    with PIL.Image.open(file) as picture:
+        pixels = np.asarray(picture.convert("RGB"))
+    assert pixels.shape[1] > 1000
+    assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 50
