@@ -4,8 +4,13 @@ import keras
 import pytest
 
 import keras_resnext
+from keras_resnext.complexity import block_parameters
+from keras_resnext.complexity import layer_costs
 from keras_resnext.complexity import multiply_adds
+from keras_resnext.complexity import num_parameters
 from keras_resnext.complexity import receptive_fields
+from keras_resnext.complexity import stage_costs
+from keras_resnext.complexity import width_at_constant_complexity
 
 
 def build(name, **options):
@@ -42,6 +47,65 @@ def test_network_for_cifar_by_hand():
             channels = out
     total += channels * 10
     assert multiply_adds(build("resnext29_8x64d", classes=10)) == total
+
+
+def test_costs_by_layer_and_stage_by_hand():
+    model = build("resnext50_32x4d")
+    costs = {cost.name: cost for cost in layer_costs(model)}
+    grouped = costs["stage2_block1_conv2"]
+    assert grouped.parameters == 9 * 256 * 8
+    assert grouped.multiply_adds == 28 * 28 * 9 * 256 * 8
+    assert costs["stage2_block1_bn2"].parameters == 2 * 256
+    assert costs["stage2_block1_bn2"].multiply_adds == 0
+    stages = stage_costs(model)
+    names = ["stem", "stage1", "stage2", "stage3", "stage4", "predictions"]
+    assert [cost.name for cost in stages] == names
+    # As timm and torchvision count; without moving statistics.
+    assert (
+        sum(c.parameters for c in stages) == num_parameters(model) == 25028904
+    )
+    assert sum(c.multiply_adds for c in stages) == multiply_adds(model)
+    # Blocks in the middle of a stage have the paper's "~70k" parameters.
+    middle = [
+        costs[f"stage1_block2_conv{number}"].parameters for number in (1, 2, 3)
+    ]
+    assert sum(middle) == block_parameters(32, 4) == 70144
+
+
+def test_table_2():
+    # Of the paper, each cardinality and width; parameters by Equation 4.
+    pairs = {1: 64, 2: 40, 4: 24, 8: 14, 32: 4}
+    found = {c: width_at_constant_complexity(c) for c in pairs}
+    assert found == pairs
+    counts = [block_parameters(c, d) for c, d in pairs.items()]
+    assert counts == [69632, 69760, 69888, 71456, 70144]
+
+
+def test_width_elsewhere_is_the_nearest():
+    for cardinality in (1, 3, 16, 64):
+        for channels, parameters in ((64, 5_000), (512, 280_000)):
+            try:
+                width = width_at_constant_complexity(
+                    cardinality, channels, parameters
+                )
+            except ValueError:
+                assert cardinality > 3
+                continue
+            off = [
+                abs(block_parameters(cardinality, w, channels) - parameters)
+                for w in range(1, 200)
+            ]
+            assert off[width - 1] == min(off)
+
+
+def test_impossible_complexity():
+    with pytest.raises(ValueError, match="256 paths 69,632 parameters"):
+        width_at_constant_complexity(256)
+    for wrong in (0, -1, 2.0):
+        with pytest.raises(ValueError, match="positive whole numbers"):
+            width_at_constant_complexity(wrong)
+        with pytest.raises(ValueError, match="positive whole numbers"):
+            block_parameters(32, wrong)
 
 
 def test_size_must_be_known():

@@ -110,7 +110,7 @@ def cost(variant: str, size: int, classes: int) -> Cost:
             input_shape=networks.shape(size),
         )
     return Cost(
-        networks.num_parameters(model),
+        keras_resnext.complexity.num_parameters(model),
         keras_resnext.complexity.multiply_adds(model),
     )
 

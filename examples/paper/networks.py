@@ -65,10 +65,8 @@ def costs(contestant: Contestant, classes: int) -> tuple[int, int]:
             input_shape=(size, size, 3),
             classes=classes,
         )
-    parameters = sum(
-        keras.ops.size(weight) for weight in model.trainable_weights
-    )
-    return int(parameters), keras_resnext.complexity.multiply_adds(model)
+    complexity = keras_resnext.complexity
+    return complexity.num_parameters(model), complexity.multiply_adds(model)
 
 
 # By what hardware can train: a block a stage on an eighth of the pixels, of

@@ -119,7 +119,7 @@ def rows(results: Sequence[Result]) -> list[tuple[str, ...]]:
     heading = (
         "network",
         "parameters",
-        "multiply-adds",
+        "MACs",
         f"error, mean of {seeds}",
         "spread",
         "training error",

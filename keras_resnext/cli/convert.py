@@ -121,7 +121,7 @@ def convert(
         "license": license,
         "layout": before.layout,
         "classes": before.classes,
-        "parameters": networks.num_parameters(model),
+        "parameters": keras_resnext.complexity.num_parameters(model),
         "tensors_read": before.num_tensors,
         "tensors_written": after.num_tensors,
         "output": os.fspath(output),

@@ -76,7 +76,7 @@ def information(name: str, size: int | None) -> dict:
     return {
         "name": variant,
         "size": size,
-        "parameters": networks.num_parameters(model),
+        "parameters": keras_resnext.complexity.num_parameters(model),
         "multiply_adds": keras_resnext.complexity.multiply_adds(model),
         "weights": [row.tag for row in keras_resnext.list_weights(variant)]
         if variant in published

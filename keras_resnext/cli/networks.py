@@ -1,7 +1,6 @@
 """The networks that the words of a command line stand for."""
 
 import contextlib
-import math
 import os
 import pathlib
 from contextlib import AbstractContextManager
@@ -190,15 +189,6 @@ def transform_for(
 def record_of(model: keras.Model) -> keras_resnext.Weights | None:
     """The checkpoint of the catalogue that a network's weights are, if any."""
     return getattr(model, "weights_info", None)
-
-
-def num_parameters(model: keras.Model) -> int:
-    """As they are published: without what batch normalization counts."""
-    return sum(
-        math.prod(variable.shape)
-        for variable in model.weights
-        if not variable.name.startswith("moving_")
-    )
 
 
 def _from_keras(path: str) -> keras.Model:
