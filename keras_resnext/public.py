@@ -5,6 +5,7 @@ from keras_resnext import complexity as complexity
 from keras_resnext import explain as explain
 from keras_resnext import finetuning as finetuning
 from keras_resnext import layers as layers
+from keras_resnext import paper as paper
 from keras_resnext import training as training
 from keras_resnext.callables import *  # noqa: F403
 from keras_resnext.config import Attention as Attention
@@ -84,6 +85,7 @@ __all__ = [
     "load_checkpoint",
     "model_from_checkpoint",
     "optimize_for_inference",
+    "paper",
     "preprocess_input",
     "save_torch_checkpoint",
     "to_torch_state_dict",

@@ -94,9 +94,12 @@ OURS = {
     "exporting.probe": set(),
     "explain": {"features", "kernels", TENSOR, *L0},
     "training": {"blocks", "kernels", "layers", "training", *L0},
+    "paper": {"blocks", "layers", "paper", TENSOR, *L0},
+    "paper.claims": {"blocks", "complexity", "models", *L0},
     # Users of the public face, but for what must do without Keras.
     "__main__": {"cli"},
     "cli": {"", "public", "cli", "weights.fetch", *L0},
+    "cli.paper": {"", "cli", "paper"},
 }
 THEIRS = {
     "config": set(),

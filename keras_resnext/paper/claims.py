@@ -1,0 +1,355 @@
+"""The figures of the paper's tables, and what this package computes instead.
+
+https://arxiv.org/abs/1611.05431, Tables 1, 2, 3, 4 and 7. What follows from
+a network's shape is computed and judged. Errors take weeks of training: they
+are shown beside those of published weights of the same network, which were
+trained by other recipes.
+"""
+
+from collections.abc import Callable
+from collections.abc import Iterable
+from collections.abc import Iterator
+from collections.abc import Mapping
+from collections.abc import Sequence
+from dataclasses import dataclass
+from dataclasses import replace
+from types import MappingProxyType
+
+import keras
+
+from keras_resnext import complexity
+from keras_resnext.blocks import channel_axis
+from keras_resnext.config import ResNeXtConfig
+from keras_resnext.config import Template
+from keras_resnext.models import ResNeXt
+from keras_resnext.variants import VARIANTS
+from keras_resnext.weights.catalogue import find_weights
+
+TITLES = MappingProxyType(
+    {
+        1: "Table 1: ResNet-50 and ResNeXt-50, layer by layer",
+        2: "Table 2: widths that keep a block's complexity",
+        3: "Table 3: ImageNet at constant complexity",
+        4: "Table 4: ImageNet at twice the complexity",
+        7: "Table 7: CIFAR",
+    }
+)
+# A figure of one decimal is off by no more; two of the paper's are cut off
+# rather than rounded.
+DECIMAL = 0.1
+# Of what the paper or its code give with a tilde, a share.
+ROUGHLY = 0.03
+# The authors' code gives ResNet's figure for all that are as complex.
+AS_RESNET = 0.04
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A figure of the paper.
+
+    Args:
+        table: Number of the table.
+        subject: The network or block, in the table's words.
+        quantity: What the figure is of, with its unit: a key of
+            `QUANTITIES`, or an error.
+        value: The figure, as printed.
+        tolerance: By how much a computed figure may differ; `None` for
+            figures that no calculation gives.
+        config: The network, where it is one of this package.
+        weights: Published weights of it, as `"variant.tag"`, if any.
+    """
+
+    table: int
+    subject: str
+    quantity: str
+    value: float
+    tolerance: float | None = None
+    config: ResNeXtConfig | None = None
+    weights: str | None = None
+
+
+@dataclass(frozen=True)
+class Check:
+    """A claim beside what is found here.
+
+    Args:
+        claim: The claim.
+        computed: What a calculation gives, `None` if none does.
+        published: The error of the published weights in per cent, if any.
+    """
+
+    claim: Claim
+    computed: float | None
+    published: float | None
+
+    @property
+    def agrees(self) -> bool | None:
+        """Whether the calculation agrees; `None` without one."""
+        if self.computed is None or self.claim.tolerance is None:
+            return None
+        difference = abs(self.computed - self.claim.value)
+        # The last bit of a decimal number is nobody's claim.
+        return difference <= self.claim.tolerance + 1e-9
+
+
+def check(claims: Iterable[Claim]) -> Iterator[Check]:
+    """Computes what claims are about.
+
+    Args:
+        claims: Such as `CLAIMS`, or some of them.
+
+    Yields:
+        A `Check` for each claim, in order. Networks are built without their
+        weights, each once.
+
+    Raises:
+        ValueError: If a claim's quantity can't be computed.
+
+    Example:
+    >>> checks = list(keras_resnext.paper.check(keras_resnext.paper.CLAIMS))
+    >>> any(check.agrees is False for check in checks)
+    False
+    """
+    built: dict[ResNeXtConfig, keras.Model] = {}
+    for claim in claims:
+        computed = None
+        if claim.tolerance is not None:
+            if claim.config is None or claim.quantity not in QUANTITIES:
+                raise ValueError(
+                    f"There is no calculation for '{claim.quantity}' of "
+                    f"'{claim.subject}'. Use a config and one of: "
+                    f"{', '.join(QUANTITIES)}."
+                )
+            if claim.config not in built:
+                built[claim.config] = _build(claim.config)
+            computed = QUANTITIES[claim.quantity](
+                built[claim.config], claim.config
+            )
+        yield Check(claim, computed, _published(claim))
+
+
+def _build(config: ResNeXtConfig) -> keras.Model:
+    size = config.default_size
+    shape = [size, size]
+    shape.insert(channel_axis() - 1, 3)
+    classes = 10 if size == 32 else 1000  # CIFAR-10 or ImageNet
+    # Without a single weight.
+    with keras.StatelessScope(initialize_variables=False):
+        return ResNeXt(config, input_shape=tuple(shape), classes=classes)
+
+
+def _published(claim: Claim) -> float | None:
+    if claim.weights is None:
+        return None
+    variant, _, tag = claim.weights.partition(".")
+    best = find_weights(variant, tag).evaluations[0]
+    accuracy = best.top5 if claim.quantity == TOP5 else best.top1
+    return None if accuracy is None else round(100 - accuracy, 1)
+
+
+def _map_size(stage: int) -> Callable[[keras.Model, ResNeXtConfig], int]:
+    def compute(model: keras.Model, config: ResNeXtConfig) -> int:
+        layer = "stem_conv1" if stage == 0 else f"stage{stage}_block1_out"
+        shape = list(model.get_layer(layer).output.shape[1:])
+        shape.pop(channel_axis() - 1)
+        return shape[0]
+
+    return compute
+
+
+def _width(stage: int) -> Callable[[keras.Model, ResNeXtConfig], int]:
+    def compute(model: keras.Model, config: ResNeXtConfig) -> int:
+        return model.get_layer(f"stage{stage}_block1_conv2").filters
+
+    return compute
+
+
+def _constant_width(model: keras.Model, config: ResNeXtConfig) -> int:
+    return complexity.width_at_constant_complexity(_template(config)[0])
+
+
+def _group_conv_width(model: keras.Model, config: ResNeXtConfig) -> int:
+    return _template(config)[0] * _constant_width(model, config)
+
+
+def _block_parameters(model: keras.Model, config: ResNeXtConfig) -> float:
+    """Of a block without a shortcut of its own, as the second of a stage."""
+    layers = [f"stage1_block2_conv{number}" for number in (1, 2, 3)]
+    return (
+        sum(
+            cost.parameters
+            for cost in complexity.layer_costs(model)
+            if cost.name in layers
+        )
+        / 1e3
+    )
+
+
+def _block_multiply_adds(model: keras.Model, config: ResNeXtConfig) -> float:
+    return (
+        sum(
+            cost.multiply_adds
+            for cost in complexity.layer_costs(model)
+            if cost.name.startswith("stage1_block2_")
+        )
+        / 1e9
+    )
+
+
+def _parameters(model: keras.Model, config: ResNeXtConfig) -> float:
+    return complexity.num_parameters(model) / 1e6
+
+
+def _multiply_adds(model: keras.Model, config: ResNeXtConfig) -> float:
+    return complexity.multiply_adds(model) / 1e9
+
+
+def _template(config: ResNeXtConfig) -> tuple[int, int]:
+    grouping = config.grouping
+    if not isinstance(grouping, Template):
+        raise ValueError("A claim's network must have a cardinality.")
+    return grouping.cardinality, grouping.bottleneck_width
+
+
+TOP1 = "top-1 error, %"
+TOP5 = "top-5 error, %"
+CIFAR10 = "CIFAR-10 error, %"
+CIFAR100 = "CIFAR-100 error, %"
+PARAMETERS = "parameters, M"
+MULTIPLY_ADDS = "multiply-adds, G"
+QUANTITIES: Mapping[str, Callable[[keras.Model, ResNeXtConfig], float]] = (
+    MappingProxyType(
+        {
+            PARAMETERS: _parameters,
+            MULTIPLY_ADDS: _multiply_adds,
+            **{f"conv{i + 1} map": _map_size(i) for i in range(5)},
+            **{f"conv{i + 1} 3x3 width": _width(i) for i in range(1, 5)},
+            "width d": _constant_width,
+            "group conv width": _group_conv_width,
+            "block parameters, k": _block_parameters,
+            "block multiply-adds, G": _block_multiply_adds,
+        }
+    )
+)
+
+_50 = VARIANTS["resnext50_32x4d"]
+_101 = VARIANTS["resnext101_32x4d"]
+
+
+def _name(network: str, cardinality: int, width: int) -> str:
+    return f"{network}, {cardinality}x{width}d"
+
+
+def _with(config: ResNeXtConfig, *template: int) -> ResNeXtConfig:
+    return replace(config, grouping=Template(*template))
+
+
+def _table1() -> Iterator[Claim]:
+    for network, template, parameters, multiply_adds in (
+        ("ResNet-50", (1, 64), 25.5, 4.1),
+        ("ResNeXt-50", (32, 4), 25.0, 4.2),
+    ):
+        config = _with(_50, *template)
+        subject = _name(network, *template)
+        for index, size in enumerate((112, 56, 28, 14, 7)):
+            yield Claim(1, subject, f"conv{index + 1} map", size, 0, config)
+        first = 64 if network == "ResNet-50" else 128
+        for index in range(4):
+            quantity = f"conv{index + 2} 3x3 width"
+            yield Claim(1, subject, quantity, first * 2**index, 0, config)
+        yield Claim(1, subject, PARAMETERS, parameters, DECIMAL, config)
+        yield Claim(1, subject, MULTIPLY_ADDS, multiply_adds, DECIMAL, config)
+
+
+# Table 2's cardinality and width, and Table 3's errors at 50 and 101 layers.
+_CONSTANT = (
+    (1, 64, 23.9, 22.0),
+    (2, 40, 23.0, 21.7),
+    (4, 24, 22.6, 21.4),
+    (8, 14, 22.3, 21.3),
+    (32, 4, 22.2, 21.2),
+)
+
+
+def _table2() -> Iterator[Claim]:
+    for cardinality, width, *_ in _CONSTANT:
+        config = _with(_50, cardinality, width)
+        for quantity, value, tolerance in (
+            ("width d", width, 0),
+            ("group conv width", cardinality * width, 0),
+            ("block parameters, k", 70, 70 * ROUGHLY),
+            ("block multiply-adds, G", 0.22, 0.22 * ROUGHLY),
+        ):
+            subject = f"C = {cardinality}"
+            yield Claim(2, subject, quantity, value, tolerance, config)
+
+
+def _table3() -> Iterator[Claim]:
+    weights = {
+        "50": "resnext50_32x4d.tv_in1k",
+        "101": "resnext101_32x4d.gluon_in1k",
+    }
+    for depth, base, multiply_adds in (("50", _50, 4.1), ("101", _101, 7.8)):
+        for cardinality, width, *errors in _CONSTANT:
+            config = _with(base, cardinality, width)
+            network = "ResNet" if cardinality == 1 else "ResNeXt"
+            subject = _name(f"{network}-{depth}", cardinality, width)
+            if cardinality in (1, 32):
+                yield Claim(
+                    3,
+                    subject,
+                    MULTIPLY_ADDS,
+                    multiply_adds,
+                    multiply_adds * AS_RESNET,
+                    config,
+                )
+            yield Claim(
+                3,
+                subject,
+                TOP1,
+                errors[0] if depth == "50" else errors[1],
+                config=config,
+                weights=weights[depth] if cardinality == 32 else None,
+            )
+
+
+def _table4() -> Iterator[Claim]:
+    for network, template, top1, top5, weights in (
+        ("ResNet-101", (1, 64), 22.0, 6.0, None),
+        ("ResNeXt-101", (32, 4), 21.2, 5.6, "resnext101_32x4d.gluon_in1k"),
+        ("ResNet-200", None, 21.7, 5.8, None),
+        ("ResNet-101, wider", (1, 100), 21.3, 5.7, None),
+        ("ResNeXt-101", (2, 64), 20.7, 5.5, None),
+        ("ResNeXt-101", (64, 4), 20.4, 5.3, "resnext101_64x4d.gluon_in1k"),
+    ):
+        config = _with(_101, *template) if template else None
+        subject = _name(network, *template) if template else network
+        if template == (64, 4):
+            yield Claim(
+                4, subject, MULTIPLY_ADDS, 15.6, 15.6 * AS_RESNET, config
+            )
+        for quantity, error in ((TOP1, top1), (TOP5, top5)):
+            yield Claim(
+                4, subject, quantity, error, config=config, weights=weights
+            )
+
+
+def _table7() -> Iterator[Claim]:
+    for subject, config, parameters, cifar10, cifar100 in (
+        ("Wide ResNet", None, 36.5, 4.17, 20.50),
+        ("ResNeXt-29, 8x64d", VARIANTS["resnext29_8x64d"], 34.4, 3.65, 17.77),
+        ("ResNeXt-29, 16x64d", VARIANTS["resnext29_16x64d"], 68.1, 3.58, 17.31),
+    ):
+        tolerance = DECIMAL if config else None
+        yield Claim(7, subject, PARAMETERS, parameters, tolerance, config)
+        for quantity, error in ((CIFAR10, cifar10), (CIFAR100, cifar100)):
+            yield Claim(7, subject, quantity, error, config=config)
+
+
+CLAIMS: Sequence[Claim] = (
+    *_table1(),
+    *_table2(),
+    *_table3(),
+    *_table4(),
+    *_table7(),
+)

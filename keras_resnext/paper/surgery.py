@@ -1,0 +1,192 @@
+"""Fewer groups for the same function, or more groups for the closest one."""
+
+from collections.abc import Callable
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+
+# A kernel and its groups before, the groups after: the kernel after.
+_Regroup = Callable[[np.ndarray, int, int], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Split:
+    """A network with more groups, and what it cost.
+
+    Args:
+        model: The network.
+        errors: For each convolution that was split, the norm of what its
+            kernel lost, as a share of the kernel's norm: 0 for none.
+    """
+
+    model: keras.Model
+    errors: Mapping[str, float]
+
+    @property
+    def error(self) -> float:
+        """The same for all kernels together, weighed alike."""
+        squares = [error**2 for error in self.errors.values()]
+        return float(np.sqrt(np.mean(squares)))
+
+
+def merge_groups(model: keras.Model, groups: int) -> keras.Model:
+    """Makes a network of fewer, wider groups that computes the same.
+
+    Neighbouring groups become one, whose kernel is zero where channels of
+    different groups would meet. A grouped convolution is a dense one whose
+    kernel is sparse: https://arxiv.org/abs/1611.05431, section 3.3. Trained
+    further, a merged network uses what was zero.
+
+    Args:
+        model: A Functional model with grouped convolutions, such as any of
+            this package, folded or not. It stays as it is.
+        groups: Number of groups of every grouped convolution; divides theirs.
+
+    Returns:
+        A `keras.Model` of the same inputs, outputs and names, not compiled.
+
+    Raises:
+        ValueError: If nothing is grouped, or `groups` does not divide the
+            groups of each convolution that is.
+
+    Example:
+    >>> model = keras_resnext.ResNeXt50(weights="imagenet")
+    >>> wider = keras_resnext.paper.merge_groups(model, 8)
+    >>> wider.get_layer("stage1_block1_conv2").groups
+    8
+    """
+    convs = _grouped(model, groups)
+    for conv in convs:
+        if conv.groups % groups:
+            raise ValueError(
+                f"`groups` must divide the {conv.groups} groups of "
+                f"'{conv.name}'. Received: groups={groups}"
+            )
+    return _regrouped(model, convs, groups, _merged)
+
+
+def split_groups(model: keras.Model, groups: int) -> Split:
+    """Makes the closest network of more, narrower groups.
+
+    Each kernel keeps the weights between channels of one new group and loses
+    the others: of all kernels with so many groups of neighbouring channels
+    it is the one at the least distance (in the Euclidean norm of the
+    weights). What `merge_groups` made comes back without loss.
+
+    Args:
+        model: As for `merge_groups`.
+        groups: Number of groups of every grouped convolution; a multiple of
+            theirs that divides their channels.
+
+    Returns:
+        A `Split`: the network, not compiled, and the loss of each kernel.
+
+    Raises:
+        ValueError: If nothing is grouped, or `groups` is no multiple of the
+            groups of each convolution that is, or does not divide its
+            channels.
+
+    Example:
+    >>> model = keras_resnext.ResNeXt50(weights="imagenet")
+    >>> split = keras_resnext.paper.split_groups(model, 64)
+    >>> split.errors["stage1_block1_conv2"]  # a share of the kernel's norm
+    """
+    convs = _grouped(model, groups)
+    for conv in convs:
+        channels = conv.kernel.shape[2] * conv.groups
+        if groups % conv.groups or channels % groups or conv.filters % groups:
+            raise ValueError(
+                f"`groups` must be a multiple of the {conv.groups} groups of "
+                f"'{conv.name}' that divides its {channels} channels. "
+                f"Received: groups={groups}"
+            )
+    made = _regrouped(model, convs, groups, _diagonal)
+    return Split(
+        made,
+        {conv.name: _loss(conv, made.get_layer(conv.name)) for conv in convs},
+    )
+
+
+def _grouped(model: keras.Model, groups: int) -> list[keras.layers.Conv2D]:
+    """The grouped convolutions of a model.
+
+    Raises:
+        ValueError: If there are none, or the wish is no number of groups.
+    """
+    if not isinstance(groups, int) or groups < 1:
+        raise ValueError(
+            f"`groups` must be a positive whole number. Received: {groups!r}"
+        )
+    if not isinstance(model, keras.Model) or not hasattr(model, "operations"):
+        raise ValueError(
+            "`model` must be a Functional model, such as one of "
+            f"keras_resnext. Received: {model!r}"
+        )
+    convs = [
+        layer
+        for layer in model.layers
+        if isinstance(layer, keras.layers.Conv2D) and layer.groups > 1
+    ]
+    if not convs:
+        raise ValueError(f"'{model.name}' has no grouped convolution.")
+    return convs
+
+
+def _regrouped(
+    model: keras.Model,
+    convs: list[keras.layers.Conv2D],
+    groups: int,
+    regroup: _Regroup,
+) -> keras.Model:
+    """A copy of the model with other groups in some of its convolutions."""
+    names = {conv.name for conv in convs}
+
+    def clone(layer: keras.layers.Layer) -> keras.layers.Layer:
+        config = layer.get_config()
+        if layer.name in names:
+            config["groups"] = groups
+        return type(layer).from_config(config)
+
+    made = keras.models.clone_model(
+        model, input_tensors=model.input, clone_function=clone
+    )
+    for layer in model.layers:
+        values = layer.get_weights()
+        if layer.name in names:
+            values[0] = regroup(values[0], layer.groups, groups)
+        made.get_layer(layer.name).set_weights(values)
+    return made
+
+
+def _merged(kernel: np.ndarray, before: int, after: int) -> np.ndarray:
+    """The block-diagonal kernel of fewer groups."""
+    rows, columns, width, filters = kernel.shape
+    many = before // after
+    # Groups that become one, and what each of them reads and puts out.
+    parts = kernel.reshape(rows, columns, width, after, many, -1)
+    made = np.einsum("rciamo,nm->rcniamo", parts, np.eye(many))
+    return made.reshape(rows, columns, many * width, filters).astype(
+        kernel.dtype
+    )
+
+
+def _diagonal(kernel: np.ndarray, before: int, after: int) -> np.ndarray:
+    """What of a kernel lies within the groups of more of them."""
+    rows, columns, width, filters = kernel.shape
+    many = after // before
+    parts = kernel.reshape(rows, columns, many, width // many, before, many, -1)
+    made = np.einsum("rcmiamo->rciamo", parts)
+    return made.reshape(rows, columns, width // many, filters)
+
+
+def _loss(before: keras.layers.Conv2D, after: keras.layers.Conv2D) -> float:
+    """The share of a kernel's norm that went."""
+    kernel, kept = (
+        keras.ops.convert_to_numpy(conv.kernel).astype("float64")
+        for conv in (before, after)
+    )
+    lost = kernel - _merged(kept, after.groups, before.groups)
+    norm = float(np.linalg.norm(kernel))
+    return float(np.linalg.norm(lost)) / norm if norm else 0.0

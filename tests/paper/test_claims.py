@@ -1,0 +1,75 @@
+"""The paper's figures, and what happens to one that is wrong."""
+
+import dataclasses
+
+import pytest
+
+from keras_resnext import paper
+from keras_resnext.paper import CLAIMS
+
+
+@pytest.fixture(scope="module")
+def checks():
+    return list(paper.check(CLAIMS))
+
+
+def test_all_that_is_computed_agrees(checks):
+    judged = [check for check in checks if check.agrees is not None]
+    assert all(check.agrees for check in judged)
+    # Of Tables 1 and 2 all, of the others what needs no training.
+    count = {
+        table: sum(check.claim.table == table for check in judged)
+        for table in paper.TITLES
+    }
+    assert count == {1: 22, 2: 20, 3: 4, 4: 1, 7: 2}
+
+
+def test_the_figures_are_the_papers(checks):
+    # Table 2 and two of Table 7, from the paper's text.
+    def computed(table, quantity):
+        return [
+            check.computed
+            for check in checks
+            if (check.claim.table, check.claim.quantity) == (table, quantity)
+        ]
+
+    assert computed(2, "width d") == [64, 40, 24, 14, 4]
+    assert computed(2, "group conv width") == [64, 80, 96, 112, 128]
+    assert computed(7, "parameters, M") == [
+        None,
+        pytest.approx(34.426698),
+        pytest.approx(68.155210),
+    ]
+
+
+def test_errors_stand_beside_published_weights(checks):
+    found = {
+        (check.claim.table, check.claim.quantity, check.claim.weights): (
+            check.claim.value,
+            check.published,
+        )
+        for check in checks
+        if check.published is not None
+    }
+    key = (3, "top-1 error, %", "resnext50_32x4d.tv_in1k")
+    assert found[key] == (22.2, 22.4)
+    assert len(found) == 6
+
+
+@pytest.mark.parametrize("share", [0.9, 1.1])
+def test_a_changed_claim_is_noticed(share):
+    wrong = [
+        dataclasses.replace(claim, value=claim.value * share)
+        for claim in CLAIMS
+        if claim.tolerance is not None
+    ]
+    assert [check.agrees for check in paper.check(wrong)] == [False] * 49
+
+
+def test_what_nothing_computes():
+    claim = dataclasses.replace(CLAIMS[0], quantity="colour")
+    with pytest.raises(ValueError, match="no calculation for 'colour'"):
+        list(paper.check([claim]))
+    wide = next(claim for claim in CLAIMS if claim.subject == "Wide ResNet")
+    with pytest.raises(ValueError, match="no calculation for 'parameters"):
+        list(paper.check([dataclasses.replace(wide, tolerance=0.1)]))
