@@ -77,6 +77,16 @@ def parser() -> argparse.ArgumentParser:
             "Measure how fast a network predicts here, folded and not.",
         )
     )
+    paper = command(
+        "paper", "paper", "Check the figures of the paper's tables."
+    )
+    paper.add_argument(
+        "--tables",
+        nargs="+",
+        type=positive,
+        metavar="N",
+        help="which, of 1, 2, 3, 4 and 7 (default: all)",
+    )
     return whole
 
 

@@ -1,0 +1,116 @@
+"""The command `paper`: the paper's tables beside what is computed here."""
+
+import argparse
+import itertools
+from collections.abc import Sequence
+
+import rich.console
+import rich.progress
+
+import keras_resnext
+from keras_resnext.cli import Failure
+from keras_resnext.cli import printing
+from keras_resnext.paper import Check
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prints the tables.
+
+    Raises:
+        Failure: If a figure disagrees.
+        ValueError: If the paper has no such table.
+    """
+    titles = keras_resnext.paper.TITLES
+    tables = args.tables or list(titles)
+    if unknown := sorted(set(tables) - set(titles)):
+        raise ValueError(
+            f"The tables that can be checked are "
+            f"{', '.join(map(str, titles))}. Received: --tables "
+            f"{' '.join(map(str, unknown))}"
+        )
+    claims = [
+        claim for claim in keras_resnext.paper.CLAIMS if claim.table in tables
+    ]
+    checks = list(
+        rich.progress.track(
+            keras_resnext.paper.check(claims),
+            "Computing",
+            total=len(claims),
+            console=rich.console.Console(stderr=True),
+            transient=True,
+        )
+    )
+    if args.json:
+        printing.print_json([_row(check) for check in checks])
+    else:
+        for table, group in itertools.groupby(
+            checks, key=lambda check: check.claim.table
+        ):
+            _print(titles[table], list(group))
+    wrong = [check for check in checks if check.agrees is False]
+    judged = sum(check.agrees is not None for check in checks)
+    if wrong:
+        raise Failure(
+            f"{len(wrong)} of {judged} figures disagree with the paper: "
+            + "; ".join(map(_sentence, wrong))
+        )
+    if not args.json:
+        print(f"All {judged} figures that can be computed agree.")
+    return 0
+
+
+def _print(title: str, checks: Sequence[Check]) -> None:
+    """One table, with what published weights reach if there are any."""
+    columns = ["network", "figure", "paper>", "computed>", ""]
+    trained = any(check.published is not None for check in checks)
+    if trained:
+        columns += ["published weights>", "of"]
+    table = printing.table(*columns, title=title)
+    subject = ""
+    for check in checks:
+        claim = check.claim
+        row = [
+            "" if claim.subject == subject else claim.subject,
+            claim.quantity,
+            str(claim.value),
+            _number(check.computed),
+            {True: "✓", False: "✗", None: ""}[check.agrees],
+        ]
+        if trained:
+            row += [
+                "" if check.published is None else str(check.published),
+                claim.weights or "",
+            ]
+        table.add_row(*row)
+        subject = claim.subject
+    printing.show(table)
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return ""
+    return str(value) if isinstance(value, int) else f"{value:#.4g}"
+
+
+def _sentence(check: Check) -> str:
+    claim = check.claim
+    return (
+        f"table {claim.table}, {claim.subject}, {claim.quantity} is "
+        f"{_number(check.computed)}, not {claim.value}"
+    )
+
+
+def _row(check: Check) -> dict:
+    """What JSON says of a claim."""
+    claim = check.claim
+    return {
+        "table": claim.table,
+        "subject": claim.subject,
+        "quantity": claim.quantity,
+        "paper": claim.value,
+        "tolerance": claim.tolerance,
+        "computed": check.computed,
+        "agrees": check.agrees,
+        "weights": claim.weights,
+        "published": check.published,
+    }
