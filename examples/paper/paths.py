@@ -1,0 +1,129 @@
+"""Shows what each path of each block adds to the scores of pictures.
+
+    python examples/paper/paths.py *.jpg
+    python examples/paper/paths.py --model resnext23s_4x32d.cifar10 *.png
+
+A path is left out, and the score of the class that the network sees is less,
+or more, by what the path added: an exact ablation, path by path. A figure of
+the means over all pictures is written, in the unit of scores before the
+softmax.
+"""
+
+import argparse
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+
+# Ahead of all that imports TensorFlow.
+import startup  # noqa: F401  (importing it is its use)
+
+# isort: split
+import command
+import keras
+import numpy as np
+import PIL.Image
+import report
+import rich.console
+import rich.progress
+from matplotlib.colors import TwoSlopeNorm
+from matplotlib.figure import Figure
+
+import keras_resnext
+from keras_resnext.cli import networks
+
+MODEL = "resnext50_32x4d"
+
+
+def main() -> int:
+    """Runs the script; the result is its exit status."""
+    parser = command.parser(__doc__, "%(prog)s PICTURE... [options]")
+    parser.add_argument(
+        "pictures",
+        nargs="+",
+        type=pathlib.Path,
+        metavar="PICTURE",
+        help="files of any kind that Pillow reads",
+    )
+    parser.add_argument(
+        "--model", default=MODEL, help="NAME or NAME.TAG of a network"
+    )
+    parser.add_argument(
+        "--weights", help="imagenet, a tag, or the path of a checkpoint"
+    )
+    parser.add_argument(
+        "--output",
+        type=pathlib.Path,
+        default=pathlib.Path("paths.png"),
+        metavar="FILE",
+        help="the figure",
+    )
+    return command.main(parser, work)
+
+
+def work(args: argparse.Namespace) -> int:
+    """Measures, and draws."""
+    model = networks.load(args.model, args.weights)
+    transform = networks.transform_for(model, networks.record_of(model), None)
+    pixels = []
+    for file in args.pictures:
+        with PIL.Image.open(file) as picture:
+            pixels.append(transform(picture))
+    found = contributions(model, np.stack(pixels))
+    title = f"{model.name}, mean of {len(pixels):,} pictures"
+    draw(found, title, args.output)
+    print(f"Written to {args.output}")
+    return 0
+
+
+def contributions(
+    model: keras.Model, images: np.ndarray
+) -> dict[str, np.ndarray]:
+    """What each path of each block adds, on average.
+
+    Args:
+        model: A classifier of this package.
+        images: Its input.
+
+    Returns:
+        By the block's name, one figure for each path.
+    """
+    outputs = keras_resnext.block_outputs(model).output
+    blocks = [name for name in outputs if name != "stem"]
+    console = rich.console.Console(stderr=True)
+    return {
+        block: keras_resnext.explain.path_contributions(
+            model, images, block
+        ).mean(0)
+        for block in rich.progress.track(
+            blocks, "Leaving paths out", console=console, transient=True
+        )
+    }
+
+
+def draw(found: dict[str, np.ndarray], title: str, file: pathlib.Path) -> None:
+    """A row for each block, its paths from the most to the least helpful."""
+    paths = max(len(row) for row in found.values())
+    rows = np.full((len(found), paths), np.nan)
+    for row, values in zip(rows, found.values(), strict=True):
+        row[: len(values)] = np.sort(values)[::-1]
+    size = (4 + 0.22 * paths, 1.6 + 0.24 * len(found))
+    figure = Figure(size, dpi=150, layout="constrained")
+    figure.suptitle(title, x=0.01, ha="left", color=report.INK, fontsize=11)
+    axes = figure.subplots()
+    top = float(np.nanmax(np.abs(rows))) or 1.0
+    image = axes.imshow(
+        rows, cmap="RdBu", norm=TwoSlopeNorm(0, -top, top), aspect="auto"
+    )
+    axes.set_yticks(range(len(found)), list(found), color=report.INK)
+    axes.set_xlabel("paths of a block, the most helpful first")
+    axes.set_xticks([])
+    report.bare(axes)
+    bar = figure.colorbar(image, ax=axes)
+    bar.set_label("added to the score of the class")
+    bar.outline.set_visible(False)
+    figure.savefig(file)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
