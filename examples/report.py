@@ -25,6 +25,7 @@ def draw_curves(
     history: dict[str, list[float]],
     unfrozen: int,
     file: pathlib.Path | BinaryIO,
+    measure: tuple[str, str] = ("accuracy", "Accuracy"),
 ) -> None:
     """Loss and accuracy of each epoch.
 
@@ -33,19 +34,24 @@ def draw_curves(
         unfrozen: Number of epochs after which all layers were trained, 0 if
             they all were from the start.
         file: The picture to write.
+        measure: What stands in the place of the accuracy: as in the history,
+            and as a title.
     """
     figure = Figure((9.6, 3.9), dpi=150, layout="constrained")
     left, right = figure.subplots(1, 2)
     for axes, key, title in (
         (left, "loss", "Loss"),
-        (right, "accuracy", "Accuracy"),
+        (right, *measure),
     ):
-        epochs = np.arange(1, len(history[key]) + 1)
+        epochs = np.arange(1, len(history["loss"]) + 1)
         marker = "o" if len(epochs) < 3 else None
         for name, color, label in (
             (key, BLUE, "training"),
             (f"val_{key}", ORANGE, "validation"),
         ):
+            # Some are measured in training only, or on what was held out.
+            if name not in history:
+                continue
             axes.plot(
                 epochs, history[name], color=color, label=label, marker=marker
             )
@@ -68,7 +74,8 @@ def draw_curves(
         )
     right.yaxis.set_major_formatter(PercentFormatter(1))
     right.set_ylim(top=1 + 0.02 * np.ptp(right.get_ylim()))
-    left.legend(frameon=False)
+    for axes in (left, right):
+        axes.legend(frameon=False)
     figure.savefig(file)
 
 

@@ -101,7 +101,7 @@ def training(
 
     dataset = dataset.batch(plan.rows, drop_remainder=True)
     dataset = tf.data.Dataset.zip(steps, dataset)
-    return _in_threads(dataset.map(finish))
+    return in_threads(dataset.map(finish))
 
 
 def evaluation(
@@ -159,7 +159,7 @@ def evaluation(
         images = tf.ensure_shape(images, (rows, *shapes[0]))
         return images, tf.one_hot(labels, classes), weights
 
-    return _in_threads(dataset.map(finish))
+    return in_threads(dataset.map(finish))
 
 
 def _pixels(content: tf.Tensor) -> tf.Tensor:
@@ -171,7 +171,7 @@ def _pixels(content: tf.Tensor) -> tf.Tensor:
     return content[..., :3]
 
 
-def _in_threads(dataset: tf.data.Dataset) -> tf.data.Dataset:
+def in_threads(dataset: tf.data.Dataset) -> tf.data.Dataset:
     """Prepares pictures side by side, each in one thread."""
     options = tf.data.Options()
     options.threading.private_threadpool_size = THREADS

@@ -54,7 +54,7 @@ def load(
     known = tfds.list_builders(with_community_datasets=False)
     if os.path.isdir(name) and name not in known:
         return _folder(pathlib.Path(name), corrupt, validate)
-    return _tfds(name, data_dir, known, validate)
+    return _tfds(name, data_dir, validate)
 
 
 def _cuts(
@@ -199,33 +199,28 @@ def _in_threads(work: Callable, items: Sequence, title: str) -> list:
 # TensorFlow Datasets ---------------------------------------------------------
 
 
-def _tfds(
-    name: str, data_dir: str | None, known: Iterable[str], validate: bool
-) -> Source:
+def open_builder(name: str, data_dir: str | None) -> tfds.core.DatasetBuilder:
+    """A data set of TFDS, which may have to be prepared yet.
+
+    Raises:
+        ValueError: If there is none of that name.
+    """
     try:
-        builder = tfds.builder(name, data_dir=data_dir)
+        return tfds.builder(name, data_dir=data_dir)
     except ValueError:
+        known = tfds.list_builders(with_community_datasets=False)
         raise ValueError(
             f"'{name}' is neither a folder nor a data set of TFDS."
             f"{keras_resnext.suggestions.did_you_mean(name, known)}"
         ) from None
-    keys = builder.info.supervised_keys or ()
-    kinds = (tfds.features.Image, tfds.features.ClassLabel)
-    if len(keys) != 2 or not all(
-        isinstance(key, str) and isinstance(builder.info.features[key], kind)
-        for key, kind in zip(keys, kinds, strict=True)
-    ):
-        raise ValueError(f"'{name}' does not hold pictures with one label.")
-    _prepare(name, builder)
-    image, label = (builder.info.features[key] for key in keys)
-    splits = {
-        purpose: _tfds_part(builder, *cut, image.shape)
-        for purpose, cut in _cuts(builder.info.splits, validate).items()
-    }
-    return Source(name, label.names, splits, image.shape[-1] or 3)
 
 
-def _prepare(name: str, builder: tfds.core.DatasetBuilder) -> None:
+def prepare(name: str, builder: tfds.core.DatasetBuilder) -> None:
+    """Downloads a data set, unless it is on the disk already.
+
+    Raises:
+        OSError: If it can't be had, with what to do.
+    """
     quiet = contextlib.ExitStack()
     if not builder.info.download_size:
         # It would announce a download that does not take place.
@@ -249,6 +244,24 @@ def _prepare(name: str, builder: tfds.core.DatasetBuilder) -> None:
                 f": {' '.join(how.split())}"
             )
         raise OSError(f"Can't prepare '{name}': {reason}") from error
+
+
+def _tfds(name: str, data_dir: str | None, validate: bool) -> Source:
+    builder = open_builder(name, data_dir)
+    keys = builder.info.supervised_keys or ()
+    kinds = (tfds.features.Image, tfds.features.ClassLabel)
+    if len(keys) != 2 or not all(
+        isinstance(key, str) and isinstance(builder.info.features[key], kind)
+        for key, kind in zip(keys, kinds, strict=True)
+    ):
+        raise ValueError(f"'{name}' does not hold pictures with one label.")
+    prepare(name, builder)
+    image, label = (builder.info.features[key] for key in keys)
+    splits = {
+        purpose: _tfds_part(builder, *cut, image.shape)
+        for purpose, cut in _cuts(builder.info.splits, validate).items()
+    }
+    return Source(name, label.names, splits, image.shape[-1] or 3)
 
 
 def _tfds_part(

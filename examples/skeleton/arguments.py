@@ -15,6 +15,10 @@ POLICIES = {
     "bfloat16": "mixed_bfloat16",
     "float16": "mixed_float16",
 }
+FOLDERS = (
+    "a name of TensorFlow Datasets, or a folder that holds "
+    "train/class/*.jpg and validation/class/*.jpg or test/class/*.jpg"
+)
 STRATEGIES = ("auto", "none", "mirrored", "multiworker", "jax")
 
 
@@ -35,7 +39,10 @@ class Defaults:
 
 
 def parser(
-    description: str, defaults: Defaults, one_model: bool = True
+    description: str,
+    defaults: Defaults,
+    one_model: bool = True,
+    folders: bool = True,
 ) -> argparse.ArgumentParser:
     """The command line of a script.
 
@@ -43,6 +50,7 @@ def parser(
         description: What it does.
         defaults: What it does if nothing is said.
         one_model: Whether it trains one network, which can be named.
+        folders: Whether it takes folders of pictures, too.
     """
     made = command.parser(description)
     what = made.add_argument_group("what is trained")
@@ -50,8 +58,7 @@ def parser(
         "--dataset",
         default=defaults.dataset,
         metavar="NAME",
-        help="a name of TensorFlow Datasets, or a folder that holds "
-        "train/class/*.jpg and validation/class/*.jpg or test/class/*.jpg",
+        help=FOLDERS if folders else "a name of TensorFlow Datasets",
     )
     if one_model:
         what.add_argument(
@@ -103,12 +110,13 @@ def parser(
         help="where TensorFlow Datasets keeps its files "
         "(default: ~/tensorflow_datasets)",
     )
-    what.add_argument(
-        "--corrupt",
-        choices=("error", "skip"),
-        default="error",
-        help="what a file that is no picture gets",
-    )
+    if folders:
+        what.add_argument(
+            "--corrupt",
+            choices=("error", "skip"),
+            default="error",
+            help="what a file that is no picture gets",
+        )
     how = made.add_argument_group("how")
     how.add_argument(
         "--strategy",

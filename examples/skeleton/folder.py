@@ -145,8 +145,10 @@ def claim(
         )
 
 
-def write_history(folder: pathlib.Path, history: list[dict]) -> None:
-    """The history so far as a table and as curves."""
+def write_history(
+    folder: pathlib.Path, history: list[dict], measure: tuple[str, str]
+) -> None:
+    """The history so far as a table and as curves, of a measure, too."""
     text = io.StringIO()
     rows = csv.DictWriter(text, list(history[0]))
     rows.writeheader()
@@ -154,7 +156,7 @@ def write_history(folder: pathlib.Path, history: list[dict]) -> None:
     checkpoints.write(folder / "history.csv", text.getvalue().encode())
     columns = {key: [row[key] for row in history] for key in history[0]}
     picture = io.BytesIO()
-    report.draw_curves(columns, 0, picture)
+    report.draw_curves(columns, 0, picture, measure)
     checkpoints.write(folder / "curves.png", picture.getvalue())
 
 

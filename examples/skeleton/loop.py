@@ -163,7 +163,7 @@ def train(run: Run) -> list[dict[str, Any]]:
                 folder.write_board(board, row)
             saving.train_on()
             saving.save()
-            say(progress.line(epoch, recipe.epochs, row))
+            say(progress.line(epoch, recipe.epochs, row, run.line(row)))
             first_step = 0
             if stopping.received and epoch + 1 < recipe.epochs:
                 raise Stopped(stopping.received)
@@ -197,9 +197,7 @@ def one_epoch(
     return {
         "epoch": epoch + 1,
         "loss": logs["loss"][-1],
-        "accuracy": logs["accuracy"][-1],
-        "val_loss": measured["cross_entropy"],
-        "val_accuracy": measured["accuracy"],
+        **run.row(logs, measured),
         "learning_rate": run.recipe.rates(run.batch_size)[epoch],
         "pictures_per_second": (run.steps - first_step)
         * run.batch_size
@@ -215,9 +213,10 @@ def deploy(run: Run, history: list[dict[str, Any]]) -> None:
     if not run.strategy.is_chief:
         return
     output = run.args.output
-    folder.write_history(output, history)
+    folder.write_history(output, history, run.measure)
     row = history[-1]
-    best = row["val_accuracy"] == max(each["val_accuracy"] for each in history)
+    key = f"val_{run.measure[0]}"
+    best = row[key] == max(each[key] for each in history)
     last = row["epoch"] == run.recipe.epochs
     names = ["best.keras"] * best + ["last.keras"] * last
     if not names:
@@ -241,8 +240,7 @@ def finish(
         run.args.output, {**record, "labels": run.source.labels, "result": last}
     )
     progress.CONSOLE.print(
-        f"{run.args.model} on {run.source.name}: "
-        f"{last['val_accuracy']:.2%} of the pictures held out right."
+        f"{run.args.model} on {run.source.name}: {run.verdict(last)}"
         + ("" if run.args.dry_run else f" All is in {run.args.output}.")
     )
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from dataclasses import replace
 from typing import Any
+from typing import ClassVar
 
 import keras
 import numpy as np
@@ -25,11 +26,20 @@ from skeleton import synthetic
 
 # Makes a network that ends in the activation given.
 Make = Callable[[str | None], keras.Model]
+# What `fit` recorded.
+History = dict[str, list[float]]
 
 
 @dataclass
 class Run:
-    """What training goes through, epoch by epoch."""
+    """What training goes through, epoch by epoch.
+
+    Others than of classes say in a class of their own what is measured.
+    """
+
+    # Of the history, what the curves show and the best epoch has most of,
+    # and how it is called.
+    measure: ClassVar[tuple[str, str]] = ("accuracy", "Accuracy")
 
     args: argparse.Namespace
     recipe: Recipe
@@ -91,6 +101,25 @@ class Run:
             callbacks=[shown],
         )
 
+    def row(self, logs: History, measured: dict[str, float]) -> dict[str, Any]:
+        """What the history says of an epoch, besides its loss."""
+        return {
+            "accuracy": logs["accuracy"][-1],
+            "val_loss": measured["cross_entropy"],
+            "val_accuracy": measured["accuracy"],
+        }
+
+    def line(self, row: dict[str, Any]) -> str:
+        """The same in words."""
+        return (
+            f"accuracy {row['accuracy']:.2%}, held out "
+            f"{row['val_accuracy']:.2%} (loss {row['val_loss']:.4f})"
+        )
+
+    def verdict(self, row: dict[str, Any]) -> str:
+        """What came of it all, by the last epoch's row."""
+        return f"{row['val_accuracy']:.2%} of the pictures held out right."
+
     def identity(self) -> dict[str, Any]:
         """What a run is known by, besides its recipe."""
         return {
@@ -146,9 +175,7 @@ def run(
         model = make(None)
         if args.synchronize:
             strategies.synchronize_batch_norm(model)
-        optimizer = recipe.make_optimizer(steps, batch_size)
-        if args.precision == "float16":
-            optimizer = optimizers.LossScaleOptimizer(optimizer)
+        optimizer = make_optimizer(args, recipe, steps, batch_size)
         model.compile(
             optimizer,
             recipe.make_loss(),
@@ -161,6 +188,20 @@ def run(
         )
         optimizer.build(model.trainable_variables)
     return Run(args, recipe, source, strategy, make, model, batch_size, steps)
+
+
+def make_optimizer(
+    args: argparse.Namespace,
+    recipe: Recipe,
+    steps: int,
+    batch_size: int,
+    **kwargs: Any,
+) -> keras.optimizers.Optimizer:
+    """The recipe's, as the precision asks for it."""
+    optimizer = recipe.make_optimizer(steps, batch_size, **kwargs)
+    if args.precision == "float16":
+        return optimizers.LossScaleOptimizer(optimizer)
+    return optimizer
 
 
 def build(

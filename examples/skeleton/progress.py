@@ -113,12 +113,10 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minute:02}:{second:02}"
 
 
-def line(epoch: int, epochs: int, row: dict[str, Any]) -> str:
+def line(epoch: int, epochs: int, row: dict[str, Any], measured: str) -> str:
     """What is said of an epoch when it is over."""
     return (
-        f"epoch {epoch + 1}/{epochs}: loss {row['loss']:.4f}, "
-        f"accuracy {row['accuracy']:.2%}, held out "
-        f"{row['val_accuracy']:.2%} (loss {row['val_loss']:.4f}), "
+        f"epoch {epoch + 1}/{epochs}: loss {row['loss']:.4f}, {measured}, "
         f"rate {row['learning_rate']:.3g}, "
         f"{row['pictures_per_second']:,.0f} pictures/s"
     )

@@ -178,6 +178,39 @@ _FINETUNE = Recipe(
     sources="our own: examples/finetune.py, which trains the last stage for a "
     "third of the epochs and then all at a tenth of the rate",
 )
+_RETINANET = Recipe(
+    name="retinanet",
+    optimizer="sgd",
+    learning_rate=0.01,
+    batch_size=16,
+    epochs=12,
+    schedule="step",
+    weight_decay=1e-4,
+    drops=(8, 11),
+    train_size=512,
+    evaluation_size=512,
+    evaluation_resize=512,
+    sources="arXiv 1708.02002, section 5: 90,000 steps, drops after 60,000 and "
+    "80,000, which are of COCO's epochs 12.3, 8.2 and 10.9; its pictures are "
+    "larger",
+)
+_RETINANET_SHORT = replace(
+    _RETINANET,
+    name="retinanet_short",
+    optimizer="adamw",
+    learning_rate=1e-3,
+    epochs=5,
+    schedule="cosine",
+    weight_decay=0.01,
+    decay_all=False,
+    drops=(),
+    warmup_epochs=1,
+    warmup_rate=0.1,
+    train_size=128,
+    evaluation_size=128,
+    evaluation_resize=128,
+    sources="our own, for two CPU cores: examples/detection/README.md",
+)
 
 RECIPES = {
     recipe.name: recipe
@@ -192,6 +225,8 @@ RECIPES = {
         _A2,
         _A3,
         _FINETUNE,
+        _RETINANET,
+        _RETINANET_SHORT,
     )
 }
 

@@ -18,7 +18,7 @@ def test_names():
     assert recipes.list_recipes() == [
         *("paper", "cifar_paper", "cifar_short"),
         *("torchvision_v1", "torchvision_v2", "timm_ra", "a1", "a2", "a3"),
-        "finetune",
+        *("finetune", "retinanet", "retinanet_short"),
     ]
 
 

@@ -1,0 +1,105 @@
+"""The networks beneath a detector, with what they have learnt elsewhere."""
+
+import argparse
+import re
+from dataclasses import replace
+
+import keras
+
+import keras_resnext
+from keras_resnext import ResNeXtConfig
+from keras_resnext import Template
+from keras_resnext import Weights
+from skeleton import arguments
+
+# The last ones of a network are looked at.
+STAGES = 3
+TEMPLATE = re.compile(r"(\d+)x(\d+)d")
+
+
+def model_name(text: str) -> str:
+    """A variant's name, or one with a template: `"resnext50_32x4d:1x64d"`."""
+    variant, *template = text.split(":", 1)
+    arguments.model_name(variant)
+    if template and not TEMPLATE.fullmatch(template[0]):
+        raise argparse.ArgumentTypeError(
+            "a template is a cardinality and a bottleneck width, as 32x4d, "
+            f"not {template[0]!r}"
+        )
+    return text
+
+
+def configuration(name: str) -> ResNeXtConfig:
+    """The network of a name, as `model_name` has them.
+
+    Networks for little pictures, which keep all pixels, get the strides of
+    those for ImageNet.
+    """
+    variant, _, template = name.partition(":")
+    config = keras_resnext.VARIANTS[variant]
+    if found := TEMPLATE.fullmatch(template):
+        config = replace(config, grouping=Template(*map(int, found.groups())))
+    if config.stem.pool is None:
+        stem = replace(config.stem, strides=2, pool="max")
+        config = replace(config, stem=stem)
+    return config
+
+
+def check(name: str, weights: str, size: int) -> None:
+    """Refuses what can't be built.
+
+    Args:
+        name: As `model_name` has them.
+        weights: `"imagenet"`, a tag, the path of a checkpoint, or `"none"`.
+        size: Height and width of the pictures.
+
+    Raises:
+        ValueError: If a map would have no whole size, or if there can be no
+            such weights.
+    """
+    if weights != "none" and ":" in name:
+        raise ValueError(
+            f"There are no weights for '{name}', which has a template of its "
+            "own. Take --weights none."
+        )
+    config = configuration(name)
+    step = config.stem.strides * 2 ** len(config.depths)
+    if size % step:
+        raise ValueError(
+            f"Each map of the pyramid of '{name}' must be half of the one "
+            f"before it, so that --size must be a multiple of {step}, not "
+            f"{size}."
+        )
+
+
+def backbone(
+    name: str, weights: str, size: int
+) -> tuple[keras.Model, Weights | None]:
+    """A network without its classifier, and where its weights are from.
+
+    The arguments are those of `check`.
+    """
+    made = keras_resnext.ResNeXt(
+        configuration(name),
+        include_top=False,
+        weights=None,
+        input_shape=(size, size, 3),
+        name=name.replace(":", "_"),
+    )
+    if weights == "none":
+        return made, None
+    known = keras_resnext.get_model(name, include_top=False, weights=weights)
+    made.set_weights(known.get_weights())
+    return made, known.weights_info
+
+
+def freeze_batch_norm(model: keras.Model) -> None:
+    """Keeps what batch normalization knows: batches of detectors are small."""
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.trainable = False
+
+
+def first_level(maps: keras.Model) -> int:
+    """How often the first map that is looked at was halved."""
+    return int(list(maps.output)[-STAGES].removeprefix("P"))

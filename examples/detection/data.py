@@ -1,0 +1,254 @@
+"""Pictures with boxes: of TensorFlow Datasets, or drawn; and their batches.
+
+The objects of a picture are float32 of shape `(n, 6)`: left, top, right and
+bottom edge as shares of the picture, class, and whether finding it is neither
+right nor wrong (COCO's crowds, VOC's difficult ones). Rows of class -1 are
+none.
+"""
+
+from dataclasses import dataclass
+from dataclasses import replace
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_datasets as tfds
+
+from keras_resnext.training.recipes import Recipe
+from pipeline import batches
+from pipeline import colors
+from pipeline import load
+from pipeline.sources import Lookup
+from pipeline.sources import Plan
+from pipeline.sources import Records
+from pipeline.sources import Source
+from skeleton import progress
+
+UNCERTAIN = ("is_crowd", "is_difficult")
+
+
+@dataclass(frozen=True)
+class Annotated(Records):
+    """Encoded pictures with objects, in files of TFDS.
+
+    Args:
+        names: Of the features that hold the picture, its objects, and of
+            these the box and the class.
+        most: The most objects that a picture has.
+    """
+
+    names: tuple[str, str, str, str] = ("image", "objects", "bbox", "label")
+    most: int = 0
+
+    def objects(self, example: dict) -> tf.Tensor:
+        """What there is of an example to be found."""
+        _, features, box, label = self.names
+        found = example[features]
+        top, left, bottom, right = tf.unstack(found[box], axis=-1)
+        uncertain = tf.zeros_like(top)
+        for name in UNCERTAIN:
+            if name in found:
+                uncertain = tf.maximum(uncertain, tf.cast(found[name], "float"))
+        kind = tf.cast(found[label], "float")
+        return tf.stack([left, top, right, bottom, kind, uncertain], -1)
+
+    def _pairs(
+        self, worker: int, workers: int, seed: int | None
+    ) -> tf.data.Dataset:
+        image = self.names[0]
+        return self.builder.as_dataset(
+            split=tfds.even_splits(self.split, workers)[worker],
+            shuffle_files=seed is not None,
+            decoders={image: tfds.decode.SkipDecoding()},
+            read_config=tfds.ReadConfig(shuffle_seed=seed, try_autocache=False),
+        ).map(lambda example: (example[image], self.objects(example)))
+
+
+def source(name: str, data_dir: str | None) -> Source:
+    """Opens a data set of TFDS.
+
+    Raises:
+        ValueError: If there is none of that name, or it has no boxes.
+        OSError: If it can't be had, with what to do.
+    """
+    builder = load.open_builder(name, data_dir)
+    names = _names(builder.info.features)
+    if names is None:
+        raise ValueError(
+            f"'{name}' has no boxes around its objects. coco/2017 and voc/2007 "
+            "have."
+        )
+    load.prepare(name, builder)
+    progress.CONSOLE.print(f"Looking through the boxes of {name} …")
+    splits: dict[str, Lookup | Records] = {}
+    bad = most = 0
+    for purpose, part in _parts(name, builder).items():
+        records = Annotated(builder, part, names)
+        held, dropped = _looked_through(records)
+        splits[purpose] = replace(records, most=held)
+        most, bad = max(most, held), bad + dropped
+    if not most:
+        raise ValueError(f"The pictures of '{name}' have no objects.")
+    labels = builder.info.features[names[1]].feature[names[3]].names
+    if bad:
+        progress.CONSOLE.print(
+            f"{bad:,} boxes are empty or outside their picture: left out."
+        )
+    return Source(name, labels, splits)
+
+
+def _names(
+    features: tfds.features.FeaturesDict,
+) -> tuple[str, str, str, str] | None:
+    """How a data set calls pictures, objects, boxes and classes."""
+    images = [
+        name
+        for name, feature in features.items()
+        if isinstance(feature, tfds.features.Image)
+    ]
+    for name, feature in features.items():
+        inner = getattr(feature, "feature", None)
+        if not images or not isinstance(inner, tfds.features.FeaturesDict):
+            continue
+        found = {type(each): key for key, each in inner.items()}
+        box = found.get(tfds.features.BBoxFeature)
+        label = found.get(tfds.features.ClassLabel)
+        if box and label:
+            # Of several labels the one that says so.
+            return images[0], name, box, "label" if "label" in inner else label
+    return None
+
+
+def _parts(
+    name: str, builder: tfds.core.DatasetBuilder
+) -> dict[str, str | tfds.core.ReadInstruction]:
+    """What is learnt from, and what is held out."""
+    existing = builder.info.splits
+    if "train" not in existing:
+        raise ValueError(f"'{name}' has no split named 'train'.")
+    for held_out in ("validation", "test"):
+        if held_out in existing:
+            return {"train": "train", "test": held_out}
+    return {
+        "train": tfds.core.ReadInstruction("train", 0, 90, unit="%"),
+        "test": tfds.core.ReadInstruction("train", 90, 100, unit="%"),
+    }
+
+
+def _looked_through(records: Annotated) -> tuple[int, int]:
+    """The most objects of a picture, and how many are of no use."""
+    features, *rest = records.names[1:]
+    wanted = {features: {*rest, *_kept(records, features)}}
+    examples = records.builder.as_dataset(
+        split=records.split, decoders=tfds.decode.PartialDecoding(wanted)
+    )
+    counts = examples.map(
+        lambda example: _usable(records.objects(example))[1:]
+    ).as_numpy_iterator()
+    kept, dropped = zip(*counts, strict=True)
+    return max(kept), sum(dropped)
+
+
+def _kept(records: Annotated, features: str) -> set[str]:
+    inner = records.builder.info.features[features].feature
+    return {name for name in UNCERTAIN if name in inner}
+
+
+def _usable(objects: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """The objects within a picture, how many they are, and how many not."""
+    objects = objects[objects[:, 4] >= 0]
+    cut = tf.clip_by_value(objects[:, :4], 0.0, 1.0)
+    # Not so of what is no number, either.
+    real = (cut[:, 2] > cut[:, 0]) & (cut[:, 3] > cut[:, 1])
+    usable = tf.concat([cut, objects[:, 4:]], -1)[real]
+    kept = tf.shape(usable)[0]
+    return usable, kept, tf.shape(objects)[0] - kept
+
+
+def training(
+    pictures: Lookup | Annotated, recipe: Recipe, plan: Plan
+) -> tf.data.Dataset:
+    """An epoch's batches, as keras-cv takes them.
+
+    Args:
+        pictures: A split of a `Source`.
+        recipe: Says what size pictures have, and whether they are mirrored.
+        plan: Says which pictures come when.
+
+    Returns:
+        Pairs of normalized pictures, float32 of shape `(rows, train_size,
+        train_size, 3)`, and of `"boxes"`, `(rows, n, 4)` in pixels, with
+        their `"classes"`, `(rows, n)`; -1 fills up.
+    """
+    epoch = tf.constant((plan.seed % 2**31, plan.epoch), tf.int32)
+
+    def vary(content: tf.Tensor, objects: tf.Tensor, place: tf.Tensor) -> tuple:
+        picture, objects = _fitted(content, objects, recipe)
+        objects = objects[objects[:, 5] == 0]
+        boxes = objects[:, :4]
+        seed = tf.random.fold_in(epoch, place)
+        if recipe.flip and tf.random.stateless_uniform((), seed) < 0.5:
+            picture = tf.reverse(picture, [1])
+            left, top, right, bottom = tf.unstack(boxes, axis=-1)
+            width = float(recipe.train_size)
+            boxes = tf.stack([width - right, top, width - left, bottom], -1)
+        return picture, {"boxes": boxes, "classes": objects[:, 4]}
+
+    size, most = recipe.train_size, _most(pictures)
+    dataset = pictures.training(plan).map(
+        vary, num_parallel_calls=batches.THREADS
+    )
+    dataset = dataset.padded_batch(
+        plan.rows,
+        ((size, size, 3), {"boxes": (most, 4), "classes": (most,)}),
+        (0.0, {"boxes": -1.0, "classes": -1.0}),
+        drop_remainder=True,
+    )
+    return batches.in_threads(dataset)
+
+
+def evaluation(
+    pictures: Lookup | Annotated, recipe: Recipe, batch_size: int
+) -> tf.data.Dataset:
+    """The batches to measure on.
+
+    Returns:
+        Pairs of pictures, as for training, and of all their objects, with
+        edges in pixels: float32 of shape `(rows, n, 6)`.
+    """
+    size = recipe.train_size
+    dataset = pictures.in_order().map(
+        lambda content, objects, _: _fitted(content, objects, recipe),
+        num_parallel_calls=batches.THREADS,
+    )
+    shapes = ((size, size, 3), (_most(pictures), 6))
+    dataset = dataset.padded_batch(batch_size, shapes, (0.0, -1.0))
+    return batches.in_threads(dataset)
+
+
+def _most(pictures: Lookup | Annotated) -> int:
+    if isinstance(pictures, Lookup):
+        return int(np.shape(pictures.classes)[1])
+    return pictures.most
+
+
+def _fitted(
+    content: tf.Tensor, objects: tf.Tensor, recipe: Recipe
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """A picture brought to size, in its own proportions, from the corner."""
+    if content.dtype == tf.string:
+        content = tf.io.decode_image(
+            content, channels=3, expand_animations=False
+        )
+    size = recipe.train_size
+    shape = tf.cast(tf.shape(content)[:2], "float")
+    scale = size / tf.reduce_max(shape)
+    if content.shape[:2] != (size, size):
+        fitting = tf.cast(tf.round(scale * shape), "int32")
+        content = tf.image.resize(content, fitting, recipe.interpolation)
+    # What is left is black.
+    missing = size - tf.shape(content)[:2]
+    content = tf.pad(content, ((0, missing[0]), (0, missing[1]), (0, 0)))
+    content = tf.ensure_shape(content, (size, size, 3))
+    picture = colors.normalized(content, recipe.mean, recipe.std)
+    sides = scale * shape[::-1]
+    return picture, _usable(objects)[0] * tf.concat([sides, sides, [1, 1]], 0)

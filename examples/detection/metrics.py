@@ -1,0 +1,109 @@
+"""COCO's measures of found boxes, by its own tools."""
+
+import contextlib
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from pycocotools.coco import COCO
+
+
+@dataclass(frozen=True)
+class Measures:
+    """How well boxes were found, from 0 to 1; `None` where there were none.
+
+    Args:
+        map: Mean average precision: over classes, and over overlaps with the
+            true box from 0.5 to 0.95.
+        map50: That of an overlap of 0.5.
+        map75: That of an overlap of 0.75.
+        small: That of `map` for objects of fewer than 32² pixels.
+        medium: For those of up to 96² pixels.
+        large: For those above.
+        classes: That of `map` for each class, by its name.
+    """
+
+    map: float | None
+    map50: float | None
+    map75: float | None
+    small: float | None
+    medium: float | None
+    large: float | None
+    classes: dict[str, float | None]
+
+
+def measure(
+    true: Sequence[np.ndarray],
+    found: Sequence[np.ndarray],
+    labels: Sequence[str],
+) -> Measures:
+    """Compares found objects with the true ones.
+
+    Args:
+        true: Of each picture, `(n, 6)`: left, top, right and bottom edge in
+            pixels, class, and 1 where finding it is neither right nor wrong.
+        found: Of each picture, `(n, 6)`: the same with a score at the end.
+        labels: Names of the classes.
+
+    Returns:
+        Measures in pixels of the pictures that the network saw.
+    """
+    # Slow to import, and only for those who measure.
+    from pycocotools.cocoeval import COCOeval
+
+    with contextlib.redirect_stdout(io.StringIO()):
+        comparison = COCOeval(
+            _indexed(true, len(labels), "iscrowd"),
+            _indexed(found, len(labels), "score"),
+            iouType="bbox",
+        )
+        comparison.evaluate()
+        comparison.accumulate()
+        comparison.summarize()
+    # Overlap, recall, class, size, how many were found.
+    precision = comparison.eval["precision"][:, :, :, 0, -1]
+    return Measures(
+        *map(_share, comparison.stats[:6]),
+        classes={
+            label: _share(precision[..., number].mean())
+            for number, label in enumerate(labels)
+        },
+    )
+
+
+def _indexed(pictures: Sequence[np.ndarray], classes: int, last: str) -> "COCO":
+    """Objects as COCO's tools have them; zero is no number to them."""
+    from pycocotools.coco import COCO
+
+    annotations = []
+    for picture, objects in enumerate(pictures, start=1):
+        for left, top, right, bottom, kind, value in objects.tolist():
+            width, height = right - left, bottom - top
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,
+                    "image_id": picture,
+                    "category_id": int(kind) + 1,
+                    "bbox": [left, top, width, height],
+                    "area": width * height,
+                    "iscrowd": 0,
+                    last: int(value) if last == "iscrowd" else value,
+                }
+            )
+    made = COCO()
+    made.dataset = {
+        "images": [{"id": i + 1} for i in range(len(pictures))],
+        "categories": [{"id": i + 1} for i in range(classes)],
+        "annotations": annotations,
+    }
+    made.createIndex()
+    return made
+
+
+def _share(value: float) -> float | None:
+    """What is below zero says that there was nothing to find."""
+    return None if value < 0 else float(value)

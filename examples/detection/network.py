@@ -1,0 +1,167 @@
+"""RetinaNet on the features of a ResNeXt.
+
+Lin et al., 2017, https://arxiv.org/abs/1708.02002. Anchors, targets, losses
+and the choice among boxes are keras-cv's. Its pyramid and heads have 256
+channels, whatever the network; here their number can be chosen.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import keras_cv
+import numpy as np
+
+import keras_resnext
+from detection.backbones import STAGES
+from detection.backbones import first_level
+
+# How keras-cv calls boxes of left, top, right and bottom edge in pixels.
+FORMAT = "xyxy"
+# Maps after those of the network, each half of the one before it.
+MORE = 2
+ANCHORS = {
+    "aspect_ratios": [0.5, 1.0, 2.0],
+    "scales": [2 ** (third / 3) for third in range(3)],
+}
+ANCHORS_A_PLACE = 9
+# Of an anchor that nothing was learnt about to show a class.
+PRIOR = 0.01
+# What is below it, or covers a surer box by more, is not put out.
+CONFIDENCE, OVERLAP, MOST = 0.05, 0.5, 100
+
+
+class Detector(keras_cv.models.RetinaNet):
+    """RetinaNet, fed as its own `fit` feeds it."""
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        """What its heads say of pictures."""
+        return super().call({"images": inputs}, training=training)
+
+    def predict_step(self, data: Any) -> dict[str, Any]:
+        """The boxes, classes and scores of what is found."""
+        images, *_ = keras.utils.unpack_x_y_sample_weight(data)
+        return self.decode_predictions(self(images, training=False), images)
+
+
+def detector(
+    backbone: keras.Model, classes: int, channels: int, depth: int
+) -> keras.Model:
+    """Puts the pyramid and the heads on a network.
+
+    Args:
+        backbone: Without its classifier.
+        classes: How many there are to tell apart.
+        channels: Of the pyramid's maps.
+        depth: Convolutions of a head before its last one.
+
+    Returns:
+        A `Detector`, in float32 behind its heads.
+    """
+    maps = keras_resnext.feature_pyramid(backbone)
+    first, chosen = first_level(maps), list(maps.output)[-STAGES:]
+    # RetinaNet asks for layers, and by the names of ImageNet's.
+    maps.pyramid_level_inputs = {
+        f"P{3 + i}": maps.output[level]._keras_history.operation.name
+        for i, level in enumerate(chosen)
+    }
+    widths = [maps.output[level].shape[-1] for level in chosen]
+    inputs = {
+        "feature_pyramid": pyramid(widths, channels),
+        "classification_head": head(classes, channels, depth, PRIOR),
+        "box_head": head(4, channels, depth, 0.5),
+    }
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("float32")
+    strides = [2 ** (first + i) for i in range(STAGES + MORE)]
+    try:
+        return Detector(
+            maps,
+            classes,
+            FORMAT,
+            anchor_generator=keras_cv.layers.AnchorGenerator(
+                FORMAT,
+                sizes=[4.0 * stride for stride in strides],
+                strides=strides,
+                clip_boxes=True,
+                **ANCHORS,
+            ),
+            prediction_decoder=keras_cv.layers.MultiClassNonMaxSuppression(
+                FORMAT,
+                from_logits=True,
+                iou_threshold=OVERLAP,
+                confidence_threshold=CONFIDENCE,
+                max_detections=MOST,
+            ),
+            **inputs,
+        )
+    finally:
+        keras.config.set_dtype_policy(policy)
+
+
+def pyramid(widths: Sequence[int], channels: int) -> keras.Model:
+    """A feature pyramid (Lin et al., https://arxiv.org/abs/1612.03144).
+
+    Args:
+        widths: Channels of each stage's map.
+        channels: Of the maps that it puts out.
+    """
+
+    def conv(name: str, size: int, strides: int = 1) -> keras.layers.Layer:
+        return keras.layers.Conv2D(
+            channels, size, strides, padding="same", name=name
+        )
+
+    inputs = {
+        f"P{3 + i}": keras.Input((None, None, width), name=f"P{3 + i}")
+        for i, width in enumerate(widths)
+    }
+    maps: dict[str, keras.KerasTensor] = {}
+    above = None
+    for name, tensor in reversed(inputs.items()):
+        x = conv(f"{name}_lateral", 1)(tensor)
+        if above is not None:
+            x = keras.layers.Add()([x, keras.layers.UpSampling2D(2)(above)])
+        maps[name] = above = x
+    outputs = [conv(f"{name}_out", 3)(maps[name]) for name in inputs]
+    x = tensor = list(inputs.values())[-1]
+    for i in range(MORE):
+        name = f"P{3 + STAGES + i}"
+        x = conv(f"{name}_out", 3, 2)(keras.ops.relu(x) if i else tensor)
+        outputs.append(x)
+    return keras.Model(inputs, outputs, name="pyramid")
+
+
+def head(
+    numbers: int, channels: int, depth: int, prior: float
+) -> keras.Sequential:
+    """Tells so many numbers of each anchor.
+
+    Args:
+        numbers: How many of an anchor.
+        channels: Of the maps of the pyramid, and between.
+        depth: Convolutions before the last one.
+        prior: What the sigmoid of a number is at first.
+    """
+    hidden = [
+        keras.layers.Conv2D(
+            channels,
+            3,
+            padding="same",
+            activation="relu",
+            kernel_initializer="orthogonal",
+        )
+        for _ in range(depth)
+    ]
+    last = keras.layers.Conv2D(
+        ANCHORS_A_PLACE * numbers,
+        3,
+        padding="same",
+        kernel_initializer=keras.initializers.RandomNormal(stddev=0.01),
+        bias_initializer=keras.initializers.Constant(
+            -np.log((1 - prior) / prior)
+        ),
+        dtype="float32",
+    )
+    inputs = keras.Input((None, None, channels))
+    return keras.Sequential([inputs, *hidden, last])

@@ -1,0 +1,114 @@
+"""Circles, squares and triangles to be found, drawn as they are needed.
+
+They are of all colours, turned anyhow, and stand apart from one another on
+backgrounds that fade from one colour to another beneath noise.
+"""
+
+import colorsys
+
+import numpy as np
+import PIL.Image
+import PIL.ImageDraw
+
+from pipeline.sources import Lookup
+from pipeline.sources import Source
+
+LABELS = ("circle", "square", "triangle")
+CORNERS = (90, 4, 3)
+MOST = 5
+# Diameters of the circles around them, as shares of a picture's side.
+SMALLEST, LARGEST = 0.14, 0.5
+NOISE = 12
+# How often a place is looked for before a picture gets one shape less.
+TRIALS = 20
+HELD_OUT_SHARE = 6
+
+
+def source(count: int, size: int, seed: int) -> Source:
+    """A data set of so many pictures, and of a sixth as many held out.
+
+    Args:
+        count: Training pictures.
+        size: Height and width, in pixels.
+        seed: Another one draws others.
+    """
+    splits = {
+        name: draw(number, size, (seed, split))
+        for split, (name, number) in enumerate(
+            {"train": count, "test": -(-count // HELD_OUT_SHARE)}.items()
+        )
+    }
+    return Source("shapes", list(LABELS), splits)
+
+
+def draw(count: int, size: int, seed: tuple[int, ...]) -> Lookup:
+    """Draws pictures; each follows from the seed and its number alone.
+
+    Returns:
+        Their pixels, and their objects as `data` has them.
+    """
+    pictures = np.empty((count, size, size, 3), np.uint8)
+    objects = np.full((count, MOST, 6), -1, np.float32)
+    for number in range(count):
+        chance = np.random.default_rng((*seed, number))
+        pictures[number], found = _picture(chance, size)
+        objects[number, : len(found)] = found
+    return Lookup(pictures, objects)
+
+
+def _picture(
+    chance: np.random.Generator, size: int
+) -> tuple[np.ndarray, list[list[float]]]:
+    # A background is dull and a shape is bright, or it would not be seen.
+    ends = [_color(chance, (0, 0.35), (0.15, 0.6)) for _ in range(2)]
+    angle = chance.uniform(0, 2 * np.pi)
+    across = np.linspace(-0.7, 0.7, size)
+    along = np.cos(angle) * across + np.sin(angle) * across[:, None]
+    share = np.clip(0.5 + along / 1.4, 0, 1)[..., None]
+    pixels = ends[0] * (1 - share) + ends[1] * share
+
+    objects: list[list[float]] = []
+    taken = np.zeros((size, size), bool)
+    for _ in range(chance.integers(1, MOST + 1)):
+        for _ in range(TRIALS):
+            kind = int(chance.integers(len(LABELS)))
+            drawn = _shape(chance, size, CORNERS[kind])
+            left, top, right, bottom = drawn.getbbox()
+            if not taken[top:bottom, left:right].any():
+                break
+        else:
+            continue
+        taken[top:bottom, left:right] = True
+        color = _color(chance, (0.6, 1), (0.75, 1))
+        pixels[np.asarray(drawn, bool)] = color
+        box = np.array([left, top, right, bottom]) / size
+        objects.append([*box, kind, 0])
+    pixels += chance.normal(0, NOISE, pixels.shape)
+    return np.clip(pixels, 0, 255).astype(np.uint8), objects
+
+
+def _shape(
+    chance: np.random.Generator, size: int, corners: int
+) -> PIL.Image.Image:
+    """A mask of one shape, the whole of which is within the picture."""
+    radius = size * chance.uniform(SMALLEST, LARGEST) / 2
+    center = chance.uniform(radius, size - 1 - radius, 2)
+    turned = chance.uniform(0, 2 * np.pi)
+    angles = turned + 2 * np.pi * np.arange(corners) / corners
+    points = center + radius * np.stack([np.cos(angles), np.sin(angles)], -1)
+    mask = PIL.Image.new("1", (size, size))
+    PIL.ImageDraw.Draw(mask).polygon([tuple(each) for each in points], fill=1)
+    return mask
+
+
+def _color(
+    chance: np.random.Generator,
+    saturation: tuple[float, float],
+    value: tuple[float, float],
+) -> np.ndarray:
+    hue = chance.uniform()
+    return 255 * np.array(
+        colorsys.hsv_to_rgb(
+            hue, chance.uniform(*saturation), chance.uniform(*value)
+        )
+    )

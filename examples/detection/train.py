@@ -1,0 +1,286 @@
+"""Finds objects: RetinaNet of keras-cv on the features of any ResNeXt.
+
+    python examples/detection/train.py
+    python examples/detection/train.py --precision bfloat16
+    python examples/detection/train.py --dataset voc/2007 --recipe retinanet
+        --model resnext50_32x4d --weights imagenet --channels 256 --depth 4
+    python examples/detection/train.py --dataset coco/2017 --recipe retinanet
+        --model resnext50_32x4d resnext50_32x4d:1x64d --channels 256 --depth 4
+
+Without arguments a small network that knows CIFAR-10, and comes with the
+package, learns to find circles, squares and triangles, which are drawn as it
+starts: no network connection is needed. Data sets with boxes of TensorFlow
+Datasets go the same way. Of several networks, trained by one recipe, a table
+tells which finds more; "resnext50_32x4d:1x64d" is ResNet-50, of cardinality 1
+and bottleneck width 64.
+
+The output folder, runs/DATASET-RECIPE, receives all of each run, a sheet of
+held-out pictures with true and found boxes, and COCO's measures of each
+network as JSON. A run that was stopped goes on with --resume.
+"""
+
+import argparse
+import functools
+import importlib.util
+import json
+import pathlib
+import sys
+from dataclasses import asdict
+from dataclasses import dataclass
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+
+# Ahead of all that imports TensorFlow.
+import startup  # noqa: F401  (importing it is its use)
+
+# isort: split
+import command
+import keras
+import numpy as np
+import rich.table
+
+import keras_resnext
+from detection import backbones
+from detection import data
+from detection import pictures
+from detection import run
+from detection import shapes
+from detection.metrics import Measures
+from keras_resnext.training.recipes import Recipe
+from keras_resnext.training.strategy import Strategy
+from pipeline.sources import Source
+from skeleton import arguments
+from skeleton import loop
+from skeleton import prepare
+from skeleton import progress
+from skeleton import script
+
+DEFAULTS = arguments.Defaults("shapes", None, "retinanet_short")
+SMALL = "resnext23s_4x32d"
+TITLES = {
+    "mAP": "map",
+    "mAP@0.5": "map50",
+    "mAP@0.75": "map75",
+    "mAP, small": "small",
+    "mAP, medium": "medium",
+    "mAP, large": "large",
+}
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of a detector.
+
+    Args:
+        model: Its network's name.
+        parameters: How many it has.
+        multiply_adds: What a picture costs in its network.
+        measures: What it found of what was held out.
+    """
+
+    model: str
+    parameters: int
+    multiply_adds: int
+    measures: Measures
+
+
+def main() -> int:
+    """Runs the script; the result is its exit status."""
+    parser = arguments.parser(__doc__, DEFAULTS, one_model=False, folders=False)
+    what = parser.add_argument_group("detectors")
+    what.add_argument(
+        "--model",
+        nargs="+",
+        default=[SMALL],
+        type=backbones.model_name,
+        metavar="NAME",
+        help="names of keras_resnext.list_models(), each with another template "
+        f"if one follows, as :1x64d (default: {SMALL})",
+    )
+    what.add_argument(
+        "--weights",
+        help="what the networks start from: imagenet, a tag, the path of a "
+        f"checkpoint, or none (default: cifar10 for {SMALL} alone, else none)",
+    )
+    what.add_argument(
+        "--freeze-batch-norm",
+        action=argparse.BooleanOptionalAction,
+        help="keep the weights and statistics of the networks' batch "
+        "normalization (default: where weights are given)",
+    )
+    what.add_argument(
+        "--size",
+        type=command.positive,
+        metavar="N",
+        help="height and width that pictures are brought to "
+        "(default: the recipe's)",
+    )
+    what.add_argument(
+        "--channels",
+        type=command.positive,
+        default=64,
+        metavar="N",
+        help="of the pyramid and the heads; RetinaNet's own are 256",
+    )
+    what.add_argument(
+        "--depth",
+        type=command.positive,
+        default=2,
+        metavar="N",
+        help="convolutions of a head before its last; RetinaNet's own are 4",
+    )
+    what.add_argument(
+        "--pictures",
+        type=command.positive,
+        default=2000,
+        metavar="N",
+        help="how many shapes' pictures to draw for training",
+    )
+    return script.main(parser, detect)
+
+
+def detect(args: argparse.Namespace, recipe: Recipe) -> int:
+    """Trains the detectors, and tells what came of it."""
+    require()
+    models = list(dict.fromkeys(args.model))
+    args.weights = args.weights or ("cifar10" if models == [SMALL] else "none")
+    if args.freeze_batch_norm is None:
+        args.freeze_batch_norm = args.weights != "none"
+    size = args.size or recipe.train_size
+    recipe = recipe.override(
+        train_size=size, evaluation_size=size, evaluation_resize=size
+    )
+    for name in models:
+        backbones.check(name, args.weights, size)
+    output = args.output or pathlib.Path(
+        "runs", f"{args.dataset.replace('/', '-')}-{args.recipe}"
+    )
+    if output.exists() and any(output.iterdir()) and not args.resume:
+        raise ValueError(
+            f"'{output}' holds something already. Add --resume to go on with "
+            "it, or name another folder with --output."
+        )
+    strategy = prepare.start(args)
+    if strategy.num_workers > 1:
+        raise ValueError("Detectors are trained by one process only.")
+    if args.weights != "none":
+        # The last one may have none, and the first would be trained by then.
+        for name in models:
+            backbones.backbone(name, args.weights, size)
+    source = load(args, recipe)
+    progress.CONSOLE.print("Importing keras-cv, which takes some seconds …")
+    results = []
+    for name in models:
+        if len(models) > 1:
+            progress.CONSOLE.rule(name)
+        each = argparse.Namespace(**vars(args))
+        each.model, each.output = name, output / name.replace(":", "_")
+        results.append(train(each, recipe, source, strategy))
+    conclude(results, source, output)
+    if not args.dry_run:
+        progress.CONSOLE.print(
+            f"Written to {output}: detection.json, and predictions.png of each."
+        )
+    return 0
+
+
+def require() -> None:
+    """Refuses to begin what can't be ended here."""
+    if keras.backend.backend() != "tensorflow":
+        raise ValueError(
+            "keras-cv finds boxes on TensorFlow only. Set KERAS_BACKEND="
+            f"tensorflow; it is {keras.backend.backend()}."
+        )
+    for module, package in (
+        ("keras_cv", "keras-cv"),
+        ("pycocotools", "pycocotools"),
+    ):
+        if importlib.util.find_spec(module) is None:
+            raise ImportError(
+                f"Detection needs {package}: pip install '.[train]'"
+            )
+
+
+def load(args: argparse.Namespace, recipe: Recipe) -> Source:
+    """Draws the pictures, or opens those of TFDS."""
+    if args.dry_run:
+        count = 2 * (args.batch_size or recipe.batch_size)
+        return shapes.source(count, recipe.train_size, args.seed)
+    if args.dataset == DEFAULTS.dataset:
+        return shapes.source(args.pictures, recipe.train_size, args.seed)
+    return data.source(args.dataset, args.data_dir)
+
+
+def train(
+    args: argparse.Namespace,
+    recipe: Recipe,
+    source: Source,
+    strategy: Strategy,
+) -> Result:
+    """Trains a detector, or goes on with that, and measures it."""
+    keras.utils.clear_session()
+    keras.utils.set_random_seed(args.seed)
+    size, classes = recipe.train_size, len(source.labels)
+    trunk, made_for = backbones.backbone(args.model, args.weights, size)
+    if made_for:
+        recipe = recipe.override(mean=made_for.mean, std=made_for.std)
+    cost = keras_resnext.complexity.multiply_adds(trunk)
+    make = functools.partial(build, args, size, classes)
+    current = run.start(args, recipe, source, strategy, make)
+    loop.train(current)
+    measures, true, found = current.look()
+    images = [
+        np.clip(each * recipe.std + recipe.mean, 0, 1)
+        for each in current.seen(pictures.COLUMNS * pictures.ROWS)
+    ]
+    file = args.output / "predictions.png"
+    pictures.draw(images, true, found, source.labels, file)
+    return Result(args.model, current.model.count_params(), cost, measures)
+
+
+def build(
+    args: argparse.Namespace, size: int, classes: int, _: str | None
+) -> keras.Model:
+    """A detector that has not learnt anything but what its network has."""
+    from detection import network
+
+    trunk, _ = backbones.backbone(args.model, args.weights, size)
+    if args.freeze_batch_norm:
+        backbones.freeze_batch_norm(trunk)
+    return network.detector(trunk, classes, args.channels, args.depth)
+
+
+def conclude(
+    results: list[Result], source: Source, output: pathlib.Path
+) -> None:
+    """Writes the measures and prints them, of all and of each class."""
+    table = rich.table.Table("", *(each.model for each in results), box=None)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    table.add_row("parameters", *(f"{each.parameters:,}" for each in results))
+    table.add_row(
+        "multiply-adds of the network",
+        *(f"{each.multiply_adds:,}" for each in results),
+    )
+    for title, name in TITLES.items():
+        values = [getattr(each.measures, name) for each in results]
+        table.add_row(title, *map(told, values))
+    for label in source.labels:
+        values = [each.measures.classes[label] for each in results]
+        table.add_row(f"mAP of {label}", *map(told, values))
+    progress.CONSOLE.print(table)
+    record = [asdict(each) for each in results]
+    (output / "detection.json").write_text(
+        json.dumps({"dataset": source.name, "results": record}, indent=1)
+        + "\n",
+        "utf-8",
+    )
+
+
+def told(value: float | None) -> str:
+    """A measure as in the table; there may be nothing to measure."""
+    return "none" if value is None else f"{value:.3f}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
