@@ -1,6 +1,5 @@
 """A run of a detector, as the skeleton's loop goes through it."""
 
-import argparse
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,13 +12,9 @@ import numpy as np
 from detection import data
 from detection import metrics
 from detection.metrics import Measures
-from keras_resnext.training import strategy as strategies
 from keras_resnext.training.recipes import Recipe
-from keras_resnext.training.strategy import Strategy
-from pipeline.sources import Source
 from skeleton import prepare
 
-CLIP_NORM = 10.0
 DRY_BATCHES = 2
 
 
@@ -28,6 +23,22 @@ class Run(prepare.Run):
     """What training a detector goes through, epoch by epoch."""
 
     measure: ClassVar[tuple[str, str]] = ("map", "mAP")
+    optimizer_options: ClassVar[dict[str, Any]] = {"global_clipnorm": 10.0}
+
+    @staticmethod
+    def compile(
+        model: keras.Model,
+        recipe: Recipe,
+        optimizer: keras.optimizers.Optimizer,
+    ) -> None:
+        """Tells a network what it is to learn, and how."""
+        model.compile(
+            box_loss="smoothl1",
+            classification_loss="focal",
+            optimizer=optimizer,
+            # XLA would have to know how many boxes there are.
+            jit_compile=False,
+        )
 
     @functools.cached_property
     def deployed(self) -> keras.Model:
@@ -112,33 +123,3 @@ def as_objects(found: dict[str, Any]) -> list[np.ndarray]:
     )
     counts: Sequence[int] = np.asarray(found["num_detections"])
     return [each[:count] for each, count in zip(every, counts, strict=True)]
-
-
-def start(
-    args: argparse.Namespace,
-    recipe: Recipe,
-    source: Source,
-    strategy: Strategy,
-    make: prepare.Make,
-) -> Run:
-    """Makes the network and all that training it needs."""
-    batch_size = args.batch_size or recipe.batch_size
-    prepare.check(source, recipe, batch_size, strategy)
-    pictures = source.splits["train"].count
-    steps = min(args.steps or pictures, pictures // batch_size)
-    with strategy.scope():
-        model = make(None)
-        if args.synchronize:
-            strategies.synchronize_batch_norm(model)
-        optimizer = prepare.make_optimizer(
-            args, recipe, steps, batch_size, global_clipnorm=CLIP_NORM
-        )
-        model.compile(
-            box_loss="smoothl1",
-            classification_loss="focal",
-            optimizer=optimizer,
-            # XLA would have to know how many boxes there are.
-            jit_compile=False,
-        )
-        optimizer.build(model.trainable_variables)
-    return Run(args, recipe, source, strategy, make, model, batch_size, steps)

@@ -43,9 +43,9 @@ import keras_resnext
 from detection import backbones
 from detection import data
 from detection import pictures
-from detection import run
 from detection import shapes
 from detection.metrics import Measures
+from detection.run import Run
 from keras_resnext.training.recipes import Recipe
 from keras_resnext.training.strategy import Strategy
 from pipeline.sources import Source
@@ -226,7 +226,7 @@ def train(
         recipe = recipe.override(mean=made_for.mean, std=made_for.std)
     cost = keras_resnext.complexity.multiply_adds(trunk)
     make = functools.partial(build, args, size, classes)
-    current = run.start(args, recipe, source, strategy, make)
+    current = prepare.run(args, recipe, source, strategy, make, Run)
     loop.train(current)
     measures, true, found = current.look()
     images = [

@@ -40,6 +40,8 @@ class Run:
     # Of the history, what the curves show and the best epoch has most of,
     # and how it is called.
     measure: ClassVar[tuple[str, str]] = ("accuracy", "Accuracy")
+    # What the optimizer is told besides what the recipe says.
+    optimizer_options: ClassVar[dict[str, Any]] = {}
 
     args: argparse.Namespace
     recipe: Recipe
@@ -49,6 +51,24 @@ class Run:
     model: keras.Model
     batch_size: int
     steps: int
+
+    @staticmethod
+    def compile(
+        model: keras.Model,
+        recipe: Recipe,
+        optimizer: keras.optimizers.Optimizer,
+    ) -> None:
+        """Tells a network what it is to learn, and how."""
+        model.compile(
+            optimizer,
+            recipe.make_loss(),
+            weighted_metrics=[
+                keras.metrics.CategoricalAccuracy(name="accuracy"),
+                keras.metrics.CategoricalCrossentropy(
+                    from_logits=True, name="cross_entropy"
+                ),
+            ],
+        )
 
     @functools.cached_property
     def deployed(self) -> keras.Model:
@@ -165,6 +185,7 @@ def run(
     source: Source,
     strategy: Strategy,
     make: Make,
+    kind: type[Run] = Run,
 ) -> Run:
     """Makes the network and all that training it needs."""
     batch_size = args.batch_size or recipe.batch_size
@@ -175,33 +196,14 @@ def run(
         model = make(None)
         if args.synchronize:
             strategies.synchronize_batch_norm(model)
-        optimizer = make_optimizer(args, recipe, steps, batch_size)
-        model.compile(
-            optimizer,
-            recipe.make_loss(),
-            weighted_metrics=[
-                keras.metrics.CategoricalAccuracy(name="accuracy"),
-                keras.metrics.CategoricalCrossentropy(
-                    from_logits=True, name="cross_entropy"
-                ),
-            ],
+        optimizer = recipe.make_optimizer(
+            steps, batch_size, **kind.optimizer_options
         )
+        if args.precision == "float16":
+            optimizer = optimizers.LossScaleOptimizer(optimizer)
+        kind.compile(model, recipe, optimizer)
         optimizer.build(model.trainable_variables)
-    return Run(args, recipe, source, strategy, make, model, batch_size, steps)
-
-
-def make_optimizer(
-    args: argparse.Namespace,
-    recipe: Recipe,
-    steps: int,
-    batch_size: int,
-    **kwargs: Any,
-) -> keras.optimizers.Optimizer:
-    """The recipe's, as the precision asks for it."""
-    optimizer = recipe.make_optimizer(steps, batch_size, **kwargs)
-    if args.precision == "float16":
-        return optimizers.LossScaleOptimizer(optimizer)
-    return optimizer
+    return kind(args, recipe, source, strategy, make, model, batch_size, steps)
 
 
 def build(
