@@ -46,7 +46,7 @@ from skeleton import loop
 from skeleton import prepare
 from skeleton import script
 
-DEFAULTS = arguments.Defaults("digits", None, "finetune")
+DEFAULTS = arguments.Defaults("digits", None, "finetune", "DATASET-MODEL")
 SMALL = "resnext23s_4x32d"
 BORDER = "stage3"
 BATCH = 32

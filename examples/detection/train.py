@@ -50,12 +50,15 @@ from keras_resnext.training.recipes import Recipe
 from keras_resnext.training.strategy import Strategy
 from pipeline.sources import Source
 from skeleton import arguments
+from skeleton import folder
 from skeleton import loop
 from skeleton import prepare
 from skeleton import progress
 from skeleton import script
 
-DEFAULTS = arguments.Defaults("shapes", None, "retinanet_short")
+DEFAULTS = arguments.Defaults(
+    "shapes", None, "retinanet_short", "DATASET-RECIPE"
+)
 SMALL = "resnext23s_4x32d"
 TITLES = {
     "mAP": "map",
@@ -152,14 +155,9 @@ def detect(args: argparse.Namespace, recipe: Recipe) -> int:
     )
     for name in models:
         backbones.check(name, args.weights, size)
-    output = args.output or pathlib.Path(
-        "runs", f"{args.dataset.replace('/', '-')}-{args.recipe}"
+    output = folder.of_several(
+        args, f"{args.dataset.replace('/', '-')}-{args.recipe}"
     )
-    if output.exists() and any(output.iterdir()) and not args.resume:
-        raise ValueError(
-            f"'{output}' holds something already. Add --resume to go on with "
-            "it, or name another folder with --output."
-        )
     strategy = prepare.start(args)
     if strategy.num_workers > 1:
         raise ValueError("Detectors are trained by one process only.")

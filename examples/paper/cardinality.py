@@ -49,7 +49,9 @@ from skeleton import prepare
 from skeleton import progress
 from skeleton import script
 
-DEFAULTS = arguments.Defaults("cifar10", None, "cifar_short")
+DEFAULTS = arguments.Defaults(
+    "cifar10", None, "cifar_short", "cardinality-SCALE"
+)
 
 
 def main() -> int:
@@ -75,12 +77,7 @@ def main() -> int:
 
 def compare(args: argparse.Namespace, recipe: Recipe) -> int:
     """Trains all networks, and tells what came of it."""
-    output = args.output or pathlib.Path("runs", f"cardinality-{args.scale}")
-    if output.exists() and any(output.iterdir()) and not args.resume:
-        raise ValueError(
-            f"'{output}' holds something already. Add --resume to go on with "
-            "it, or name another folder with --output."
-        )
+    output = folder.of_several(args, f"cardinality-{args.scale}")
     strategy = prepare.start(args)
     source = prepare.source(args, recipe)
     found = []

@@ -31,11 +31,13 @@ class Defaults:
         model: A name of `keras_resnext.list_models()`, `None` if that
             depends on the data set.
         recipe: A name of `keras_resnext.training.recipes.list_recipes()`.
+        output: What the output folder in "runs" is called, in words.
     """
 
     dataset: str
     model: str | None
     recipe: str
+    output: str = "MODEL-RECIPE"
 
 
 def parser(
@@ -145,7 +147,7 @@ def parser(
         "--output",
         type=pathlib.Path,
         metavar="FOLDER",
-        help="the run's folder (default: runs/MODEL-RECIPE)",
+        help=f"the run's folder (default: runs/{defaults.output})",
     )
     where.add_argument(
         "--resume",

@@ -1,5 +1,6 @@
 """The folder of a run, which says exactly what was run."""
 
+import argparse
 import csv
 import io
 import json
@@ -97,6 +98,25 @@ def commit() -> str | None:
         return git("rev-parse", "HEAD") + ("+" if changed else "")
     except (OSError, subprocess.CalledProcessError):
         return None
+
+
+def of_several(args: argparse.Namespace, name: str) -> pathlib.Path:
+    """The folder that holds the folders of several runs.
+
+    Args:
+        args: May name the folder, and say that it is gone on with.
+        name: What it is called in "runs" otherwise.
+
+    Raises:
+        ValueError: If there is something in it that is not to be resumed.
+    """
+    folder = args.output or pathlib.Path("runs", name)
+    if folder.exists() and any(folder.iterdir()) and not args.resume:
+        raise ValueError(
+            f"'{folder}' holds something already. Add --resume to go on with "
+            "it, or name another with --output."
+        )
+    return folder
 
 
 def claim(
