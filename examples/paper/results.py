@@ -48,19 +48,21 @@ def spread(values: Sequence[float]) -> float:
     return statistics.stdev(values) if len(values) > 1 else 0.0
 
 
-def p_value(better: Result, worse: Result) -> float:
-    """How probable it is that the first is as far ahead by chance alone.
+def p_value(better: Sequence[float], worse: Sequence[float]) -> float:
+    """How probable it is that the first is as far below by chance alone.
 
-    One if the seeds tell nothing of chance.
+    Args:
+        better: Errors, one of each seed.
+        worse: Those of another network.
+
+    Returns:
+        One if the seeds tell nothing of chance.
     """
-    if min(len(better.errors), len(worse.errors)) < 2:
+    if min(len(better), len(worse)) < 2:
         return 1.0
     return float(
         scipy.stats.ttest_ind(
-            better.errors,
-            worse.errors,
-            equal_var=False,
-            alternative="less",
+            better, worse, equal_var=False, alternative="less"
         ).pvalue
     )
 
@@ -89,28 +91,29 @@ def verdict(results: Sequence[Result]) -> list[str]:
     ]
     lines.append(
         "Section 5.1, the training error falls, too, so that it is no matter "
-        f"of regularization: {_means(most, least, 'training_errors')}"
+        f"of regularization: {_compared(most, least, 'training_errors')}"
     )
     return lines
 
 
-def _compared(better: Result, worse: Result) -> str:
-    chance = p_value(better, worse)
-    means = _means(better, worse, "errors")
+def _compared(better: Result, worse: Result, what: str = "errors") -> str:
+    first, second = (getattr(each, what) for each in (better, worse))
+    means = (
+        f"{better.contestant.label}: {statistics.mean(first):.2%}; "
+        f"{worse.contestant.label}: {statistics.mean(second):.2%}"
+    )
+    chance = p_value(first, second)
     if chance < SIGNIFICANCE:
         return f"reproduced at this scale. {means} (p = {chance:.2g})"
-    if p_value(worse, better) < SIGNIFICANCE:
-        return f"the contrary was seen at this scale. {means}"
+    contrary = p_value(second, first)
+    if contrary < SIGNIFICANCE:
+        return (
+            f"the contrary was seen at this scale. {means} (p = {contrary:.2g})"
+        )
     return (
         f"not shown at this scale. {means}, which seeds alone may explain "
         f"(p = {chance:.2g})"
     )
-
-
-def _means(first: Result, second: Result, figure: str) -> str:
-    ends = [statistics.mean(getattr(each, figure)) for each in (first, second)]
-    names = [each.contestant.label for each in (first, second)]
-    return f"{names[0]}: {ends[0]:.2%}; {names[1]}: {ends[1]:.2%}"
 
 
 def rows(results: Sequence[Result]) -> list[tuple[str, ...]]:
