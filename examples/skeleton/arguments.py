@@ -80,7 +80,8 @@ def parser(
         "--epochs",
         type=command.positive,
         metavar="N",
-        help="passes over the pictures (default: the recipe's)",
+        help="passes over the pictures; the learning rate's rise and drops "
+        "follow in proportion (default: the recipe's)",
     )
     what.add_argument(
         "--set",
@@ -175,8 +176,10 @@ def recipe_of(args: argparse.Namespace) -> Recipe:
     Raises:
         ValueError: If there is no such recipe, field or value.
     """
-    recipe = recipes.get(args.recipe, *args.set)
-    return recipe.override(epochs=args.epochs) if args.epochs else recipe
+    recipe = recipes.get(args.recipe)
+    if args.epochs:
+        recipe = recipe.lasting(args.epochs)
+    return recipe.override(*args.set)
 
 
 def model_name(text: str) -> str:

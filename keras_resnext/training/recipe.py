@@ -184,6 +184,34 @@ class Recipe:
         read = {name: _read(name, word) for name, word in words.items()}
         return replace(self, **read, **values)
 
+    def lasting(self, epochs: int) -> "Recipe":
+        """The recipe in another number of epochs.
+
+        Drops keep their share of the epochs. So does the rise of the rate in
+        a shorter recipe, which would else be over before the rate falls; in a
+        longer one it stays as it is.
+
+        Args:
+            epochs: How often all pictures are to be seen.
+
+        Returns:
+            Another `Recipe`.
+
+        Raises:
+            ValueError: If `epochs` is below 1.
+
+        Example:
+        >>> recipes.get("torchvision_v1").lasting(10).drops
+        (3, 6, 9)
+        """
+        share = epochs / self.epochs
+        return replace(
+            self,
+            epochs=epochs,
+            drops=tuple(round(drop * share) for drop in self.drops),
+            warmup_epochs=round(self.warmup_epochs * min(share, 1)),
+        )
+
     def make_optimizer(
         self, steps_per_epoch: int, batch_size: int | None = None, **kwargs: Any
     ) -> keras.optimizers.Optimizer:

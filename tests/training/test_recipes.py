@@ -119,6 +119,28 @@ def test_override():
 
 
 @pytest.mark.parametrize(
+    ("name", "epochs", "rates"),
+    [
+        ("torchvision_v1", 10, [0.4] * 3 + [0.04] * 3 + [4e-3] * 3 + [4e-4]),
+        ("cifar_short", 3, [0.1, 0.075, 0.025]),
+        ("cifar_short", 1, [0.1]),
+    ],
+)
+def test_a_short_recipe_falls_too(name, epochs, rates):
+    recipe = recipes.get(name).lasting(epochs)
+    np.testing.assert_allclose(recipe.rates(), rates, rtol=1e-12)
+
+
+def test_a_long_recipe_rises_as_fast():
+    recipe = recipes.get("cifar_short")
+    assert recipe.lasting(72).rates()[:3] == recipe.rates()[:3]
+    assert recipe.lasting(recipe.epochs) == recipe
+    assert recipes.get("paper").lasting(200).drops == (60, 120, 180)
+    with pytest.raises(ValueError, match="`epochs` must be at least 1"):
+        recipe.lasting(0)
+
+
+@pytest.mark.parametrize(
     ("assignments", "words"),
     [
         (["epoch=9"], "no field 'epoch'. Did you mean 'epochs'"),

@@ -19,7 +19,7 @@ SCRIPT = "examples/detection/train.py"
 SMALL = "resnext23s_4x32d"
 QUICK = (
     *("--pictures", 12, "--size", 64, "--batch-size", 4, "--epochs", 2),
-    *("--set", "warmup_epochs=0", "--deterministic", "--save-steps", 1),
+    *("--deterministic", "--save-steps", 1),
 )
 HIDE = """
 import importlib.util

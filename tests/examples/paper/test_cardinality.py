@@ -13,7 +13,7 @@ sys.path.append(str(pathlib.Path(__file__).parents[1] / "skeleton"))
 import pictures
 
 SCRIPT = "examples/paper/cardinality.py"
-QUICK = ("--batch-size", 8, "--epochs", 1, "--set", "warmup_epochs=0")
+QUICK = ("--batch-size", 8, "--epochs", 1)
 
 
 def test_what_is_wrong_is_said(tmp_path: pathlib.Path) -> None:

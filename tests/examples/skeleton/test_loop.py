@@ -256,3 +256,17 @@ def test_the_recipe_is_shown(
 ) -> None:
     assert command("--show-recipe", "--set", "epochs=7") == 0
     assert "epochs               7" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("line", "warmup"), [((), 2), (("--set", "warmup_epochs=5"), 5)]
+)
+def test_fewer_epochs_rise_in_fewer(
+    command: Command,
+    capsys: pytest.CaptureFixture,
+    line: tuple[str, ...],
+    warmup: int,
+) -> None:
+    recipe = ("--recipe", "torchvision_v2", "--epochs", 240)
+    assert command("--show-recipe", *recipe, *line) == 0
+    assert f"warmup_epochs        {warmup}\n" in capsys.readouterr().out
