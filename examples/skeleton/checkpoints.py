@@ -1,9 +1,9 @@
 """All that a run is, in one file, so that it goes on where it was killed.
 
 A file holds every number of the model and of its optimizer, the states of its
-random generators among them, with the place in the data and the history so
-far. It is written under another name and renamed when it is on the disk, and
-carries its own checksum.
+random generators among them, the metrics of the epoch, the place in the data
+and the history so far. It is written under another name and renamed when it is
+on the disk, and carries its own checksum.
 """
 
 import hashlib
@@ -48,7 +48,7 @@ def save(
     """
     arrays = {
         name: np.asarray(keras.ops.convert_to_numpy(variable.value), order="C")
-        for name, variable in variables(model)
+        for name, variable in (*variables(model), *metrics(model))
     }
     if not writes:
         return
@@ -69,12 +69,14 @@ class Restored(NamedTuple):
         state: What was saved with the numbers.
         reasons: Why files newer than it can't be used.
         generators: To be set in the middle of an epoch.
+        metrics: To be added there.
     """
 
     path: pathlib.Path
     state: dict[str, Any]
     reasons: list[str]
     generators: list[np.ndarray]
+    metrics: dict[str, np.ndarray]
 
 
 def restore(folder: pathlib.Path, model: keras.Model) -> Restored:
@@ -91,8 +93,13 @@ def restore(folder: pathlib.Path, model: keras.Model) -> Restored:
             reasons.append(f"'{path}' can't be used: {error}")
             continue
         states = [arrays.pop(name) for name in generators() if name in arrays]
+        sums = {
+            name: arrays.pop(name)
+            for name in list(arrays)
+            if name.startswith("metrics/")
+        }
         _assign(model, arrays, path)
-        return Restored(path, state, reasons, states)
+        return Restored(path, state, reasons, states, sums)
     raise CheckpointError(
         "; ".join([*reasons, f"there is no checkpoint to use in '{folder}'."])
     )
@@ -105,12 +112,24 @@ def files(folder: pathlib.Path) -> list[pathlib.Path]:
 
 def variables(model: keras.Model) -> Iterator[tuple[str, keras.Variable]]:
     """What a checkpoint holds, by names that stay from run to run."""
-    for owner, found in (
-        ("model", model.variables),
-        ("optimizer", model.optimizer.variables),
-    ):
-        for number, variable in enumerate(found):
-            yield f"{owner}/{number:05d}", variable
+    yield from _numbered("model", model.variables)
+    yield from _numbered("optimizer", model.optimizer.variables)
+
+
+def metrics(model: keras.Model) -> Iterator[tuple[str, keras.Variable]]:
+    """The same for what `fit` adds up in an epoch, after its first step."""
+    yield from _numbered("metrics", model.metrics_variables)
+
+
+def add_metrics(model: keras.Model, sums: dict[str, np.ndarray]) -> None:
+    """Adds what had been added up before a step, which was the first since.
+
+    Keras may make what it adds up in not before that step. All of them are
+    sums, so that the order is of no matter.
+    """
+    for name, variable in metrics(model):
+        now = keras.ops.convert_to_numpy(variable.value)
+        variable.assign(now + sums[name])
 
 
 def generators() -> dict[str, np.ndarray]:
@@ -152,6 +171,13 @@ def write(path: pathlib.Path, data: bytes) -> None:
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def _numbered(
+    owner: str, found: list[keras.Variable]
+) -> Iterator[tuple[str, keras.Variable]]:
+    for number, variable in enumerate(found):
+        yield f"{owner}/{number:05d}", variable
 
 
 def _read(path: pathlib.Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:

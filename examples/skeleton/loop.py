@@ -42,10 +42,10 @@ class Checkpointing(keras.callbacks.Callback):
         self,
         run: Run,
         history: list[dict[str, Any]],
-        generators: list[np.ndarray],
+        restored: checkpoints.Restored | None,
     ) -> None:
         super().__init__()
-        self.run, self.history, self.generators = run, history, generators
+        self.run, self.history, self.restored = run, history, restored
         self.epoch = self.done = 0
         self._weights: list[np.ndarray] | None = None
 
@@ -57,12 +57,15 @@ class Checkpointing(keras.callbacks.Callback):
     ) -> None:
         if batch > 0:
             return
-        if self.done and self.generators:
-            checkpoints.set_generators(self.generators)
+        if self.done and self.restored and self.restored.generators:
+            checkpoints.set_generators(self.restored.generators)
         else:
             checkpoints.seed_generators(self.run.args.seed, self.epoch)
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        if batch == 0 and self.done and self.restored:
+            self.sync()
+            checkpoints.add_metrics(self.run.model, self.restored.metrics)
         self.done += 1
         finite = np.isfinite(float((logs or {}).get("loss", 0.0)))
         due = self.done % self.run.args.save_steps == 0
@@ -85,11 +88,14 @@ class Checkpointing(keras.callbacks.Callback):
             ):
                 variable.assign(value)
 
+    def sync(self) -> None:
+        """Brings the numbers to where they are without `fit`."""
+        if keras.backend.backend() == "jax":
+            self.run.model.jax_state_sync()
+
     def save(self) -> None:
         whole = self.done == self.run.steps
-        if keras.backend.backend() == "jax":
-            # Within an epoch the numbers are elsewhere.
-            self.run.model.jax_state_sync()
+        self.sync()
         checkpoints.save(
             self.run.args.output,
             self.run.model,
@@ -118,18 +124,18 @@ def train(run: Run) -> list[dict[str, Any]]:
     folder.claim(args.output, record, args.resume, strategy.is_chief)
     say = progress.CONSOLE.print if strategy.is_chief else quiet
     history: list[dict[str, Any]] = []
-    generators: list[np.ndarray] = []
+    restored = None
     start = first_step = 0
     if args.resume and checkpoints.files(args.output):
-        found = checkpoints.restore(args.output, run.model)
-        for reason in found.reasons:
+        restored = checkpoints.restore(args.output, run.model)
+        for reason in restored.reasons:
             say(reason)
-        start, first_step = found.state["epoch"], found.state["first_step"]
-        history += found.state["history"]
-        generators = found.generators
+        state = restored.state
+        start, first_step = state["epoch"], state["first_step"]
+        history += state["history"]
         say(
             f"Going on after step {first_step} of epoch {start + 1}: "
-            f"{found.path}"
+            f"{restored.path}"
         )
     pictures = run.source.splits["train"].count
     say(
@@ -144,7 +150,7 @@ def train(run: Run) -> list[dict[str, Any]]:
     shown = progress.Progress(
         recipe.epochs, run.steps, run.batch_size, strategy.is_chief
     )
-    saving = Checkpointing(run, history, generators)
+    saving = Checkpointing(run, history, restored)
     board = folder.board(args.output) if strategy.is_chief else None
     with Stopping(strategy.num_workers == 1) as stopping:
         for epoch in range(start, recipe.epochs):

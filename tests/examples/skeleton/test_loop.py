@@ -16,6 +16,7 @@ import tensorflow as tf
 
 # isort: split
 import pictures
+import runs
 
 import keras_resnext
 from skeleton import arguments
@@ -69,11 +70,6 @@ def refused(
     return message
 
 
-def arrays(folder: pathlib.Path) -> dict[str, np.ndarray]:
-    content, _ = checkpoints._read(checkpoints.files(folder)[0])
-    return content
-
-
 def test_a_run(command: Command, capsys: pytest.CaptureFixture) -> None:
     assert command(*QUICK) == 0
     folder = pathlib.Path("runs", "resnext23s_4x32d-cifar_short")
@@ -111,10 +107,7 @@ def test_a_run_goes_on_within_an_epoch(command: Command) -> None:
     assert older.stem == "step-000000008"
     newest.unlink()
     assert command("--output", "parts", "--resume", *line) == 0
-    whole, parts = (arrays(pathlib.Path(name)) for name in ("whole", "parts"))
-    assert whole.keys() == parts.keys()
-    for name, array in whole.items():
-        np.testing.assert_array_equal(parts[name], array, name)
+    runs.assert_same(pathlib.Path("whole"), pathlib.Path("parts"))
 
 
 def stop_after(
@@ -151,7 +144,6 @@ def test_a_stopped_run_goes_on_as_if_nothing_were(
     fields: list[str],
 ) -> None:
     line = ("--deterministic", *QUICK, *fields)
-    names = ("whole", "parts")
     assert command("--output", "whole", *line) == 0
     before = signal.getsignal(number)
     with monkeypatch.context() as patch:
@@ -162,10 +154,7 @@ def test_a_stopped_run_goes_on_as_if_nothing_were(
     assert "Go on with: python train.py" in said
     assert "--resume" in said
     assert command("--output", "parts", *line, "--resume") == 0
-    expected, found = (arrays(pathlib.Path(name)) for name in names)
-    assert expected.keys() == found.keys()
-    for name, value in expected.items():
-        np.testing.assert_array_equal(found[name], value, err_msg=name)
+    runs.assert_same(pathlib.Path("whole"), pathlib.Path("parts"))
 
 
 def test_a_corrupt_checkpoint_gives_way_to_the_one_before(
