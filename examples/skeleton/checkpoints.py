@@ -47,7 +47,7 @@ def save(
         OSError: If there is no space left, say. What was there stays.
     """
     arrays = {
-        name: np.asarray(keras.ops.convert_to_numpy(variable.value), order="C")
+        name: np.asarray(keras.ops.convert_to_numpy(variable), order="C")
         for name, variable in (*variables(model), *metrics(model))
     }
     if not writes:
@@ -128,7 +128,7 @@ def add_metrics(model: keras.Model, sums: dict[str, np.ndarray]) -> None:
     sums, so that the order is of no matter.
     """
     for name, variable in metrics(model):
-        now = keras.ops.convert_to_numpy(variable.value)
+        now = keras.ops.convert_to_numpy(variable)
         variable.assign(now + sums[name])
 
 
