@@ -46,4 +46,5 @@ def chatter_filtered() -> Iterator[None]:
 
 if importlib.util.find_spec("tensorflow") is not None:
     with chatter_filtered():
-        import tensorflow  # noqa: F401
+        import tensorflow
+    tensorflow.get_logger().setLevel("ERROR")
