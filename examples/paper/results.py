@@ -56,13 +56,19 @@ def p_value(better: Sequence[float], worse: Sequence[float]) -> float:
         worse: Those of another network.
 
     Returns:
-        One if the seeds tell nothing of chance.
+        One if the seeds tell nothing of chance: if there is one only, or all
+        give the same.
     """
-    if min(len(better), len(worse)) < 2:
+    if not spread(better) and not spread(worse):
         return 1.0
+    samples = (
+        number
+        for errors in (better, worse)
+        for number in (statistics.mean(errors), spread(errors), len(errors))
+    )
     return float(
-        scipy.stats.ttest_ind(
-            better, worse, equal_var=False, alternative="less"
+        scipy.stats.ttest_ind_from_stats(
+            *samples, equal_var=False, alternative="less"
         ).pvalue
     )
 

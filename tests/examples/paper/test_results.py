@@ -5,6 +5,7 @@ import pathlib
 import numpy as np
 import PIL.Image
 import pytest
+import scipy.stats
 
 from paper import figure
 from paper import networks
@@ -69,6 +70,20 @@ def test_a_verdict_needs_more_than_chance(
         assert f": {words}." in line
     starts = [line.partition(",")[0] for line in lines]
     assert starts == ["Table 3", "Table 4", "Table 4", "Section 5.1"]
+
+
+def test_chance_is_welchs() -> None:
+    """Of all errors, as of the few numbers that it is computed from."""
+    better, worse = [0.21, 0.2, 0.24], [0.25, 0.22, 0.27]
+    welch = scipy.stats.ttest_ind(
+        better, worse, equal_var=False, alternative="less"
+    )
+    assert results.p_value(better, worse) == pytest.approx(welch.pvalue)
+
+
+def test_seeds_that_agree_show_nothing() -> None:
+    for line in results.verdict(all_results(0.2, spread=0)):
+        assert ": not shown at this scale." in line
 
 
 def test_one_seed_shows_nothing() -> None:
