@@ -92,11 +92,14 @@ class GlobalContext(ChannelAttention):
         pixels = inputs
         if self.data_format == "channels_first":
             pixels = ops.transpose(pixels, (0, 2, 3, 1))
+        # One axis of pixels: a softmax over two needs a batch of known size.
+        _, height, width, channels = ops.shape(pixels)
+        pixels = ops.reshape(pixels, (-1, height * width, channels))
         scores = ops.add(
             ops.matmul(pixels, self.context_kernel), self.context_bias
         )
-        weights = ops.softmax(scores, axis=(1, 2))
-        return ops.sum(ops.multiply(pixels, weights), (1, 2))
+        weights = ops.softmax(scores, axis=1)
+        return ops.sum(ops.multiply(pixels, weights), 1)
 
     def _normalize(self, x: Tensor) -> Tensor:
         wide = ops.cast(x, "float32")

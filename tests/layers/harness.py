@@ -85,6 +85,26 @@ def shape_inference(case: Case, tmp_path: Any) -> None:
     assert case.make()(unknown).shape == (None, None, None, real[3])
 
 
+def unknown_sizes(case: Case, tmp_path: Any) -> None:
+    """Predicts and trains on leftover images, of a size not known before."""
+    one = case.images()
+    x = tree.map_structure(lambda x: np.concatenate([x, x[:1] + 1]), one)
+    shape = (None, None, case.shape[3])
+    inputs = tree.map_structure(lambda _: keras.Input(shape), x)
+    layer = case.make()
+    model = keras.Model(inputs, layer(inputs))
+    randomize(layer)
+    expected = outputs(layer, x)
+    # Two images, then one, in a compiled function, which may sum otherwise.
+    found = model.predict(x, batch_size=2, verbose=0)
+    assert_close(found, expected, 3e-6)
+    if model.trainable_weights:
+        model.compile("sgd", "mse")
+        model.fit(x, expected + 1.0, batch_size=2, verbose=0)
+        for weight in model.get_weights():
+            assert np.isfinite(weight).all()
+
+
 def config_round_trip(case: Case, tmp_path: Any) -> None:
     layer, x = case.make(), case.images()
     expected = outputs(layer, x)
@@ -145,6 +165,7 @@ def channels_first(case: Case, tmp_path: Any) -> None:
 
 CHECKS = (
     shape_inference,
+    unknown_sizes,
     config_round_trip,
     save_and_load,
     mixed_precision,
