@@ -76,7 +76,8 @@ def batch_norm_training(
     variance = torch.ones_like(gamma, requires_grad=False)
     y = _batch_norm(x, gamma, beta, mean, variance, True, epsilon, relu)
     if x.numel() == x.shape[1]:
-        variance.zero_()  # of one value torch says 0 / 0
+        # torch computes 0 / 0; in place would spoil what autograd has saved.
+        variance = torch.zeros_like(variance)
     return _from_torch(y, data_format), mean, variance
 
 

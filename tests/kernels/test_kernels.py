@@ -168,18 +168,23 @@ def test_batch_norm_training_equals_the_loop(shape, data_format, dtype):
         np.testing.assert_allclose(a, b, atol=rounding * scale, rtol=0)
 
 
-def test_batch_norm_of_a_single_value_is_finite():
-    x, gamma, beta, _ = batch_norm_example((1, 1, 1, 6))
-    y, mean, variance = kernels.batch_norm_training(
-        *map(ops.convert_to_tensor, (x, gamma, beta)),
-        0.01,
-        False,
-        "channels_last",
-    )
-    assert_close(
-        map(ops.convert_to_numpy, (y[0, 0, 0], mean)), [beta, x[0, 0, 0]]
-    )
-    np.testing.assert_array_equal(ops.convert_to_numpy(variance), 0.0)
+@pytest.mark.parametrize("relu", [False, True])
+def test_batch_norm_of_a_single_value_is_finite(relu):
+    x, gamma, beta, cotangent = batch_norm_example((1, 1, 1, 6))
+
+    def weighted_sum(x, gamma, beta):
+        y, mean, variance = kernels.batch_norm_training(
+            x, gamma, beta, 0.01, relu, "channels_last"
+        )
+        return ops.sum(ops.multiply(y, cotangent)), y, mean, variance
+
+    (_, y, mean, variance), slopes = gradients(weighted_sum, x, gamma, beta)
+    passes = np.logical_or(not relu, beta > 0)
+    expected = beta * passes, cotangent[0, 0, 0] * passes
+    assert_close((y[0, 0, 0], slopes[2], mean), (*expected, x[0, 0, 0]))
+    np.testing.assert_array_equal(variance, 0.0)
+    for slope in slopes[:2]:
+        np.testing.assert_array_equal(slope, 0.0)
 
 
 @pytest.mark.parametrize("module", [kernels, generic], ids=["tuned", "generic"])
