@@ -1,28 +1,175 @@
 """ResNeXt for Keras 3, on TensorFlow, JAX and torch."""
 
-import importlib
-import pathlib
-import sys
-from typing import Any
-
-__version__ = "0.1.0"
-
-# Whether this is `keras-resnext`, or `python -m keras_resnext`, for which
-# Python has no better name yet.
-_COMMAND_LINE = pathlib.Path(sys.argv[0]).stem == "keras-resnext" or (
-    sys.argv[0] == "-m" and __name__ in sys.orig_argv
+from keras_resnext import complexity as complexity
+from keras_resnext import explain as explain
+from keras_resnext import finetuning as finetuning
+from keras_resnext import layers as layers
+from keras_resnext import paper as paper
+from keras_resnext import training as training
+from keras_resnext.callables import BATResNeXt26TS as BATResNeXt26TS
+from keras_resnext.callables import CSPResNeXt50 as CSPResNeXt50
+from keras_resnext.callables import ECAResNeXt26t_32x4d as ECAResNeXt26t_32x4d
+from keras_resnext.callables import ECAResNeXt26TS as ECAResNeXt26TS
+from keras_resnext.callables import ECAResNeXt50t_32x4d as ECAResNeXt50t_32x4d
+from keras_resnext.callables import GCResNeXt26TS as GCResNeXt26TS
+from keras_resnext.callables import GCResNeXt50TS as GCResNeXt50TS
+from keras_resnext.callables import (
+    LegacySEResNeXt26_32x4d as LegacySEResNeXt26_32x4d,
+)
+from keras_resnext.callables import (
+    LegacySEResNeXt50_32x4d as LegacySEResNeXt50_32x4d,
+)
+from keras_resnext.callables import (
+    LegacySEResNeXt101_32x4d as LegacySEResNeXt101_32x4d,
+)
+from keras_resnext.callables import ResNeXt23s_4x32d as ResNeXt23s_4x32d
+from keras_resnext.callables import ResNeXt26TS as ResNeXt26TS
+from keras_resnext.callables import ResNeXt29_8x64d as ResNeXt29_8x64d
+from keras_resnext.callables import ResNeXt29_16x64d as ResNeXt29_16x64d
+from keras_resnext.callables import ResNeXt50 as ResNeXt50
+from keras_resnext.callables import ResNeXt50_32x4d as ResNeXt50_32x4d
+from keras_resnext.callables import ResNeXt50d_32x4d as ResNeXt50d_32x4d
+from keras_resnext.callables import ResNeXt101 as ResNeXt101
+from keras_resnext.callables import ResNeXt101_32x4d as ResNeXt101_32x4d
+from keras_resnext.callables import ResNeXt101_32x8d as ResNeXt101_32x8d
+from keras_resnext.callables import ResNeXt101_32x16d as ResNeXt101_32x16d
+from keras_resnext.callables import ResNeXt101_32x32d as ResNeXt101_32x32d
+from keras_resnext.callables import ResNeXt101_32x48d as ResNeXt101_32x48d
+from keras_resnext.callables import ResNeXt101_64x4d as ResNeXt101_64x4d
+from keras_resnext.callables import ResNeXt152_32x4d as ResNeXt152_32x4d
+from keras_resnext.callables import SEResNeXt26d_32x4d as SEResNeXt26d_32x4d
+from keras_resnext.callables import SEResNeXt26t_32x4d as SEResNeXt26t_32x4d
+from keras_resnext.callables import SEResNeXt26TS as SEResNeXt26TS
+from keras_resnext.callables import SEResNeXt50_32x4d as SEResNeXt50_32x4d
+from keras_resnext.callables import SEResNeXt101_32x4d as SEResNeXt101_32x4d
+from keras_resnext.callables import SEResNeXt101_32x8d as SEResNeXt101_32x8d
+from keras_resnext.callables import SEResNeXt101_64x4d as SEResNeXt101_64x4d
+from keras_resnext.callables import SEResNeXt101d_32x8d as SEResNeXt101d_32x8d
+from keras_resnext.callables import (
+    SEResNeXtAA101d_32x8d as SEResNeXtAA101d_32x8d,
+)
+from keras_resnext.callables import (
+    SEResNeXtAA201d_32x8d as SEResNeXtAA201d_32x8d,
+)
+from keras_resnext.callables import SKResNeXt50_32x4d as SKResNeXt50_32x4d
+from keras_resnext.config import Attention as Attention
+from keras_resnext.config import GroupWidth as GroupWidth
+from keras_resnext.config import ResNeXtConfig as ResNeXtConfig
+from keras_resnext.config import Stem as Stem
+from keras_resnext.config import Template as Template
+from keras_resnext.exporting import ExportError as ExportError
+from keras_resnext.exporting import ExportReport as ExportReport
+from keras_resnext.exporting import export as export
+from keras_resnext.features import block_outputs as block_outputs
+from keras_resnext.features import feature_pyramid as feature_pyramid
+from keras_resnext.inference import (
+    optimize_for_inference as optimize_for_inference,
+)
+from keras_resnext.models import ResNeXt as ResNeXt
+from keras_resnext.models import get_model as get_model
+from keras_resnext.models import list_models as list_models
+from keras_resnext.models import model_from_checkpoint as model_from_checkpoint
+from keras_resnext.preprocessing import (
+    EvaluationTransform as EvaluationTransform,
+)
+from keras_resnext.preprocessing import decode_predictions as decode_predictions
+from keras_resnext.preprocessing import (
+    evaluation_transform as evaluation_transform,
+)
+from keras_resnext.preprocessing import preprocess_input as preprocess_input
+from keras_resnext.variants import VARIANTS as VARIANTS
+from keras_resnext.weights.catalogue import list_weights as list_weights
+from keras_resnext.weights.fetch import (
+    WeightsUnavailableError as WeightsUnavailableError,
+)
+from keras_resnext.weights.inspect import CheckpointInfo as CheckpointInfo
+from keras_resnext.weights.inspect import (
+    inspect_checkpoint as inspect_checkpoint,
+)
+from keras_resnext.weights.load import download_weights as download_weights
+from keras_resnext.weights.load import load_checkpoint as load_checkpoint
+from keras_resnext.weights.readers import CheckpointError as CheckpointError
+from keras_resnext.weights.records import Weights as Weights
+from keras_resnext.weights.save import (
+    save_torch_checkpoint as save_torch_checkpoint,
+)
+from keras_resnext.weights.save import (
+    to_torch_state_dict as to_torch_state_dict,
 )
 
+__all__ = [
+    "VARIANTS",
+    "Attention",
+    "BATResNeXt26TS",
+    "CSPResNeXt50",
+    "CheckpointError",
+    "CheckpointInfo",
+    "ECAResNeXt26TS",
+    "ECAResNeXt26t_32x4d",
+    "ECAResNeXt50t_32x4d",
+    "EvaluationTransform",
+    "ExportError",
+    "ExportReport",
+    "GCResNeXt26TS",
+    "GCResNeXt50TS",
+    "GroupWidth",
+    "LegacySEResNeXt26_32x4d",
+    "LegacySEResNeXt50_32x4d",
+    "LegacySEResNeXt101_32x4d",
+    "ResNeXt",
+    "ResNeXt23s_4x32d",
+    "ResNeXt26TS",
+    "ResNeXt29_8x64d",
+    "ResNeXt29_16x64d",
+    "ResNeXt50",
+    "ResNeXt50_32x4d",
+    "ResNeXt50d_32x4d",
+    "ResNeXt101",
+    "ResNeXt101_32x4d",
+    "ResNeXt101_32x8d",
+    "ResNeXt101_32x16d",
+    "ResNeXt101_32x32d",
+    "ResNeXt101_32x48d",
+    "ResNeXt101_64x4d",
+    "ResNeXt152_32x4d",
+    "ResNeXtConfig",
+    "SEResNeXt26TS",
+    "SEResNeXt26d_32x4d",
+    "SEResNeXt26t_32x4d",
+    "SEResNeXt50_32x4d",
+    "SEResNeXt101_32x4d",
+    "SEResNeXt101_32x8d",
+    "SEResNeXt101_64x4d",
+    "SEResNeXt101d_32x8d",
+    "SEResNeXtAA101d_32x8d",
+    "SEResNeXtAA201d_32x8d",
+    "SKResNeXt50_32x4d",
+    "Stem",
+    "Template",
+    "Weights",
+    "WeightsUnavailableError",
+    "block_outputs",
+    "complexity",
+    "decode_predictions",
+    "download_weights",
+    "evaluation_transform",
+    "explain",
+    "export",
+    "feature_pyramid",
+    "finetuning",
+    "get_model",
+    "inspect_checkpoint",
+    "layers",
+    "list_models",
+    "list_weights",
+    "load_checkpoint",
+    "model_from_checkpoint",
+    "optimize_for_inference",
+    "paper",
+    "preprocess_input",
+    "save_torch_checkpoint",
+    "to_torch_state_dict",
+    "training",
+]
 
-def __getattr__(name: str) -> Any:
-    """Imports all names at once, when the command line first needs one."""
-    if not _COMMAND_LINE or (name.startswith("__") and name != "__all__"):
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    public = importlib.import_module("keras_resnext.public")
-    return getattr(public, name)
-
-
-# Others need Keras in any case, and Keras its registered layers.
-if not _COMMAND_LINE:
-    from keras_resnext.public import *  # noqa: F403
-    from keras_resnext.public import __all__ as __all__
+__version__ = "0.1.0"

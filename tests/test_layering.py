@@ -9,6 +9,8 @@ import sys
 import keras
 import pytest
 
+import keras_resnext
+
 ROOT = pathlib.Path(__file__).parents[1]
 PACKAGE = ROOT / "keras_resnext"
 
@@ -98,7 +100,7 @@ OURS = {
     "paper.claims": {"blocks", "complexity", "models", *L0},
     # Users of the public face, but for what must do without Keras.
     "__main__": {"cli"},
-    "cli": {"", "public", "cli", "weights.fetch", *L0},
+    "cli": {"", "cli", "weights.fetch", *L0},
     "cli.paper": {"", "cli", "paper"},
 }
 THEIRS = {
@@ -204,7 +206,7 @@ def table():
 
 @pytest.mark.parametrize("module", sorted(MODULES))
 def test_arrows_point_down(module):
-    if module in ("", "public", "weights"):
+    if module in ("", "weights"):
         return  # the public face; an empty file
     allowed = rule(OURS, module)
     assert allowed is not None, f"{module} has no line.\n{table()}"
@@ -219,7 +221,7 @@ def test_arrows_point_down(module):
 
 @pytest.mark.parametrize("module", sorted(MODULES))
 def test_others_are_imported_where_they_belong(module):
-    allowed = rule(THEIRS, module, {"keras", "numpy"}) if module else set()
+    allowed = rule(THEIRS, module, {"keras", "numpy"})
     lazily = IN_FUNCTIONS.get(module, set())
     for name, in_function in imports(MODULES[module]):
         top = name.split(".")[0]
@@ -232,17 +234,24 @@ def test_others_are_imported_where_they_belong(module):
 
 
 def test_the_public_face_does_nothing_else():
-    tree = ast.parse(MODULES["public"].read_text("utf-8"))
-    docstring, *rest = tree.body
+    tree = ast.parse(MODULES[""].read_text("utf-8"))
+    docstring, *imported, names, version = tree.body
     assert isinstance(docstring, ast.Expr)
-    for node in rest:
-        assert isinstance(node, (ast.ImportFrom, ast.Assign, ast.AugAssign))
-        if isinstance(node, ast.ImportFrom):
-            names = {alias.name: alias.asname for alias in node.names}
-            # Of the callables, which one file lists, all there are.
-            private = names.pop("*", None), names.pop("callables", None)
-            assert private == (None, None)
-            assert all(name == asname for name, asname in names.items())
+    assert isinstance(names, ast.Assign)
+    assert isinstance(version, ast.Assign)
+    for node in imported:
+        assert isinstance(node, ast.ImportFrom)
+        assert all(alias.name == alias.asname for alias in node.names)
+    listed = {alias.asname for node in imported for alias in node.names}
+    assert listed == set(keras_resnext.__all__)
+
+
+def test_the_public_face_shows_public_names_only():
+    modules = {path.stem for path in PACKAGE.glob("*.py")} | {
+        path.parent.name for path in PACKAGE.glob("*/__init__.py")
+    }
+    shown = {name for name in dir(keras_resnext) if not name.startswith("_")}
+    assert shown <= {*keras_resnext.__all__, *modules}
 
 
 TOOLS = sorted(ROOT.glob("weights/*.py"))

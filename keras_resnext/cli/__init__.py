@@ -1,8 +1,6 @@
 """The command `keras-resnext`: arguments in, exit status out.
 
-Exit status 0 is success, 1 a failure, 2 a wrong command line. Each command's
-module is imported by the command itself, since most import Keras, which
-takes seconds.
+Exit status 0 is success, 1 a failure, 2 a wrong command line.
 """
 
 import importlib
@@ -12,7 +10,6 @@ import sys
 from collections.abc import Sequence
 
 from keras_resnext.cli import arguments
-from keras_resnext.cli import quiet
 
 
 class Failure(Exception):
@@ -34,8 +31,6 @@ def main(words: Sequence[str] | None = None) -> int:
         signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM)
     )
     try:
-        if args.module != "catalogue":
-            quiet.load()
         command = importlib.import_module(f"keras_resnext.cli.{args.module}")
         status = command.run(args)
         sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""The commands `list` and `weights`, which do without Keras."""
+"""The commands `list` and `weights`."""
 
 import argparse
 import dataclasses
