@@ -28,7 +28,12 @@ L0 = {
     "weights.records",
     "weights.table",
 }
-WEIGHTS = {"weights.files", "weights.layouts", "weights.readers"}
+WEIGHTS = {
+    "weights.files",
+    "weights.layouts",
+    "weights.readers",
+    "weights.values",
+}
 OURS = {
     "config": set(),
     "variants": {"config"},
@@ -43,6 +48,7 @@ OURS = {
     "weights.transforms": set(),
     "weights.layouts": {"weights.qubvel", "weights.transforms"},
     "weights.files": set(),
+    "weights.values": {"weights.files"},
     "weights.hdf5": {"weights.files"},
     "weights.pickles": {"weights.files"},
     "weights.pytorch": {"weights.files", "weights.pickles"},
@@ -116,6 +122,7 @@ THEIRS = {
     "weights.layouts": {"numpy"},
     "weights.transforms": {"numpy"},
     "weights.files": {"numpy"},
+    "weights.values": {"numpy"},
     "weights.hdf5": {"ml_dtypes", "numpy"},
     "weights.pickles": {"ml_dtypes", "numpy"},
     "weights.pytorch": {"numpy"},

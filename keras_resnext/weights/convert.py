@@ -17,6 +17,8 @@ from keras_resnext.weights.layouts import foreign_name
 from keras_resnext.weights.readers import CheckpointError
 from keras_resnext.weights.transforms import Shape
 from keras_resnext.weights.transforms import Transform
+from keras_resnext.weights.values import check_dtype
+from keras_resnext.weights.values import check_values
 
 # Names that a model built here gives its layers. A model may hold others too,
 # before `input_tensor`; no checkpoint knows them.
@@ -24,7 +26,6 @@ OUR_LAYERS = r"stem_.+|stage\d+_.+|predictions"
 STEM = "stem_conv1"
 FIRST = "stage1_block1_conv1"
 HEAD = "predictions"
-FLOATS = ("float16", "bfloat16", "float32", "float64")
 
 Variable = tuple[str, str]
 Shapes = Mapping[Variable, Shape]
@@ -193,12 +194,18 @@ def _fit(
     place: _Place, tensor: np.ndarray, variable: Variable, shape: Shape
 ) -> np.ndarray:
     layer, name = variable
-    value = _float32(place, tensor, variable)
-    with contextlib.suppress(ValueError):  # if it has other axes altogether
-        value = place.transform.to_keras(value, shape)
-    if layer == STEM and value.shape != shape:
-        value = _adapt_channels(value, shape)
+    of = f"{name} of '{layer}'"
+    source = f"the checkpoint's '{place.name}'"
+    check_dtype(tensor.dtype, of, source)
+    # A float64 too large becomes infinite, which is refused below.
+    with np.errstate(over="ignore", invalid="ignore"):
+        value = tensor.astype("float32", copy=False)
+        with contextlib.suppress(ValueError):  # if it has other axes altogether
+            value = place.transform.to_keras(value, shape)
+        if layer == STEM and value.shape != shape:
+            value = _adapt_channels(value, shape)
     if value.shape == shape:
+        check_values(value, of, source)
         return value
     if layer == HEAD and value.shape[:-1] == shape[:-1]:
         raise CheckpointError(
@@ -212,26 +219,6 @@ def _fit(
         f"'{layer}' needs a {name} of shape {shape}, but the checkpoint's is "
         f"{value.shape}. It fits another architecture."
     )
-
-
-def _float32(
-    place: _Place, tensor: np.ndarray, variable: Variable
-) -> np.ndarray:
-    if tensor.dtype.name not in FLOATS:
-        raise CheckpointError(
-            f"The {variable[1]} of '{variable[0]}' is quantized "
-            f"({tensor.dtype}) in the checkpoint's '{place.name}'. Use a "
-            "checkpoint of floating-point numbers."
-        )
-    with np.errstate(over="ignore"):  # a float64 too large becomes infinite
-        value = tensor.astype("float32", copy=False)
-    if not np.isfinite(value).all():
-        raise CheckpointError(
-            f"The {variable[1]} of '{variable[0]}' holds NaN or infinity in "
-            f"the checkpoint's '{place.name}', which is damaged; download it "
-            "again."
-        )
-    return value
 
 
 def _adapt_channels(kernel: np.ndarray, shape: Shape) -> np.ndarray:

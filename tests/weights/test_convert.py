@@ -312,16 +312,33 @@ def test_names_can_not_steer_a_terminal(model):
     assert_refused(tensors, model, r"Unknown to the model: '\x1b[2J\n'.")
 
 
-@pytest.mark.parametrize("dtype", ["int8", "uint8", "int64", "bool"])
-def test_quantized(model, dtype):
+@pytest.mark.parametrize("layout", ["timm_resnet", "keras_applications"])
+def test_negative_variance(model, layout):
+    tensors = tinynet.checkpoint(model, layout=layout)
+    name = {
+        "timm_resnet": "bn1.running_var",
+        "keras_applications": "conv1_bn/moving_variance",
+    }[layout]
+    tensors[name][3] = -1e-3
+    words = (
+        "The moving_variance of 'stem_bn1' holds negative numbers in the "
+        f"checkpoint's '{name}'"
+    )
+    assert_refused(tensors, model, words, layout=layout)
+
+
+@pytest.mark.parametrize(
+    "dtype", ["int8", "uint8", "int64", "bool", "complex64"]
+)
+def test_not_floating_point(model, dtype):
     tensors = tinynet.checkpoint(model)
     name = "layer1.0.conv1.weight"
     tensors[name] = tensors[name].astype(dtype)
     assert_refused(
         tensors,
         model,
-        f"The kernel of 'stage1_block1_conv1' is quantized ({dtype}) in the "
-        f"checkpoint's '{name}'",
+        "The kernel of 'stage1_block1_conv1' needs floating-point numbers, but "
+        f"the checkpoint's '{name}' holds {dtype}",
     )
 
 

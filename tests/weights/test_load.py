@@ -164,7 +164,7 @@ def test_tensor_of_integers_is_named(kind, tmp_path):
     name = list(tensors)[7]
     tensors[name] = tensors[name].astype("int8")
     path = write_arrays(tmp_path / "file", kind, tensors)
-    words = f"is quantized (int8) in the checkpoint's '{name}'"
+    words = f"floating-point numbers, but the checkpoint's '{name}' holds int8"
     assert_refused(filled(tinynet.build()), path, words)
 
 

@@ -62,6 +62,7 @@ from keras_resnext.weights.load import load_checkpoint
 from keras_resnext.weights.load import variables_of
 from keras_resnext.weights.readers import CheckpointError
 from keras_resnext.weights.readers import read_checkpoint
+from keras_resnext.weights.values import FLOATS
 
 CONFIG = ResNeXtConfig(
     depths=(1, 1),
@@ -259,7 +260,7 @@ def assert_loaded(model, arrays, kind):
     loaded = convert.from_keras(values, tinynet.layers(model), layout(kind))
     assert loaded.keys() == arrays.keys()
     for name, array in arrays.items():
-        assert array.dtype.name in convert.FLOATS
+        assert array.dtype.name in FLOATS
         # Not exactly, as variances differ by two epsilons.
         expected = array.astype("float32")
         np.testing.assert_allclose(loaded[name], expected, 1e-6, 1e-7)
