@@ -1,0 +1,312 @@
+"""The graph of any Keras model, with the models inside it opened.
+
+Most Keras models around a ResNeXt are not ours but contain ours: behind
+augmentation and preprocessing, before another head, as a layer or flat, in a
+Functional or a Sequential model. `Graph` shows all of them alike.
+"""
+
+from collections.abc import Iterable
+from collections.abc import Mapping
+from dataclasses import dataclass
+from dataclasses import field
+from typing import Any
+
+import keras
+
+from keras_resnext.kernels.generic import Tensor
+
+# The first convolution, by whose name a model built here is recognized.
+STEM = "stem_conv1"
+
+
+@dataclass(frozen=True, eq=False)
+class Value:
+    """Symbolic tensor between two steps of a graph.
+
+    Args:
+        spec: Its shape and dtype, as the model that holds the step knows them.
+        opened: Whether the step stands in a model within the model.
+    """
+
+    spec: keras.KerasTensor
+    opened: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One call of a layer.
+
+    Args:
+        layer: The layer, or another operation of Keras.
+        args: Its positional arguments, with a `Value` for each tensor.
+        kwargs: Its keyword arguments, likewise.
+        outputs: The structure of what it returns.
+    """
+
+    layer: Any
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    outputs: list[Value]
+    inputs: list[Value] = field(init=False)
+
+    def __post_init__(self) -> None:
+        flat = keras.tree.flatten((self.args, self.kwargs))
+        values = [each for each in flat if isinstance(each, Value)]
+        object.__setattr__(self, "inputs", values)
+
+
+class Graph:
+    """Calls of a model's layers, in the order in which they compute.
+
+    Functional and Sequential models within the model are opened, however
+    deep; other layers that hold layers are single steps.
+
+    Args:
+        model: A built Functional or Sequential model.
+
+    Attributes:
+        steps: The calls, each a `Step`.
+        input: Structure of `Value` that the model takes.
+        output: Structure of `Value` that the model returns.
+
+    Raises:
+        ValueError: If Keras does not know the model's graph.
+    """
+
+    def __init__(self, model: keras.Model) -> None:
+        check_graph(model)
+        self.model = model
+        self.steps: list[Step] = []
+        function = _function(model)
+        self.input = keras.tree.map_structure(
+            lambda x: Value(x, False), function.input
+        )
+        self.output = self._open(
+            function, keras.tree.flatten(self.input), None, False
+        )
+
+    @property
+    def inputs(self) -> list[Value]:
+        """Flat list of the values that the model takes."""
+        return keras.tree.flatten(self.input)
+
+    @property
+    def outputs(self) -> list[Value]:
+        """Flat list of the values that the model returns."""
+        return keras.tree.flatten(self.output)
+
+    def find(self, name: str) -> Step | None:
+        """Return the only call of the layer of that name.
+
+        Raises:
+            ValueError: If several calls are of layers of that name.
+        """
+        found = [step for step in self.steps if step.layer.name == name]
+        if len(found) > 1:
+            raise ValueError(
+                f"'{self.model.name}' calls layers named '{name}' "
+                f"{len(found)} times. Use a model that calls the model "
+                "built by keras_resnext once."
+            )
+        return found[0] if found else None
+
+    def before(self, values: Iterable[Value]) -> list[Step]:
+        """Return the steps that compute values, in order."""
+        return self._between((), values)
+
+    def beside(self, cut: Value, wanted: Iterable[Value]) -> list[Value]:
+        """Return the values besides `cut` that steps behind `cut` need.
+
+        `run` computes `wanted` from `cut` and these.
+        """
+        behind = {cut}
+        for step in self.steps:
+            if behind.intersection(step.inputs):
+                behind.update(step.outputs)
+        needed = dict.fromkeys(wanted)
+        for step in self._between([cut], needed):
+            if behind.intersection(step.outputs):
+                needed.update(dict.fromkeys(step.inputs))
+        return [value for value in needed if value not in behind]
+
+    def run(
+        self,
+        given: Mapping[Value, Tensor],
+        wanted: Any,
+        training: bool | None = None,
+    ) -> Any:
+        """Compute values from others, steps that are not needed left out.
+
+        Args:
+            given: Tensors, symbolic or not, instead of what steps return.
+            wanted: Structure of `Value`.
+            training: Mode of every layer; `None` leaves each in the mode that
+                the model calls it in.
+
+        Returns:
+            Tensors in the structure of `wanted`.
+        """
+        known = dict(given)
+
+        def filled(x: Any) -> Any:
+            return known[x] if isinstance(x, Value) else x
+
+        for step in self._between(known, keras.tree.flatten(wanted)):
+            args, kwargs = keras.tree.map_structure(
+                filled, (step.args, step.kwargs)
+            )
+            kwargs = _in_mode(step.layer, kwargs, training)
+            returned = keras.tree.flatten(step.layer(*args, **kwargs))
+            known.update(zip(step.outputs, returned, strict=True))
+        return keras.tree.map_structure(filled, wanted)
+
+    def model_of(self, wanted: Any, name: str) -> keras.Model:
+        """Build a model of the same layers from the same inputs to values."""
+        if not any(value.opened for value in keras.tree.flatten(wanted)):
+            outputs = keras.tree.map_structure(lambda x: x.spec, wanted)
+            return keras.Model(_function(self.model).input, outputs, name=name)
+        inputs = keras.tree.map_structure(same_input, self.model.input)
+        given = zip(self.inputs, keras.tree.flatten(inputs), strict=True)
+        outputs = self.run(dict(given), wanted)
+        return keras.Model(inputs, outputs, name=name)
+
+    def _between(
+        self, given: Iterable[Value], wanted: Iterable[Value]
+    ) -> list[Step]:
+        """Steps that compute `wanted`, up to `given`."""
+        given, needed = set(given), set(wanted)
+        steps = []
+        for step in reversed(self.steps):
+            if not needed.isdisjoint(set(step.outputs) - given):
+                needed.update(step.inputs)
+                steps.append(step)
+        return steps[::-1]
+
+    def _open(
+        self,
+        model: keras.Model,
+        inputs: list[Value],
+        training: bool | None,
+        opened: bool,
+    ) -> Any:
+        """Append the steps of a model; return its output."""
+        known = dict(zip(map(id, model.inputs), inputs, strict=True))
+
+        def value(x: Any) -> Any:
+            return known[id(x)] if isinstance(x, keras.KerasTensor) else x
+
+        for node in nodes(model):
+            if node.is_input or any(
+                id(x) not in known for x in node.input_tensors
+            ):
+                continue
+            layer = node.operation
+            args, kwargs = node.arguments.convert(value)
+            kwargs = _in_mode(layer, kwargs, training)
+            if is_graph(layer):
+                function = _function(layer)
+                taken = _taken(function, *args, **kwargs)
+                mode = kwargs.get("training")
+                returned = self._open(function, taken, mode, True)
+                returned = keras.tree.flatten(returned)
+            else:
+                returned = [Value(x, opened) for x in node.outputs]
+                self.steps.append(Step(layer, args, kwargs, returned))
+            known.update(zip(map(id, node.outputs), returned, strict=True))
+        return keras.tree.map_structure(value, model.output)
+
+
+def is_graph(layer: Any) -> bool:
+    """Return whether a layer is a model whose graph Keras knows."""
+    return (
+        isinstance(layer, keras.Model)
+        and hasattr(_function(layer), "operations")
+        # A subclass may compute something else than its graph.
+        and type(layer).call.__module__.partition(".")[0] == "keras"
+    )
+
+
+def check_graph(model: Any) -> None:
+    """Refuse what is no built model whose graph Keras knows.
+
+    Raises:
+        ValueError: If so.
+    """
+    if not isinstance(model, keras.Model):
+        raise ValueError(
+            f"This is no keras.Model but a {type(model).__name__}."
+        )
+    if is_graph(model):
+        return
+    if not model.built or isinstance(model, keras.Sequential):
+        raise ValueError(
+            f"'{model.name}' is not built. Call it on images once, or give it "
+            "an input shape."
+        )
+    names = [inner.name for inner in inner_models(model)]
+    which = f"'{names[0]}'" if names else "a model"
+    raise ValueError(
+        f"'{model.name}' is a subclassed model, whose graph Keras does not "
+        f"know. Use {which} built by keras_resnext, or a Functional or "
+        "Sequential model that contains it."
+    )
+
+
+def inner_models(model: Any) -> list[keras.Model]:
+    """Find the models built here in any model, itself included.
+
+    Args:
+        model: Any `keras.Model` or layer: flat, nested, Sequential,
+            subclassed with such a model as an attribute, wrapped.
+
+    Returns:
+        The models that own the layers of a ResNeXt, one or more of them; a
+        model made around such layers, such as another head on a backbone's
+        output, is one itself.
+    """
+    return [
+        layer
+        for layer in model._flatten_layers()
+        if isinstance(layer, keras.Model)
+        and any(child.name == STEM for child in layer.layers)
+    ]
+
+
+def nodes(model: keras.Model) -> list[Any]:
+    """Return the calls of a graph's layers, in the order of `model.layers`."""
+    order = {id(layer): i for i, layer in enumerate(model.operations)}
+    depths = sorted(model._nodes_by_depth, reverse=True)
+    return [
+        node
+        for depth in depths
+        for node in sorted(
+            model._nodes_by_depth[depth], key=lambda x: order[id(x.operation)]
+        )
+    ]
+
+
+def same_input(tensor: Tensor) -> Tensor:
+    """Return another input of a graph, of the same name."""
+    layer = tensor._keras_history.operation
+    return keras.layers.InputLayer.from_config(layer.get_config()).output
+
+
+def _function(model: keras.Model) -> Any:
+    """Return the Functional model that a Sequential model keeps."""
+    return getattr(model, "_functional", model)
+
+
+def _taken(function: keras.Model, inputs: Any, **kwargs: Any) -> list[Value]:
+    """Return what a model is called on, in the order of its inputs."""
+    if isinstance(inputs, dict) and not isinstance(function.input, dict):
+        return [inputs[each.name] for each in function.inputs]
+    return keras.tree.flatten(inputs)
+
+
+def _in_mode(
+    layer: Any, kwargs: dict[str, Any], training: bool | None
+) -> dict[str, Any]:
+    """Return arguments of a call, with a mode if the layer takes one."""
+    if training is None or not getattr(layer, "_call_has_training_arg", False):
+        return kwargs
+    return {**kwargs, "training": training}

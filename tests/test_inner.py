@@ -1,0 +1,108 @@
+"""Graphs of models that contain ours, and what is found in them."""
+
+import keras
+import numpy as np
+import pytest
+import ways
+
+from keras_resnext import inner
+
+
+def names(steps):
+    return [step.layer.name for step in steps]
+
+
+def ours(model):
+    return [
+        layer.name
+        for layer in model.layers
+        if layer.name.startswith(("stem_", "stage"))
+    ]
+
+
+@pytest.mark.parametrize("way", {**ways.GRAPHS, "siamese": ways.siamese})
+def test_a_graph_computes_what_its_model_computes(tiny, way):
+    model = ways.build(way, "two_dense", tiny)
+    inputs = ways.inputs_of(model)
+    graph = inner.Graph(model)
+    given = dict(zip(graph.inputs, keras.tree.flatten(inputs), strict=True))
+    found = keras.tree.map_structure(
+        ways.numpy, graph.run(given, graph.output, training=False)
+    )
+    expected = ways.predict(model, inputs)
+    keras.tree.map_structure(np.testing.assert_array_equal, found, expected)
+    rebuilt = graph.model_of(graph.output, "rebuilt")
+    found = ways.predict(rebuilt, inputs)
+    keras.tree.map_structure(np.testing.assert_array_equal, found, expected)
+    assert {id(v) for v in rebuilt.weights} == {id(v) for v in model.weights}
+
+
+@pytest.mark.parametrize("way", ways.GRAPHS)
+def test_every_layer_of_ours_is_a_step_in_its_order(tiny, way):
+    graph = inner.Graph(ways.build(way, "plain", tiny))
+    expected = ours(ways.backbone(tiny))
+    found = [name for name in names(graph.steps) if name in expected]
+    assert found == expected
+    before = graph.before(graph.find("stem_conv1").inputs)
+    assert [type(step.layer).__name__ for step in before] == {
+        "doubly_nested": ["Rescaling"],
+        "augmented": ["RandomFlip", "RandomContrast", "Rescaling"],
+        "augmented_flat": ["RandomFlip", "Rescaling"],
+    }.get(way, [])
+
+
+def test_a_graph_is_cut_anywhere(tiny):
+    """Beside the cut stands what passes it by: a shortcut, another input."""
+    model = ways.build("two_inputs", "plain", tiny)
+    graph = inner.Graph(model)
+    inputs = ways.inputs_of(model)
+    given = dict(zip(graph.inputs, keras.tree.flatten(inputs), strict=True))
+    expected = ways.predict(model, inputs)
+    for name in ("stem_bn1", "stage1_block1_conv2", "stage2_block1_out"):
+        (cut,) = graph.find(name).outputs
+        beside = graph.beside(cut, graph.outputs)
+        assert graph.inputs[0] in beside  # the age
+        values = [cut, *beside]
+        tensors = graph.run(given, values, training=False)
+        known = dict(zip(values, tensors, strict=True))
+        found = ways.numpy(graph.run(known, graph.output, training=False))
+        np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("way", ways.WAYS)
+def test_inner_models_are_found(tiny, way):
+    model = ways.build(way, "plain", tiny)
+    found = inner.inner_models(model)
+    assert [ours(each) for each in found] == [ours(ways.backbone(tiny))]
+    assert (found[0] is model) == (way in ("flat", "augmented_flat"))
+
+
+def test_a_mode_reaches_the_layers_of_a_model_called_in_it(tiny):
+    inputs = ways.image()
+    whole = keras.Model(inputs, ways.augmentation()(inputs, training=False))
+    graph = inner.Graph(whole)
+    assert [step.kwargs for step in graph.steps] == 2 * [{"training": False}]
+
+
+def test_what_has_no_graph_is_refused(tiny):
+    class Own(keras.Model):
+        def call(self, inputs):
+            return 2 * super().call(inputs)
+
+    base = ways.backbone(tiny)
+    refused = {
+        "no keras.Model but a Dense": keras.layers.Dense(2),
+        "'unbuilt' is not built": keras.Sequential(
+            [keras.layers.Dense(2)], name="unbuilt"
+        ),
+        f"'outer' is a subclassed model.*Use '{base.name}'": ways.build(
+            "subclassed", "plain", tiny
+        ),
+        "'own' is a subclassed model": Own(base.input, base.output, name="own"),
+    }
+    for message, model in refused.items():
+        with pytest.raises(ValueError, match=message):
+            inner.Graph(model)
+    siamese = inner.Graph(ways.build("siamese", "plain", tiny))
+    with pytest.raises(ValueError, match="'stem_conv1' 2 times"):
+        siamese.find("stem_conv1")

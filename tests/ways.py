@@ -1,0 +1,231 @@
+"""The ways in which people build a model around ours, and its heads."""
+
+import warnings
+
+import keras
+import numpy as np
+from keras import ops
+
+import keras_resnext
+
+SIZE = 16
+CLASSES = 5
+
+
+class Subclassed(keras.Model):
+    """A model written as a class, with ours as an attribute."""
+
+    def __init__(self, backbone, head):
+        super().__init__(name="outer")
+        self.backbone = backbone
+        self.head = head
+
+    def call(self, inputs, training=None):
+        x = self.backbone(inputs, training=training)
+        for layer in self.head:
+            x = layer(x)
+        return x
+
+
+def backbone(config, **options):
+    return keras_resnext.ResNeXt(
+        config,
+        include_top=False,
+        **{"pooling": "avg", "input_shape": (SIZE, SIZE, 3), **options},
+    )
+
+
+def image():
+    return keras.Input((SIZE, SIZE, 3), name="image")
+
+
+def augmentation():
+    layers = [keras.layers.RandomFlip(), keras.layers.RandomContrast(0.1)]
+    return keras.Sequential(layers, name="augmentation")
+
+
+def call(layers, x):
+    for layer in layers:
+        x = layer(x)
+    return x
+
+
+def flat(config, head):
+    base = backbone(config)
+    return keras.Model(base.input, call(head, base.output), name="outer")
+
+
+def nested(config, head):
+    x = inputs = image()
+    x = backbone(config)(x, training=False)
+    return keras.Model(inputs, call(head, x), name="outer")
+
+
+def sequential(config, head):
+    layers = [image(), backbone(config), *head]
+    return keras.Sequential(layers, name="outer")
+
+
+def doubly_nested(config, head):
+    inputs = image()
+    x = keras.layers.Rescaling(1 / 127.5, -1)(inputs)
+    inner = keras.Model(inputs, backbone(config)(x), name="inner")
+    return keras.Sequential([image(), inner, *head], name="outer")
+
+
+def augmented(config, head):
+    """keras.io's recipe of transfer learning."""
+    x = inputs = image()
+    x = augmentation()(x)
+    x = keras.layers.Rescaling(1 / 127.5, -1)(x)
+    x = backbone(config, pooling=None)(x, training=False)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    return keras.Model(inputs, call(head, x), name="outer")
+
+
+def augmented_flat(config, head):
+    x = inputs = image()
+    x = call([keras.layers.RandomFlip(), keras.layers.Rescaling(0.02)], x)
+    x = backbone(config, input_tensor=x, input_shape=None).output
+    return keras.Model(inputs, call(head, x), name="outer")
+
+
+def two_inputs(config, head):
+    inputs = {"age": keras.Input((2,), name="age"), "image": image()}
+    x = backbone(config)(inputs["image"])
+    x = keras.layers.Concatenate()([x, inputs["age"]])
+    return keras.Model(inputs, call(head, x), name="outer")
+
+
+def two_outputs(config, head):
+    inputs = image()
+    features = backbone(config)(inputs)
+    outputs = {"features": features, "label": call(head, features)}
+    return keras.Model(inputs, outputs, name="outer")
+
+
+def mixed_precision(config, head):
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    return nested(config, head)
+
+
+def subclassed(config, head):
+    model = Subclassed(backbone(config), head)
+    model(np.zeros((1, SIZE, SIZE, 3), "float32"), training=False)
+    return model
+
+
+def siamese(config, head):
+    pair = [image(), keras.Input((SIZE, SIZE, 3), name="other")]
+    base = backbone(config)
+    x = keras.layers.Subtract()([base(x) for x in pair])
+    return keras.Model(pair, call(head, x), name="outer")
+
+
+def over_time(config, head):
+    inputs = keras.Input((2, SIZE, SIZE, 3))
+    x = keras.layers.TimeDistributed(backbone(config))(inputs)
+    x = keras.layers.GlobalAveragePooling1D()(x)
+    return keras.Model(inputs, call(head, x), name="outer")
+
+
+# With one call of ours, in a graph that Keras knows.
+GRAPHS = {
+    function.__name__: function
+    for function in (
+        flat,
+        nested,
+        sequential,
+        doubly_nested,
+        augmented,
+        augmented_flat,
+        two_inputs,
+        two_outputs,
+        mixed_precision,
+    )
+}
+OTHERS = {
+    function.__name__: function for function in (subclassed, siamese, over_time)
+}
+WAYS = {**GRAPHS, **OTHERS}
+
+Dense = keras.layers.Dense
+HEADS = {
+    "plain": lambda: [Dense(CLASSES, activation="softmax", dtype="float32")],
+    "logits": lambda: [Dense(CLASSES, dtype="float32")],
+    "no_bias": lambda: [Dense(CLASSES, use_bias=False, dtype="float32")],
+    "softmax_layer": lambda: [
+        Dense(CLASSES),
+        keras.layers.Activation("softmax", dtype="float32"),
+    ],
+    "dropout_and_softmax": lambda: [
+        keras.layers.Dropout(0.5),
+        Dense(CLASSES),
+        keras.layers.Softmax(dtype="float32"),
+    ],
+    "two_dense": lambda: [
+        Dense(8, activation="relu"),
+        keras.layers.Dropout(0.5),
+        Dense(CLASSES, activation="softmax", dtype="float32"),
+    ],
+    "lora": lambda: [
+        Dense(CLASSES, activation="softmax", dtype="float32", name="adapted")
+    ],
+    "int8": lambda: [
+        Dense(CLASSES, activation="softmax", dtype="float32", name="int8")
+    ],
+}
+
+
+def build(way, head, config):
+    """A model of a way and a head, with weights as after training."""
+    layers = HEADS[head]()
+    model = WAYS[way](config, layers)
+    random = np.random.default_rng(0)
+    for layer in model._flatten_layers():
+        if isinstance(layer, keras.layers.BatchNormalization):
+            shape = layer.moving_mean.shape
+            layer.gamma.assign(random.uniform(0.5, 1.5, shape))
+            layer.beta.assign(random.normal(0, 0.1, shape))
+            layer.moving_mean.assign(random.normal(0, 0.1, shape))
+            layer.moving_variance.assign(random.uniform(0.5, 1.5, shape))
+    if head == "lora":
+        adapted = [layers[-1]] + [
+            layer
+            for layer in model._flatten_layers()
+            if layer.name == "stage2_block1_conv2"
+        ]
+        for layer in adapted:
+            layer.enable_lora(2)
+            shape = layer.lora_kernel_b.shape
+            layer.lora_kernel_b.assign(random.normal(0, 0.1, shape))
+    if head == "int8":
+        layers[-1].quantize("int8")
+    return model
+
+
+def inputs_of(model, count=3):
+    """Random inputs in the structure and the dtype that a model takes."""
+    random = np.random.default_rng(1)
+
+    def drawn(shape):
+        return random.normal(size=(count, *shape[1:])).astype("float32")
+
+    if isinstance(model, Subclassed):
+        return drawn((None, SIZE, SIZE, 3))
+    if isinstance(model, keras.Sequential):
+        return drawn(model.input_shape)
+    return keras.tree.map_structure(lambda x: drawn(x.shape), model.input)
+
+
+def numpy(x):
+    return np.asarray(ops.convert_to_numpy(ops.cast(x, "float32")))
+
+
+def predict(model, inputs):
+    """What a model returns in inference, as float32 arrays."""
+    with warnings.catch_warnings():
+        # Keras' own, of the order of a dictionary's keys.
+        warnings.simplefilter("ignore", UserWarning)
+        outputs = model(inputs, training=False)
+    return keras.tree.map_structure(numpy, outputs)
