@@ -1,7 +1,8 @@
 """Pictures in, class names out: what surrounds a classifier."""
 
+import dataclasses
 import math
-import warnings
+import statistics
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,15 +11,12 @@ import numpy as np
 from PIL import Image
 
 from keras_resnext import imagenet
+from keras_resnext import resizing
+from keras_resnext import tensors
 from keras_resnext.weights.records import IMAGENET_MEAN
 from keras_resnext.weights.records import IMAGENET_STD
 from keras_resnext.weights.records import Evaluation
 from keras_resnext.weights.records import Weights
-
-_FILTERS = {
-    "bilinear": Image.Resampling.BILINEAR,
-    "bicubic": Image.Resampling.BICUBIC,
-}
 
 
 def preprocess_input(x: Any, data_format: str | None = None) -> Any:
@@ -30,23 +28,33 @@ def preprocess_input(x: Any, data_format: str | None = None) -> Any:
     picture is left alone; see `evaluation_transform` for the exact transform
     of a checkpoint.
 
+    Gray images of one channel are normalized with the averages over red,
+    green and blue, 0.449 and 0.226: the adapted stem of a model for one
+    channel sums the kernels of the three.
+
     Args:
-        x: RGB pixels in [0, 255], a picture or a batch: an array, or an eager
-            or symbolic tensor, of shape `(height, width, 3)` or
-            `(batch, height, width, 3)` (channels second to fourth from last
-            for `"channels_first"`), of any numeric dtype. It is not modified.
+        x: Pixels in [0, 255], an image or a batch, of shape
+            `(height, width, 3)` or `(batch, height, width, 3)` (RGB), or with
+            1 channel (gray); the channels come before height and width for
+            `"channels_first"`. An array, a list, an RGB image of PIL, a
+            symbolic tensor of Keras, or an eager or traced tensor of
+            TensorFlow, JAX or torch, whichever of them is Keras' backend: as
+            inside `tf.data.Dataset.map`, `jax.jit` or the workers of a torch
+            `DataLoader`. Of any integer or float dtype. A tensor with an
+            unknown number of channels counts as RGB. It is not modified.
         data_format: `"channels_last"` or `"channels_first"`. `None` takes
             `keras.config.image_data_format()`.
 
     Returns:
         The normalized pixels in `x`'s shape and the dtype
-        `keras.config.floatx()`: a NumPy array for a NumPy array, else a
-        tensor.
+        `keras.config.floatx()`: a tensor of the same framework for a tensor,
+        else a NumPy array.
 
     Raises:
-        ValueError: If `x` has not the shape of RGB pictures, or is an array
-            that holds NaN or infinite values. An array that looks as if it
-            had been scaled or normalized already only warns.
+        TypeError: If `x` is neither an array nor a dense tensor of numbers.
+        ValueError: If `x` has not the shape of RGB or gray images, or is an
+            array that holds NaN or infinite values. An array that looks as if
+            it had been scaled or normalized already only warns.
 
     Example:
     >>> x = np.random.default_rng(0).integers(0, 256, (2, 224, 224, 3))
@@ -60,68 +68,27 @@ def preprocess_input(x: Any, data_format: str | None = None) -> Any:
             "`data_format` must be 'channels_last', 'channels_first' or None. "
             f"Received: {data_format!r}"
         )
-    is_tensor = keras.ops.is_tensor(x) or isinstance(x, keras.KerasTensor)
+    is_tensor = tensors.framework_of(x) is not None
     if not is_tensor:
-        x = np.asarray(x)
-    # A picture that TensorFlow decoded may have no known rank at all.
+        x = tensors.as_array(x)
+    channels = None
+    # An image that TensorFlow decoded may have no known rank at all.
     if getattr(x.shape, "rank", 0) is not None:
-        _check_shape(tuple(x.shape), data_format)
+        channels = tensors.count_channels(tuple(x.shape), data_format)
+    tensors.check_dtype(x)
+    if not is_tensor:
+        tensors.check_values(x)
 
     # Half precision would lose the last bits of the pixels on the way.
     floatx = keras.config.floatx()
     dtype = "float64" if floatx == "float64" else "float32"
-    shape = (3, 1, 1) if data_format == "channels_first" else (3,)
-    mean = np.reshape(IMAGENET_MEAN, shape).astype(dtype)
-    std = np.reshape(IMAGENET_STD, shape).astype(dtype)
-    if is_tensor:
-        x = keras.ops.divide(keras.ops.cast(x, dtype), 255.0)
-        x = keras.ops.divide(keras.ops.subtract(x, mean), std)
-        return keras.ops.cast(x, floatx)
-    _check_pixels(x)
-    return ((x.astype(dtype) / 255.0 - mean) / std).astype(floatx)
-
-
-def _check_shape(shape: tuple[int | None, ...], data_format: str) -> None:
-    if len(shape) not in (3, 4):
-        raise ValueError(
-            "`x` must be a picture of rank 3 or a batch of rank 4. Received "
-            f"shape: {shape}"
-        )
-    channels, other = shape[-1], shape[-3]
-    if data_format == "channels_first":
-        channels, other = other, channels
-    if channels in (3, None):
-        return
-    hint = " Is `data_format` the right one?" if other == 3 else ""
-    raise ValueError(
-        f"`x` must have 3 channels (RGB) with data_format='{data_format}'. "
-        f"Received shape: {shape}.{hint}"
-    )
-
-
-def _check_pixels(x: np.ndarray) -> None:
-    if not x.size:
-        return
-    low, high = float(x.min()), float(x.max())
-    if not (np.isfinite(low) and np.isfinite(high)):
-        raise ValueError(
-            f"`x` holds {np.count_nonzero(~np.isfinite(x))} NaN or infinite "
-            f"values of {x.size}. Pixels must be finite, in [0, 255]."
-        )
-    is_float = keras.backend.is_float_dtype(x.dtype.name)
-    if low < 0:
-        looks = "normalized"
-    elif is_float and 0 < high <= 1:
-        looks = "divided by 255"
-    else:
-        return
-    warnings.warn(
-        f"`x` lies in [{low:.4g}, {high:.4g}] and looks as if it had been "
-        f"{looks} already. `preprocess_input` expects pixels in [0, 255]: "
-        "call it once, on the pixels as they were read.",
-        UserWarning,
-        stacklevel=3,
-    )
+    scale = np.asarray((IMAGENET_MEAN, IMAGENET_STD), dtype)
+    if channels == 1:
+        scale = scale.mean(1, keepdims=True)
+    after = (1, 1) if data_format == "channels_first" else ()
+    mean, std = tensors.constant(scale.reshape(2, -1, *after), like=x)
+    normalized = (tensors.cast(x, dtype) / 255.0 - mean) / std
+    return tensors.cast(normalized, floatx)
 
 
 def decode_predictions(
@@ -182,14 +149,17 @@ class EvaluationTransform:
     The shorter side is resized with PIL's antialiased filter, the centre is
     cropped, pixels are divided by 255 and normalized: on PIL images the same
     as torchvision's `Resize`, `CenterCrop`, `ToTensor` and `Normalize`, so
-    the same as timm's evaluation transform.
+    the same as timm's evaluation transform. Of an image whose sides differ by
+    more than a factor of 64 only the part inside the crop is resized, which
+    bounds memory and may change a pixel by a rounding step.
 
     Args:
         resize: Length of the shorter side after resizing, in pixels.
         crop: Height and width of the crop, in pixels. Where the resized
             picture is smaller, it is padded with black.
         interpolation: `"bilinear"` or `"bicubic"`.
-        mean: Per-channel mean (RGB) taken off pixels in [0, 1].
+        mean: Per-channel mean (RGB) taken off pixels in [0, 1]. Of one
+            channel if the model takes gray images.
         std: Per-channel deviation (RGB) they are then divided by.
 
     Raises:
@@ -204,39 +174,97 @@ class EvaluationTransform:
     resize: int
     crop: int
     interpolation: str = "bilinear"
-    mean: tuple[float, float, float] = IMAGENET_MEAN
-    std: tuple[float, float, float] = IMAGENET_STD
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
 
     def __post_init__(self) -> None:
-        if self.interpolation not in _FILTERS:
+        if self.interpolation not in resizing.FILTERS:
             raise ValueError(
-                f"`interpolation` must be one of {', '.join(_FILTERS)}. "
-                f"Received: {self.interpolation!r}"
+                "`interpolation` must be one of "
+                f"{', '.join(resizing.FILTERS)}. Received: "
+                f"{self.interpolation!r}"
             )
         if self.resize < 1 or self.crop < 1:
             raise ValueError(
                 "`resize` and `crop` must be at least one pixel. Received: "
                 f"resize={self.resize}, crop={self.crop}"
             )
+        if {len(self.mean), len(self.std)} not in ({1}, {3}):
+            raise ValueError(
+                "`mean` and `std` must both have 3 numbers (RGB) or both 1 "
+                f"(gray). Received: mean={self.mean}, std={self.std}"
+            )
+
+    @property
+    def channels(self) -> int:
+        """Number of channels of the result: 3 (RGB) or 1 (gray)."""
+        return len(self.mean)
+
+    def for_channels(self, channels: int) -> "EvaluationTransform":
+        """Adapt the transform to a model for RGB or for gray images.
+
+        As a stem for one channel sums the kernels of the three, `mean` and
+        `std` become their averages. The reverse repeats them.
+
+        Args:
+            channels: 3 or 1.
+
+        Returns:
+            An `EvaluationTransform` of so many channels.
+
+        Raises:
+            ValueError: If `channels` is another number.
+
+        Example:
+        >>> EvaluationTransform(256, 224).for_channels(1).mean
+        (0.449,)
+        """
+        if channels not in (1, 3):
+            raise ValueError(
+                "`channels` must be 3 (RGB) or 1 (gray): others are no images "
+                f"that can be resized. Received: {channels}"
+            )
+        if channels == self.channels:
+            return self
+        mean, std = (
+            (round(statistics.fmean(values), 6),) * channels
+            for values in (self.mean, self.std)
+        )
+        return dataclasses.replace(self, mean=mean, std=std)
 
     def __call__(self, image: Image.Image | np.ndarray) -> np.ndarray:
         """Transforms one picture.
 
         Args:
             image: PIL image, or array of dtype uint8 and shape
-                `(height, width, 3)` (RGB) or `(height, width)` (grey).
-                Transparency is dropped; an EXIF orientation is not applied.
+                `(height, width, 3)` (RGB), `(height, width, 1)` or
+                `(height, width)` (gray). Color and gray are converted to what
+                the model takes. Transparency is dropped; an EXIF orientation
+                is not applied.
 
         Returns:
-            Normalized pixels, a float32 array of shape `(crop, crop, 3)`.
+            Normalized pixels, a float32 array of shape
+            `(crop, crop, channels)`.
 
         Raises:
             TypeError: If `image` is neither a PIL image nor an array.
             ValueError: If it has another shape, or not 8 bits per channel.
         """
-        pixels = self.pixels(image).astype("float32") / np.float32(255)
+        return self.normalize(self.pixels(image))
+
+    def normalize(self, pixels: np.ndarray) -> np.ndarray:
+        """Normalize the result of `pixels`, or a batch of results.
+
+        Args:
+            pixels: Pixels in [0, 255], an array of shape
+                `(..., height, width, channels)`.
+
+        Returns:
+            A float32 array of the same shape.
+        """
+        scaled = pixels.astype("float32") / np.float32(255)
         mean, std = np.asarray((self.mean, self.std), "float32")
-        return (pixels - mean) / std
+        return (scaled - mean) / std
 
     def pixels(self, image: Image.Image | np.ndarray) -> np.ndarray:
         """Resizes and crops one picture, and does not normalize it.
@@ -247,7 +275,8 @@ class EvaluationTransform:
             image: As above.
 
         Returns:
-            Pixels in [0, 255], a uint8 array of shape `(crop, crop, 3)`.
+            Pixels in [0, 255], a uint8 array of shape
+            `(crop, crop, channels)`.
 
         Raises:
             TypeError: As above.
@@ -258,55 +287,11 @@ class EvaluationTransform:
         >>> pictures = np.stack([transform.pixels(each) for each in images])
         >>> keras_resnext.export(model, "out", representative_data=pictures)
         """
-        image = _to_rgb(image)
-        width, height = image.size
-        short, long = sorted((width, height))
-        # int(), not round(): torchvision cuts the longer side's fraction off.
-        longer = int(self.resize * long / short)
-        size = (
-            (self.resize, longer) if width <= height else (longer, self.resize)
+        image = resizing.to_mode(image, "RGB" if self.channels == 3 else "L")
+        image = resizing.resize_and_crop(
+            image, self.resize, self.crop, self.interpolation
         )
-        image = image.resize(size, _FILTERS[self.interpolation])
-        left, top = (_crop_start(length, self.crop) for length in size)
-        # PIL fills what a crop takes from outside the picture with zeros.
-        image = image.crop((left, top, left + self.crop, top + self.crop))
-        return np.asarray(image)
-
-
-def _to_rgb(image: Image.Image | np.ndarray) -> Image.Image:
-    if isinstance(image, Image.Image):
-        # PIL would clip more than 8 bits to white.
-        if image.mode[0] in "IF":
-            raise ValueError(
-                "`image` must have 8 bits per channel. Received a PIL image "
-                f"of mode {image.mode!r}; scale it to [0, 255] first."
-            )
-        return image.convert("RGB")
-    if not isinstance(image, np.ndarray):
-        raise TypeError(
-            "`image` must be a PIL image or a NumPy array. Received: "
-            f"{type(image).__name__}"
-        )
-    if image.dtype != np.uint8:
-        raise ValueError(
-            "`image` must be of dtype uint8, pixels in [0, 255], since PIL "
-            f"resizes it. Received dtype: {image.dtype}"
-        )
-    if image.ndim != 2 and (image.ndim != 3 or image.shape[2] != 3):
-        raise ValueError(
-            "`image` must be one picture of shape (height, width, 3) or "
-            f"(height, width). Received shape: {image.shape}"
-        )
-    if not image.size:
-        raise ValueError(f"`image` has no pixels. Its shape: {image.shape}")
-    return Image.fromarray(image).convert("RGB")
-
-
-def _crop_start(length: int, crop: int) -> int:
-    if length < crop:
-        # The odd pixel of padding goes behind, as in torchvision.
-        return -((crop - length) // 2)
-    return round((length - crop) / 2)
+        return np.asarray(image).reshape(self.crop, self.crop, self.channels)
 
 
 def evaluation_transform(
@@ -325,6 +310,7 @@ def evaluation_transform(
         of shape `(size, size, 3)`.
 
     Raises:
+        TypeError: If `weights` is no such record.
         ValueError: If `size` is less than one pixel.
 
     Example:
@@ -334,6 +320,13 @@ def evaluation_transform(
     >>> transform.resize, transform.crop, transform.interpolation
     (235, 224, 'bicubic')
     """
+    if not isinstance(weights, Weights):
+        raise TypeError(
+            "`weights` must be a record of a published checkpoint, as "
+            "keras_resnext.list_weights() returns and a model's "
+            f"`weights_info` is. Received: {weights!r}. For other weights "
+            "build an EvaluationTransform(resize, crop)."
+        )
     best = weights.evaluations[0]
     if size is None:
         chosen = best

@@ -3,6 +3,7 @@ import pytest
 from PIL import Image
 from torch_helpers import import_torchvision
 
+from keras_resnext import resizing
 from keras_resnext.preprocessing import EvaluationTransform
 from keras_resnext.preprocessing import evaluation_transform
 from keras_resnext.preprocessing import preprocess_input
@@ -104,6 +105,85 @@ class TestEvaluationTransform:
             EvaluationTransform(256, 0)
 
 
+class TestLongImages:
+    """Only what the crop shows is resized, of images that are very long."""
+
+    @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+    @pytest.mark.parametrize(
+        ("height", "width"),
+        [(2, 150), (150, 2), (1, 99), (9, 800), (800, 9), (1, 65)],
+    )
+    @pytest.mark.parametrize(
+        ("resize", "crop"), [(40, 32), (32, 32), (8, 12), (7, 800)]
+    )
+    def test_is_the_crop_of_the_whole(
+        self, height, width, resize, crop, interpolation, monkeypatch
+    ):
+        image = noise(height, width)
+        transform = EvaluationTransform(resize, crop, interpolation)
+        part = transform.pixels(image)
+        monkeypatch.setattr(resizing, "_LONG", 10**9)
+        whole = transform.pixels(image)
+        # PIL's order of the two directions and its box are of its own choice.
+        difference = np.abs(part.astype(int) - whole)
+        assert difference.max() <= 2
+        assert np.mean(difference > 0) < 0.02
+
+    @pytest.mark.parametrize("mode", ["RGB", "L"])
+    def test_memory_is_bounded(self, mode):
+        # The whole, of 256 x 512,000,000 pixels, takes 512 GB.
+        image = Image.new(mode, (2_000_000, 1), 3)
+        y = EvaluationTransform(256, 224).pixels(image)
+        assert y.max() == 3
+        tall = image.transpose(Image.Transpose.TRANSPOSE)
+        np.testing.assert_array_equal(
+            EvaluationTransform(256, 224).pixels(tall), y
+        )
+
+
+class TestGrayModels:
+    """Transforms for models of one channel."""
+
+    def test_is_that_of_preprocess_input(self):
+        transform = EvaluationTransform(40, 32).for_channels(1)
+        gray = noise(50, 61)[..., :1]
+        y = transform(gray)
+        assert (y.shape, y.dtype) == ((32, 32, 1), "float32")
+        pixels = transform.pixels(gray)
+        assert (pixels.shape, pixels.dtype) == ((32, 32, 1), "uint8")
+        np.testing.assert_allclose(
+            y, preprocess_input(pixels, "channels_last"), atol=1e-6
+        )
+        for same in (gray[..., 0], np.repeat(gray, 3, -1)):
+            np.testing.assert_array_equal(transform(same), y)
+        color = Image.fromarray(noise(50, 61))
+        np.testing.assert_array_equal(
+            transform(color), transform(color.convert("L"))
+        )
+
+    def test_channels(self):
+        transform = EvaluationTransform(40, 32, mean=(0.4,), std=(0.2,))
+        assert transform.channels == 1
+        assert transform.for_channels(1) is transform
+        assert transform.for_channels(3).std == (0.2, 0.2, 0.2)
+        with pytest.raises(ValueError, match="Received: 4"):
+            transform.for_channels(4)
+        with pytest.raises(ValueError, match="both"):
+            EvaluationTransform(40, 32, mean=(0.4,))
+
+    def test_the_adapted_stem_sees_what_the_colored_one_did(self):
+        """The average is nearer to the colored model than one channel is."""
+        kernel = np.random.default_rng(0).normal(size=(3, 8))
+        gray = noise(64, 64)[..., :1]
+        colored = preprocess_input(np.repeat(gray, 3, -1), "channels_last")
+        wanted = colored @ kernel
+        error = preprocess_input(gray, "channels_last") @ kernel.sum(
+            0, keepdims=True
+        )
+        first = (gray / 255 - MEAN[0]) / STD[0] @ kernel.sum(0, keepdims=True)
+        assert np.abs(error - wanted).mean() < np.abs(first - wanted).mean()
+
+
 class TestEvaluationTransformOfWeights:
     @pytest.mark.parametrize(
         ("name", "size", "resize", "crop"),
@@ -132,6 +212,11 @@ class TestEvaluationTransformOfWeights:
         weights = find_weights("resnext101_64x4d", "imagenet")
         assert (weights.top1, weights.top5) == (83.246, 96.454)
         assert evaluation_transform(weights).resize == 232
+
+    @pytest.mark.parametrize("weights", [None, "a1h_in1k"])
+    def test_no_record(self, weights):
+        with pytest.raises(TypeError, match="list_weights"):
+            evaluation_transform(weights)
 
     def test_wrong_size(self):
         with pytest.raises(ValueError, match="crop=0"):

@@ -93,7 +93,9 @@ OURS = {
         *L0,
     },
     # Any keras.Model will do for these: they never import models.
-    "preprocessing": {"blocks", "layers", TENSOR, *L0},
+    "preprocessing": {"resizing", "tensors", *L0},
+    "resizing": set(),
+    "tensors": set(),
     "inner": {TENSOR},
     "complexity": {"inner"},
     "features": {"inner", "suggestions"},
@@ -139,6 +141,8 @@ THEIRS = {
     "kernels.jax": {"jax"},
     "kernels.torch": {"torch"},
     "preprocessing": {"keras", "numpy", "PIL"},
+    "resizing": {"numpy", "PIL"},
+    "tensors": {"keras", "numpy", "PIL"},
     "exporting": {"keras", "numpy", "rich"},
     # It runs in processes that know nothing of Keras.
     "exporting.probe": {"numpy"},

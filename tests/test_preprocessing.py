@@ -193,19 +193,129 @@ class TestPreprocessInput:
             atol=1e-6,
         )
 
-    @pytest.mark.skipif(
-        keras.backend.backend() != "tensorflow", reason="tf.data's tensors"
+    def test_gray_is_the_average_of_the_channels(self, pixels):
+        gray = pixels[..., :1]
+        last = preprocess_input(gray, data_format="channels_last")
+        assert last.shape == gray.shape
+        np.testing.assert_allclose(
+            last, (gray / 255 - np.mean(MEAN)) / np.mean(STD), atol=1e-6
+        )
+        first = preprocess_input(gray.transpose(0, 3, 1, 2), "channels_first")
+        np.testing.assert_array_equal(first.transpose(0, 2, 3, 1), last)
+        symbolic = preprocess_input(keras.Input(gray.shape[1:]))
+        assert symbolic.shape == (None, *gray.shape[1:])
+
+    @pytest.mark.parametrize(
+        ("x", "error", "message"),
+        [
+            (np.zeros((4, 4), "uint8"), ValueError, r"x\[\.\.\., None\]"),
+            (np.zeros((4, 4, 3), bool), TypeError, "dtype: bool"),
+            (np.zeros((4, 4, 3), complex), TypeError, "dtype: complex"),
+            (np.full((4, 4, 3), "1"), TypeError, "dtype: str"),
+            (np.zeros((4, 4, 3), object), TypeError, "dtype: object"),
+            ([np.zeros((4, 4, 3)), np.zeros((5, 4, 3))], TypeError, "list"),
+            (Image.new("YCbCr", (4, 4)), ValueError, "mode: 'YCbCr'"),
+        ],
+        ids=str,
     )
-    def test_inside_tf_data(self, pixels):
-        import tensorflow as tf
+    def test_no_images(self, x, error, message):
+        with pytest.raises(error, match=message):
+            preprocess_input(x, data_format="channels_last")
+
+    def test_layer_of_a_model(self, pixels):
+        layer = keras.layers.Lambda(preprocess_input)
+        model = keras.Sequential([keras.Input(pixels.shape[1:]), layer])
+        np.testing.assert_allclose(
+            keras.ops.convert_to_numpy(model(pixels)),
+            expected(pixels),
+            atol=1e-6,
+        )
+
+
+class TestPreprocessInputOfAnyFramework:
+    """Tensors of a framework, whether or not it is Keras' backend."""
+
+    def test_tf_data(self, pixels):
+        tf = pytest.importorskip("tensorflow")
+        gray = pixels[0, ..., :1]
+        for images, wanted in (
+            (pixels, expected(pixels)),
+            (gray, preprocess_input(gray, "channels_last")),
+        ):
+            data = tf.data.Dataset.from_tensors(images)
+            data = data.map(lambda x: preprocess_input(x, "channels_last"))
+            (y,) = data
+            assert isinstance(y, tf.Tensor)
+            assert y.dtype == "float32"
+            np.testing.assert_allclose(y, wanted, atol=1e-6)
+
+    def test_tf_data_of_unknown_shape(self, pixels):
+        tf = pytest.importorskip("tensorflow")
 
         def read(png):
             # `decode_image` does not know the rank of what it decodes.
-            return preprocess_input(tf.io.decode_image(png))
+            return preprocess_input(tf.io.decode_image(png), "channels_last")
 
         png = tf.io.encode_png(pixels[0]).numpy()
-        (y,) = tf.data.Dataset.from_tensors(png).map(read).as_numpy_iterator()
+        (y,) = tf.data.Dataset.from_tensors(png).map(read)
         np.testing.assert_allclose(y, expected(pixels[0]), atol=1e-6)
+
+    def test_tf_ragged(self, pixels):
+        tf = pytest.importorskip("tensorflow")
+        data = tf.data.Dataset.from_generator(
+            lambda: (pixels[0, :size] for size in (3, 5)),
+            output_signature=tf.TensorSpec((None, None, 3), "uint8"),
+        )
+        (ragged,) = data.ragged_batch(2)
+        for image, size in zip(preprocess_input(ragged), (3, 5), strict=True):
+            np.testing.assert_allclose(
+                image.to_tensor(), expected(pixels[0, :size]), atol=1e-6
+            )
+        with pytest.raises(TypeError, match="dense"):
+            preprocess_input(tf.sparse.from_dense(pixels))
+
+    def test_tf_floatx(self, pixels, floatx):
+        tf = pytest.importorskip("tensorflow")
+        floatx("bfloat16")
+        y = preprocess_input(tf.constant(pixels), "channels_last")
+        assert y.dtype == "bfloat16"
+        with pytest.raises(TypeError, match="dtype: string"):
+            preprocess_input(tf.fill((4, 4, 3), "pixel"), "channels_last")
+
+    def test_jax(self, pixels):
+        jax = pytest.importorskip("jax")
+
+        def normalize(x):
+            return preprocess_input(x, "channels_last")
+
+        eager = normalize(jax.numpy.asarray(pixels))
+        jitted = jax.jit(normalize)(pixels)
+        mapped = jax.jit(jax.vmap(normalize))(pixels)
+        for y in (eager, jitted, mapped):
+            assert isinstance(y, jax.Array)
+            assert y.dtype == "float32"
+            np.testing.assert_allclose(y, expected(pixels), atol=1e-6)
+
+    def test_torch(self, pixels):
+        torch = pytest.importorskip("torch")
+
+        def normalize(x):
+            return preprocess_input(x, "channels_first")
+
+        x = torch.from_numpy(pixels.transpose(0, 3, 1, 2))
+        eager = normalize(x)
+        compiled = torch.compile(normalize, backend="eager")(x)
+        loader = torch.utils.data.DataLoader(
+            [normalize(image) for image in x], batch_size=2
+        )
+        for y in (eager, compiled, next(iter(loader))):
+            assert isinstance(y, torch.Tensor)
+            assert y.dtype == torch.float32
+            np.testing.assert_allclose(
+                y.permute(0, 2, 3, 1), expected(pixels), atol=1e-6
+            )
+        with pytest.raises(ValueError, match="data_format` the right one"):
+            preprocess_input(x, "channels_last")
 
 
 class TestDecodePredictions:

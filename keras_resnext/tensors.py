@@ -1,0 +1,150 @@
+"""Checks of pixels, and arithmetic on tensors of any framework.
+
+A tensor stays what it is: of TensorFlow inside `tf.data`, of torch inside a
+`DataLoader`, of JAX under `jax.jit`, whichever the backend of Keras is. Who
+passes such a tensor has imported its framework, so nothing is imported here.
+"""
+
+import sys
+import warnings
+from typing import Any
+
+import keras
+import numpy as np
+from PIL import Image
+
+FRAMEWORKS = ("tensorflow", "jax", "torch")
+
+
+def framework_of(x: Any) -> str | None:
+    """Name the framework of a tensor.
+
+    Returns:
+        `"keras"` for a symbolic tensor of Keras, a name of `FRAMEWORKS` for
+        an eager or traced tensor, `None` for anything else.
+    """
+    if isinstance(x, keras.KerasTensor):
+        return "keras"
+    if hasattr(x, "dtype") and hasattr(x, "shape"):
+        for base in type(x).__mro__:
+            package = base.__module__.partition(".")[0]
+            if package in FRAMEWORKS:
+                return package
+    return None
+
+
+def cast(x: Any, dtype: str) -> Any:
+    """Cast an array or a tensor of any framework, within its framework."""
+    match framework_of(x):
+        case "keras":
+            return keras.ops.cast(x, dtype)
+        case "tensorflow":
+            return sys.modules["tensorflow"].cast(x, dtype)
+        case "torch":
+            return x.to(getattr(sys.modules["torch"], dtype))
+        case _:
+            return x.astype(dtype)
+
+
+def constant(value: np.ndarray, like: Any) -> Any:
+    """Return `value` such that it can be added to the tensor `like`."""
+    if framework_of(like) == "torch":
+        return sys.modules["torch"].as_tensor(value, device=like.device)
+    return value
+
+
+def as_array(x: Any) -> np.ndarray:
+    """Convert a PIL image, a list or another array to a NumPy array.
+
+    Raises:
+        TypeError: If that is impossible.
+        ValueError: If a PIL image has another mode than RGB.
+    """
+    if isinstance(x, Image.Image) and x.mode != "RGB":
+        raise ValueError(
+            f"`x` must be a PIL image of mode 'RGB'. Received mode: {x.mode!r}."
+            " Call `x.convert('RGB')` first."
+        )
+    try:
+        return np.asarray(x)
+    # Each framework's own error for a list of its symbolic tensors, and so on.
+    except Exception as error:
+        raise TypeError(
+            "`x` must be one array, one tensor or a list of equally shaped "
+            f"images. Received: {type(x).__name__}"
+        ) from error
+
+
+def check_dtype(x: Any) -> None:
+    """Refuse what holds no numbers, and sparse tensors.
+
+    Raises:
+        TypeError: If `x` is one of these.
+    """
+    name = getattr(x.dtype, "name", None) or str(x.dtype).rpartition(".")[2]
+    if not name.startswith(("int", "uint", "float", "bfloat")):
+        raise TypeError(
+            "`x` must hold pixels of an integer or float dtype. Received "
+            f"dtype: {name}"
+        )
+    sparse = any(getattr(x, flag, False) for flag in ("sparse", "is_sparse"))
+    if sparse or type(x).__name__ in ("SparseTensor", "BCOO", "BCSR"):
+        raise TypeError("`x` must be a dense tensor. Received a sparse one.")
+
+
+def count_channels(
+    shape: tuple[int | None, ...], data_format: str
+) -> int | None:
+    """Return the number of channels of images, `None` if it is unknown.
+
+    Raises:
+        ValueError: If it is not the shape of RGB or gray images.
+    """
+    if len(shape) not in (3, 4):
+        hint = ""
+        if len(shape) == 2:
+            hint = ". A gray image needs an axis of channels: x[..., None]"
+        raise ValueError(
+            "`x` must be a picture of rank 3 or a batch of rank 4. Received "
+            f"shape: {shape}{hint}"
+        )
+    channels, other = shape[-1], shape[-3]
+    if data_format == "channels_first":
+        channels, other = other, channels
+    if channels in (1, 3, None):
+        return channels
+    hint = " Is `data_format` the right one?" if other in (1, 3) else ""
+    raise ValueError(
+        "`x` must have 3 channels (RGB) or 1 (gray) with "
+        f"data_format='{data_format}'. Received shape: {shape}.{hint}"
+    )
+
+
+def check_values(x: np.ndarray) -> None:
+    """Warn if an array looks normalized already.
+
+    Raises:
+        ValueError: If it holds NaN or infinite values.
+    """
+    if not x.size:
+        return
+    low, high = float(x.min()), float(x.max())
+    if not (np.isfinite(low) and np.isfinite(high)):
+        raise ValueError(
+            f"`x` holds {np.count_nonzero(~np.isfinite(x))} NaN or infinite "
+            f"values of {x.size}. Pixels must be finite, in [0, 255]."
+        )
+    is_float = keras.backend.is_float_dtype(x.dtype.name)
+    if low < 0:
+        looks = "normalized"
+    elif is_float and 0 < high <= 1:
+        looks = "divided by 255"
+    else:
+        return
+    warnings.warn(
+        f"`x` lies in [{low:.4g}, {high:.4g}] and looks as if it had been "
+        f"{looks} already. `preprocess_input` expects pixels in [0, 255]: "
+        "call it once, on the pixels as they were read.",
+        UserWarning,
+        stacklevel=3,
+    )
