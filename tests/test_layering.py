@@ -19,6 +19,7 @@ PACKAGE = ROOT / "keras_resnext"
 # kernels.generic, which is why that stands everywhere.
 TENSOR = "kernels.generic"
 L0 = {
+    "atomic_files",
     "config",
     "imagenet",
     "labels",
@@ -35,6 +36,7 @@ WEIGHTS = {
     "weights.values",
 }
 OURS = {
+    "atomic_files": set(),
     "config": set(),
     "variants": {"config"},
     "imagenet": set(),
@@ -113,6 +115,7 @@ OURS = {
     "cli.paper": {"", "cli", "paper"},
 }
 THEIRS = {
+    "atomic_files": set(),
     "config": set(),
     "imagenet": set(),
     "labels": set(),

@@ -1,10 +1,10 @@
 """One call from a trained network to files for every runtime."""
 
+import contextlib
 import os
 import pathlib
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from collections.abc import Sequence
 from typing import Any
@@ -14,6 +14,7 @@ import numpy as np
 import rich.console
 import rich.progress
 
+from keras_resnext import atomic_files
 from keras_resnext.exporting import formats as known
 from keras_resnext.exporting.entrance import DRAWN
 from keras_resnext.exporting.entrance import Entrance
@@ -99,6 +100,7 @@ def export(
             more than 1e-4 of the largest output (float32) or 1e-2 (float16),
             or, quantized, names another class for more than a tenth of the
             pictures.
+        OSError: If the directory can't be written, such as on a full disk.
 
     Example:
     >>> model = keras_resnext.ResNeXt50(weights="imagenet")
@@ -118,10 +120,8 @@ def export(
     made_directory = not directory.exists()
     directory.mkdir(parents=True, exist_ok=True)
     try:
-        with tempfile.TemporaryDirectory(prefix=".new-", dir=directory) as name:
-            staging = pathlib.Path(name, "whole")
-            scratch = pathlib.Path(name, "scratch")
-            staging.mkdir()
+        with atomic_files.staging(directory) as folder:
+            staging, scratch = folder / "new", folder / "scratch"
             scratch.mkdir()
             rows = _made(model, wanted, door, given, names, staging, scratch)
             report = ExportReport(
@@ -138,11 +138,12 @@ def export(
                     "".join(f"{label}\n" for label in names), encoding="utf-8"
                 )
             report.write(staging / "report.json")
-            for path in sorted(staging.iterdir()):
-                _replace(path, directory / path.name, scratch)
+            atomic_files.publish(folder)
     except BaseException:
-        if made_directory and not any(directory.iterdir()):
-            directory.rmdir()
+        if made_directory:
+            # Unless another process has written there by now.
+            with contextlib.suppress(OSError):
+                directory.rmdir()
         raise
     return report
 
@@ -308,10 +309,3 @@ def _refuse_different(report: ExportReport) -> None:
         raise ExportError(
             f"{found}. Nothing was written; leave such formats out.", report
         )
-
-
-def _replace(new: pathlib.Path, old: pathlib.Path, away: pathlib.Path) -> None:
-    if old.is_dir():
-        # No call replaces a folder. The old one goes with the scratch.
-        old.rename(away / f"{old.name}.old")
-    new.replace(old)

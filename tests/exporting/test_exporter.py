@@ -127,12 +127,19 @@ def test_an_artefact_without_preprocessing_replaces_another(tiny, tmp_path):
     path = tmp_path / formats.FORMATS[QUICK].file
     path.mkdir()
     (path / "old").write_text("old")
+    # What a killed export leaves, which no process needs.
+    killed = tmp_path / f".new-{'0' * 32}"
+    (killed / "new" / "saved_model").mkdir(parents=True)
+    killed.with_name(f"{killed.name}.lock").touch()
     report = keras_resnext.export(
         model, tmp_path, [QUICK], include_preprocessing=False
     )
     assert report.drawn
     assert report.rows[0].difference <= 1e-4
     assert "old" not in files(path)
+    assert files(tmp_path) == sorted(
+        [path.name, "report.json", f"run_{QUICK}.py"]
+    )
     Image.fromarray(pictures(1)[0]).save(tmp_path / "picture.png")
     found = run_snippet(tmp_path / f"run_{QUICK}.py", tmp_path / "picture.png")
     expected = logits(model, pictures(1))[0]

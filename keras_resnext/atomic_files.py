@@ -1,0 +1,333 @@
+"""Files that no reader sees half-written, and locks on folders.
+
+A new file is written into a hidden folder beside its place, `.new-<number>`,
+synchronized with the disk, and only then renamed. A file is therefore the old
+one or the new one at every moment, for any number of writers, readers and
+power cuts. No system call of Python replaces a *folder* that holds something:
+between two renames, for some microseconds, there is neither the old nor the
+new one. A writer killed in this moment leaves the old one in its hidden
+folder, and the next writer puts it back.
+
+A writer locks a file beside its hidden folder. The operating system releases
+locks of a process that died, by which the next writer to the same place finds
+hidden folders that nobody needs, and removes them. File systems without locks
+(some network mounts) are written to in the same way, without such cleaning.
+"""
+
+import contextlib
+import os
+import pathlib
+import re
+import shutil
+import socket
+import sys
+import uuid
+from collections.abc import Iterator
+
+if sys.platform == "win32":
+    import msvcrt
+else:
+    import fcntl
+
+_PREFIX = ".new-"
+# Locked by the process that moves files to their places.
+_PUBLISHING = f"{_PREFIX}publishing.lock"
+_LOCK = re.compile(
+    rf"({re.escape(_PREFIX)}(?:[0-9a-f]{{32}}|publishing))\.lock"
+)
+# Inside a hidden folder: finished files, and folders that they replace.
+_NEW, _BEFORE = "new", "before"
+# Windows locks bytes, and forbids others to read them.
+_LOCKED_BYTE = 1 << 30
+
+
+class WriteError(OSError):
+    """A file can't be written. What was there is unchanged."""
+
+
+class InUseError(OSError):
+    """Another process holds the lock on a folder."""
+
+
+def write(path: str | os.PathLike[str], content: bytes) -> None:
+    """Write a file, or replace it.
+
+    Args:
+        path: The file. Of a symbolic link, the target is replaced.
+        content: Everything that the file is to contain.
+
+    Raises:
+        WriteError: If that is impossible, such as on a full disk.
+
+    Example:
+    >>> atomic_files.write("result.json", b"{}")
+    """
+    with replacing(path) as part:
+        part.write_bytes(content)
+
+
+@contextlib.contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
+    """Write a file under another path; it takes its place when it is whole.
+
+    Args:
+        path: The file. Of a symbolic link, the target is replaced.
+
+    Yields:
+        Where to write, with the same file name. If the block raises, or
+        writes nothing, `path` is left as it was.
+
+    Raises:
+        WriteError: If that is impossible, such as on a full disk.
+
+    Example:
+    >>> with atomic_files.replacing("model.onnx") as part:
+    ...     onnx.save(model, part)
+    """
+    target = pathlib.Path(os.path.realpath(path))
+    if target.exists() and not target.is_file():
+        raise WriteError(f"Can't write '{path}': it is not a regular file.")
+    with _in_a_sentence(path), _staging(target.parent) as folder:
+        yield folder / _NEW / target.name
+        publish(folder)
+
+
+@contextlib.contextmanager
+def staging(directory: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Make a hidden folder to prepare the content of a directory in.
+
+    Hidden folders of processes that died are removed first.
+
+    Args:
+        directory: An existing directory.
+
+    Yields:
+        The hidden folder, inside of `directory`. It contains an empty folder
+        `new`, for `publish`, and is removed at the end.
+
+    Raises:
+        WriteError: If the block runs into a full or read-only disk.
+    """
+    with _in_a_sentence(directory), _staging(directory) as folder:
+        yield folder
+
+
+def publish(folder: pathlib.Path) -> None:
+    """Move what `staging` has prepared under `new` to its directory.
+
+    Files and folders of the same names are replaced, each at once. Of several
+    processes that publish in one directory, one waits for another, unless
+    each publishes a single file.
+
+    Args:
+        folder: What `staging` yielded.
+
+    Raises:
+        OSError: If that is impossible.
+    """
+    directory = folder.parent
+    made = sorted((folder / _NEW).iterdir())
+    for path in made:
+        _synchronize(path)
+    with contextlib.ExitStack() as stack:
+        if len(made) > 1 or any(path.is_dir() for path in made):
+            stack.enter_context(_locked(directory / _PUBLISHING, wait=True))
+        for path in made:
+            _move(path, directory / path.name, folder / _BEFORE)
+    _synchronize_folder(directory)
+
+
+@contextlib.contextmanager
+def lock(folder: pathlib.Path) -> Iterator[None]:
+    """Hold an existing folder, so that no other process takes it for its own.
+
+    The operating system releases the lock when the process ends, in any way.
+    File systems without locks let every process in.
+
+    Raises:
+        InUseError: If another process, or this one already, holds it.
+        WriteError: If nothing can be written there.
+
+    Example:
+    >>> with atomic_files.lock(pathlib.Path("runs/first")):
+    ...     train()
+    """
+    path, holder = folder / ".lock", ""
+    with contextlib.ExitStack() as stack:
+        try:
+            with _in_a_sentence(folder):
+                file = stack.enter_context(_locked(path))
+                os.ftruncate(file, 0)
+                holder = f"{os.getpid()} on {socket.gethostname()}"
+                os.write(file, holder.encode())
+        except BlockingIOError:
+            with contextlib.suppress(OSError):
+                holder = path.read_text("utf-8")
+            raise InUseError(
+                f"'{folder}' is in use by process {holder or 'unknown'}. Wait "
+                "until it ends, or stop it."
+            ) from None
+        yield
+
+
+@contextlib.contextmanager
+def _staging(directory: pathlib.Path) -> Iterator[pathlib.Path]:
+    _sweep(directory)
+    with contextlib.ExitStack() as stack:
+        while True:
+            folder = directory / f"{_PREFIX}{uuid.uuid4().hex}"
+            lock = folder.with_name(f"{folder.name}.lock")
+            # Another process that sweeps may lock it earlier, and remove it.
+            with contextlib.suppress(BlockingIOError):
+                stack.enter_context(_locked(lock))
+                break
+        try:
+            (folder / _NEW).mkdir(parents=True)
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _move(
+    new: pathlib.Path, target: pathlib.Path, before: pathlib.Path
+) -> None:
+    if not target.exists() or not (new.is_dir() or target.is_dir()):
+        if target.is_file():
+            shutil.copymode(target, new)
+        new.replace(target)
+        return
+    before.mkdir(exist_ok=True)
+    old = target.rename(before / target.name)
+    try:
+        new.rename(target)
+    except BaseException:
+        old.rename(target)
+        raise
+
+
+def _synchronize(path: pathlib.Path) -> None:
+    """Wait until a file, or all of a folder, is on the disk."""
+    if path.is_dir():
+        for each in path.iterdir():
+            _synchronize(each)
+        _synchronize_folder(path)
+        return
+    file = os.open(path, os.O_RDWR)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
+
+
+def _synchronize_folder(path: pathlib.Path) -> None:
+    # Not every operating system, nor every file system, can.
+    with contextlib.suppress(OSError):
+        file = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(file)
+        finally:
+            os.close(file)
+
+
+def _sweep(directory: pathlib.Path) -> None:
+    """Remove hidden folders of processes that died, as far as possible."""
+    for lock in directory.glob(f"{_PREFIX}*.lock"):
+        match = _LOCK.fullmatch(lock.name)
+        # A living process holds the lock, or another one sweeps.
+        with contextlib.suppress(OSError):
+            if match:
+                with _locked(lock, make=False):
+                    _put_back(directory / match[1] / _BEFORE, directory)
+                    shutil.rmtree(directory / match[1])
+
+
+def _put_back(before: pathlib.Path, directory: pathlib.Path) -> None:
+    if before.exists():
+        with _locked(directory / _PUBLISHING):
+            for old in before.iterdir():
+                if not (directory / old.name).exists():
+                    old.rename(directory / old.name)
+
+
+@contextlib.contextmanager
+def _locked(
+    path: pathlib.Path, wait: bool = False, make: bool = True
+) -> Iterator[int]:
+    """Lock a file, which is removed at the end.
+
+    Args:
+        path: The file.
+        wait: Whether to wait for the process that has locked it.
+        make: Whether to make the file. If not, it must exist, and its file
+            system must know locks.
+
+    Yields:
+        The file's descriptor.
+
+    Raises:
+        BlockingIOError: If another process has locked it.
+    """
+    file = _open_locked(path, wait, make)
+    try:
+        yield file
+    finally:
+        # An open file can't be removed on Windows, and one that another
+        # process has opened neither. Elsewhere it can, and after closing it
+        # might be another's.
+        if sys.platform == "win32":
+            os.close(file)
+        with contextlib.suppress(OSError):
+            path.unlink()
+        if sys.platform != "win32":
+            os.close(file)
+
+
+def _open_locked(path: pathlib.Path, wait: bool, make: bool) -> int:
+    while True:
+        file = os.open(path, os.O_RDWR | (os.O_CREAT if make else 0), 0o666)
+        try:
+            _acquire(file, wait, make)
+            # The process that had locked it may have removed it.
+            if _is(file, path):
+                return file
+        except BaseException:
+            os.close(file)
+            raise
+        os.close(file)
+
+
+def _acquire(file: int, wait: bool, make: bool) -> None:
+    try:
+        if sys.platform == "win32":
+            os.lseek(file, _LOCKED_BYTE, os.SEEK_SET)
+            msvcrt.locking(file, msvcrt.LK_LOCK if wait else msvcrt.LK_NBLCK, 1)
+            os.lseek(file, 0, os.SEEK_SET)
+        else:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        raise
+    except OSError as error:
+        if sys.platform == "win32":
+            raise BlockingIOError(*error.args) from None
+        if not make:
+            raise
+
+
+def _is(file: int, path: pathlib.Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file), os.stat(path))
+    except FileNotFoundError:
+        return False
+
+
+@contextlib.contextmanager
+def _in_a_sentence(path: str | os.PathLike[str]) -> Iterator[None]:
+    try:
+        yield
+    except (WriteError, BlockingIOError):
+        raise
+    except OSError as error:
+        raise WriteError(
+            f"Can't write '{path}': {error.strerror or error}. What was there "
+            "is unchanged."
+        ) from error
