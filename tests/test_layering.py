@@ -67,7 +67,9 @@ OURS = {
         *L0,
         *WEIGHTS,
     },
-    "weights.fetch": {*L0, *WEIGHTS},
+    "weights.transfer": {"weights.files"},
+    "weights.hub": {"weights.records", "weights.transfer"},
+    "weights.fetch": {"weights.hub", "weights.transfer", *L0, *WEIGHTS},
     "weights.keras_files": set(),
     "weights.inspect": {
         "weights.convert",
@@ -136,7 +138,9 @@ THEIRS = {
     "weights.convert": {"numpy"},
     "weights.identify": {"numpy"},
     "weights.save": {"keras", "numpy", "safetensors", "torch"},
-    "weights.fetch": {"huggingface_hub"},
+    "weights.transfer": {"certifi", "huggingface_hub"},
+    "weights.hub": {"huggingface_hub"},
+    "weights.fetch": set(),
     "weights.keras_files": {"h5py"},
     "weights.load": {"keras", "numpy"},
     "kernels": {"keras"},
@@ -165,8 +169,9 @@ IN_FUNCTIONS = {
     "exporting.writers": {"onnx", "openvino", "tensorflow", "torch"},
     "training.multi_worker": BACKENDS,
     "training.strategy": BACKENDS,
-    "weights.fetch": {"huggingface_hub"},
+    "weights.hub": {"huggingface_hub"},
     "weights.save": {"torch"},
+    "weights.transfer": {"certifi", "huggingface_hub"},
 }
 
 

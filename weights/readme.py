@@ -5,6 +5,8 @@ python weights/readme.py
 
 import pathlib
 import sys
+import textwrap
+from collections import Counter
 from collections.abc import Callable
 from collections.abc import Iterator
 from functools import cache
@@ -64,9 +66,34 @@ stated none is given: `list_weights(license="commercial")` leaves both out.
 What ImageNet's own terms mean for weights that were trained on it is for you
 to judge.
 
-## Table
+## Verification
+
+Each time one of these files is loaded, from a cache or anew, its content is
+compared with a hash. A file that differs is refused, and removed from the
+cache of the Hugging Face hub or of Keras; files of yours, which are loaded by
+their path, are neither compared nor touched. Of the files:
 
 """
+
+VERIFICATION = {
+    "SHA-256": "are compared with the SHA-256 that is recorded here, all of "
+    "it.",
+    "the hub's own hash": "are on the Hugging Face hub, and their SHA-256 is "
+    "not recorded here. They are compared with the hash that the hub announces "
+    "with the download and that is the file's name in the cache: damage is "
+    "found, a file that its owner replaced on the hub is not. A cache without "
+    "symbolic links keeps no such name, and only the download is compared.",
+    "the SHA-256's first digits": "are compared with the first eight or nine "
+    "hex digits of the SHA-256, which are in their names.",
+    "MD5": "are compared with their MD5: damage is found, malice need not be.",
+}
+PINNED = """\
+Of the {hub} files on the hub, {pinned} are taken from a fixed commit, the
+others from the branch `main`.
+
+"""
+
+TABLE = "## Table\n\n"
 
 LEFT, RIGHT = "---", "---:"
 COLUMNS = {
@@ -123,7 +150,37 @@ def page(cost: Callable[[str, int, int], Cost] = cost) -> str:
         table += rows(variant, cost, notes)
     lines = ["| " + " | ".join(cells) + " |" for cells in table]
     numbered = [f"{number}. {note}" for note, number in notes.items()]
-    return HEAD + "\n".join([*lines, "", "## Notes", "", *numbered, ""])
+    table_and_notes = [*lines, "", "## Notes", "", *numbered, ""]
+    return HEAD + verification() + TABLE + "\n".join(table_and_notes)
+
+
+def verification() -> str:
+    """Sentences on what is compared, with the number of files of each kind."""
+    files = {
+        source
+        for record in keras_resnext.list_weights()
+        for source in record.sources
+    }
+    counts = Counter(source.verified_by for source in files)
+    if not counts.keys() <= VERIFICATION.keys():
+        raise ValueError(f"no sentence on {counts.keys() - VERIFICATION}")
+    lines = [
+        textwrap.fill(
+            f"{counts[kind]} {sentence}",
+            79,
+            initial_indent="- ",
+            subsequent_indent="  ",
+        )
+        for kind, sentence in VERIFICATION.items()
+        if counts[kind]
+    ]
+    revisions = [file.revision for file in files if hasattr(file, "revision")]
+    pinned = sum(revision != "main" for revision in revisions)
+    return (
+        "\n".join(lines)
+        + "\n\n"
+        + PINNED.format(hub=len(revisions), pinned=pinned)
+    )
 
 
 def rows(

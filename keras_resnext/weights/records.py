@@ -26,6 +26,15 @@ class HubFile:
     sha256: str | None = None
     has_top: bool = True
 
+    @property
+    def verified_by(self) -> str:
+        """The hash that the file is compared with.
+
+        The hub's own hash is announced with the download and kept as the name
+        in the cache, where that has symbolic links.
+        """
+        return "SHA-256" if self.sha256 else "the hub's own hash"
+
 
 @dataclass(frozen=True)
 class WebFile:
@@ -44,6 +53,13 @@ class WebFile:
     md5: str | None = None
     has_top: bool = True
 
+    @property
+    def verified_by(self) -> str:
+        """The hash that the file is compared with."""
+        if self.sha256_prefix:
+            return "the SHA-256's first digits"
+        return "MD5" if self.md5 else "nothing"
+
 
 @dataclass(frozen=True)
 class PackageFile:
@@ -58,6 +74,11 @@ class PackageFile:
     filename: str
     sha256: str
     has_top: bool = True
+
+    @property
+    def verified_by(self) -> str:
+        """The hash that the file is compared with."""
+        return "SHA-256"
 
 
 @dataclass(frozen=True)

@@ -270,6 +270,7 @@ WEIGHTS: tuple[Weights, ...] = (
             Evaluation(224, 0.95, 80.526, 94.458),
         ),
         interpolation="bicubic",
+        revision="cf70ff7e66fdd0850944d954e53bf14131d70be1",
     ),
     _timm(
         "resnext50_32x4d",
@@ -422,6 +423,7 @@ WEIGHTS: tuple[Weights, ...] = (
         f"{_GLUON}gluon_resnext101_32x4d-b253c8c4.pth",
         evaluations=(Evaluation(224, 0.875, 80.336, 94.908),),
         interpolation="bicubic",
+        revision="1aa88255bc70855bbae0f0f5faee010950a5561c",
         sha256="fe0599be8d1841a4eac53668d059e3e11b3ec968047de658153c5df61421b0d7",
     ),
     _keras(
@@ -486,6 +488,7 @@ WEIGHTS: tuple[Weights, ...] = (
         f"{_GLUON}gluon_resnext101_64x4d-f9a8e184.pth",
         evaluations=(Evaluation(224, 0.875, 80.640, 95.000),),
         interpolation="bicubic",
+        revision="0a3f3a180c200a59ea23541c206f11c49280cbd6",
     ),
     _facebook(
         "resnext101_32x8d",

@@ -3,6 +3,8 @@
 It serves what it was given, and misbehaves where it was told to.
 """
 
+import contextlib
+import dataclasses
 import hashlib
 import http.server
 import re
@@ -26,14 +28,21 @@ class Hub:
 
     Attributes:
         faults: For each path what goes wrong there: `"missing"` (404),
-            `"silent"` (no answer), `"together"` (answers only when two
+            `"busy"` (503), `"silent"` (no answer), `"slow head"` (a byte of
+            the head now and then), `"together"` (answers only when two
             requests are there), `"redirect"` (the file is on the CDN),
+            `"loop"` (a redirect to itself), `"page"` (HTML),
             `"mislabelled"` (the hub says it has another hash), `"wrong"`
-            (other bytes), `"truncated"` (half of it, as if that were all), or
-            half of what was asked for and then `"cut"` (the end), `"reset"`
-            (the connection breaks) or `"stall"` (silence).
+            (other bytes), `"truncated"` (half of it, as if that were all),
+            `"longer"` (a byte more), `"shifted"` (a part that was not asked
+            for), `"endless"` (no length, and no end), or half of what was
+            asked for and then `"cut"` (the end), `"reset"` (the connection
+            breaks), `"stall"` (silence) or `"trickle"` (a byte now and then);
+            `"byte"` is a reset after one byte.
         once: Whether a connection that broke off holds the next time.
         ranges: Whether a part of a file can be asked for.
+        headers: What the hub says of every file in place of the truth.
+        tokens: The values of `Authorization` that came to each host.
         requests: Every request for a file so far, as `(method, path, start)`.
         half_sent: Set once half of a file went out to stall there.
     """
@@ -43,6 +52,8 @@ class Hub:
         self.faults: dict[str, str] = {}
         self.once = False
         self.ranges = True
+        self.headers: dict[str, str] = {}
+        self.tokens: dict[str, set[str | None]] = {}
         self.requests: list[tuple[str, str, int]] = []
         self.half_sent = threading.Event()
         self.together = threading.Barrier(2)
@@ -74,7 +85,9 @@ class Hub:
         """Publishes a file in a repository; it is large, so on a CDN."""
         source = HubFile("someone/tiny", **options)
         self.files[self.cdn(content)] = content
-        self.files[self.path(source)] = content
+        for revision in (source.revision, COMMIT):
+            pinned = dataclasses.replace(source, revision=revision)
+            self.files[self.path(pinned)] = content
         return source
 
     def web_file(self, content: bytes, name: str, **options: Any) -> WebFile:
@@ -97,12 +110,20 @@ class Hub:
         return f"/cdn/{hashlib.sha256(content).hexdigest()}"
 
     def downloads(self) -> list[str]:
-        """The paths that a body was asked from."""
-        return [path for method, path, _ in self.requests if method == "GET"]
+        """The paths that a body was asked from, but for the hub's redirects."""
+        return [
+            path
+            for method, path, _ in self.requests
+            if method == "GET" and "/resolve/" not in path
+        ]
 
     def resumed(self) -> list[int]:
         """Where those downloads began that did not begin at the start."""
-        return [start for _, _, start in self.requests if start]
+        return [
+            start
+            for _, path, start in self.requests
+            if start and "/resolve/" not in path
+        ]
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
@@ -116,6 +137,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         path = urllib.parse.urlsplit(self.path).path
         asked = re.fullmatch(r"bytes=(\d+)-", self.headers["Range"] or "")
         start = int(asked[1]) if asked else 0
+        self.hub.tokens.setdefault(self.headers["Host"], set()).add(
+            self.headers["Authorization"]
+        )
         if path.startswith(PREFIXES):
             self.hub.requests.append((self.command, path, start))
         content = self.hub.files.get(path)
@@ -125,20 +149,32 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if fault == "silent":
             self.hub.closing.wait(60)
             self.close_connection = True
+        elif fault == "slow head":
+            self._trickle()
+        elif fault == "loop":
+            self._head(302, {"Location": self.path}, 0)
+        elif fault == "busy":
+            self._busy(path)
         elif content is None or fault == "missing":
             self._head(404, {"X-Error-Code": "EntryNotFound"}, 0)
         elif "/resolve/" in path or fault == "redirect":
             self._redirect(content, fault)
-        elif fault in ("cut", "reset", "stall"):
+        elif fault in ("byte", "cut", "reset", "stall", "trickle"):
             if self.hub.once:
                 del self.hub.faults[path]
             self._break(content, start, fault)
+        elif fault == "endless":
+            self._never_end()
         else:
             if fault == "wrong":
                 content = bytes(len(content))
             if fault == "truncated":
                 content = content[: len(content) // 2]
-            self.wfile.write(self._serve(content, start))
+            if fault == "longer":
+                content += b"!"
+            content = self._serve(content, start, fault)
+            with contextlib.suppress(OSError):  # who asked may have gone
+                self.wfile.write(content)
 
     def _redirect(self, content: bytes, fault: str | None) -> None:
         labelled = b"another" if fault == "mislabelled" else content
@@ -149,29 +185,58 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             # Another host, where a token must not go and none is asked for.
             "Location": f"http://localhost:{self.hub.port}"
             f"{self.hub.cdn(content)}?signature=1",
+            **self.hub.headers,
         }
         self._head(302, headers, 0)
 
-    def _serve(self, content: bytes, start: int) -> bytes:
-        """Sends the head, and returns what must follow."""
+    def _busy(self, path: str) -> None:
+        if self.hub.once:
+            del self.hub.faults[path]
+        self._head(503, {}, 0)
+
+    def _serve(
+        self, content: bytes, start: int, fault: str | None = None
+    ) -> bytes:
+        """Send the head, and return what must follow."""
         total = len(content)
         if start and self.hub.ranges:
+            start -= fault == "shifted"
             span = f"bytes {start}-{total - 1}/{total}"
             self._head(206, {"Content-Range": span}, total - start)
             content = content[start:]
         else:
-            self._head(200, {}, total)
+            kind = {"Content-Type": "text/html"} if fault == "page" else {}
+            self._head(200, kind, total)
         return b"" if self.command == "HEAD" else content
+
+    def _never_end(self) -> None:
+        """Send chunk after chunk, until nobody listens."""
+        self.send_response(200)
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        with contextlib.suppress(OSError):
+            while not self.hub.closing.is_set():
+                self.wfile.write(b"10000\r\n%b\r\n" % bytes(1 << 16))
+        self.close_connection = True
+
+    def _trickle(self) -> None:
+        """Send a byte now and then, until nobody listens."""
+        with contextlib.suppress(OSError):
+            while not self.hub.closing.wait(0.02):
+                self.wfile.write(b"H")
+        self.close_connection = True
 
     def _break(self, content: bytes, start: int, fault: str) -> None:
         """Sends half of what was asked for."""
-        content = self._serve(content, start)
-        self.wfile.write(content[: len(content) // 2])
+        content = self._serve(content, start, fault)
+        self.wfile.write(content[: 1 if fault == "byte" else len(content) // 2])
         self.close_connection = True
+        if fault == "trickle":
+            self._trickle()
         if fault == "stall":
             self.hub.half_sent.set()
             self.hub.closing.wait(60)
-        if fault == "reset":
+        if fault in ("byte", "reset"):
             # What is still on its way when that happens is lost.
             self.hub.closing.wait(0.2)
             # Closing without lingering sends a reset in place of an end, but

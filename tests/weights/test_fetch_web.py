@@ -1,5 +1,7 @@
 """Downloads from release pages."""
 
+import dataclasses
+
 import pytest
 from downloads import CONTENT
 from downloads import fetch
@@ -7,7 +9,7 @@ from downloads import go_offline
 from downloads import web_source
 from hub import Hub
 
-from keras_resnext.weights import fetch as fetching
+from keras_resnext.weights import transfer
 from keras_resnext.weights.fetch import WeightsUnavailableError
 from keras_resnext.weights.readers import CheckpointError
 
@@ -54,7 +56,7 @@ def test_release_page_sends_to_another_host(hub, web_cache):
 
 @pytest.mark.parametrize("fault", ["cut", "reset", "stall"])
 def test_broken_web_download_is_resumed(hub, fault, web_cache, monkeypatch):
-    monkeypatch.setattr(fetching, "TIMEOUT", 0.5)
+    monkeypatch.setattr(transfer, "TIMEOUT", 0.5)
     source = web_source(hub)
     hub.faults[hub.path(source)] = fault
     hub.once = True
@@ -89,7 +91,7 @@ def test_broken_web_download_leaves_nothing(hub, fault, web_cache):
 
 @pytest.mark.parametrize("fault", ["silent", "stall"])
 def test_silent_server_is_given_up(hub, fault, web_cache, monkeypatch):
-    monkeypatch.setattr(fetching, "TIMEOUT", 0.2)
+    monkeypatch.setattr(transfer, "TIMEOUT", 0.2)
     hub.ranges = False
     source = web_source(hub)
     hub.faults[hub.path(source)] = fault
@@ -106,6 +108,27 @@ def test_web_file_that_is_truncated(hub, web_cache):
     assert not any(web_cache.iterdir())
     del hub.faults[hub.path(source)]
     fetch(source)
+
+
+def test_files_that_nothing_vouches_for_are_told_apart(hub, web_cache):
+    source = web_source(hub, md5=None)
+    path = fetch(source)
+    assert path.parent == web_cache
+    assert path.name != "tiny.pth"
+    other = dataclasses.replace(source, url=f"{source.url}?version=2")
+    assert fetch(other) != path
+    assert fetch(source) == path
+
+
+def test_own_file_that_is_linked_into_the_cache_stays(hub, web_cache, tmp_path):
+    own = tmp_path / "own.pth"
+    own.write_bytes(b"own")
+    web_cache.mkdir(parents=True)
+    (web_cache / "tiny.pth").symlink_to(own)
+    with pytest.raises(CheckpointError, match="It was left in the cache"):
+        fetch(web_source(hub))
+    assert own.read_bytes() == b"own"
+    assert (web_cache / "tiny.pth").is_symlink()
 
 
 def test_cached_file_that_rotted(hub, web_cache):

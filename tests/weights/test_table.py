@@ -159,7 +159,6 @@ def test_sources(row):
             assert source.filename == "model.safetensors"
             assert source.revision == "main" or is_hex(source.revision, 40)
             assert source.sha256 is None or is_hex(source.sha256, 64)
-            assert source.revision == "main" or source.sha256
         else:
             assert source.url.startswith("https://")
             assert (source.sha256_prefix is None) != (source.md5 is None)
