@@ -2,7 +2,6 @@
 
 import dataclasses
 import fnmatch
-import pathlib
 from typing import Any
 
 import keras
@@ -14,6 +13,7 @@ from keras_resnext.kernels.generic import Tensor
 from keras_resnext.suggestions import did_you_mean
 from keras_resnext.variants import VARIANTS
 from keras_resnext.weights import load
+from keras_resnext.weights.addresses import find_checkpoint
 from keras_resnext.weights.inspect import identify
 from keras_resnext.weights.records import Weights
 
@@ -36,8 +36,9 @@ def ResNeXt(
             `dataclasses.replace` of one. Its `dropout`, `stochastic_depth`
             and `output_stride` don't decide which weights fit.
         include_top: Whether to end in the classifier.
-        weights: `None` or the path of a checkpoint; for the architecture of
-            a row of `VARIANTS` also `"imagenet"` or a tag.
+        weights: `None`, or the path or address (`hf://…`, `https://…`) of a
+            checkpoint; for the architecture of a row of `VARIANTS` also
+            `"imagenet"` or a tag.
         input_tensor: As for `ResNeXt50`, and so are the following.
         input_shape: Shape of one image.
         pooling: What follows the features without the top.
@@ -122,7 +123,8 @@ def model_from_checkpoint(path: load.Path, **kwargs: Any) -> keras.Model:
     """Builds the network that a checkpoint of another library belongs to.
 
     Args:
-        path: A safetensors file, a `.pth` of PyTorch or a legacy `.h5`.
+        path: A safetensors file, a `.pth` of PyTorch or a legacy `.h5`, or the
+            address of one, as for `load_checkpoint`.
         **kwargs: As for `get_model`, without `weights`.
 
     Raises:
@@ -133,9 +135,10 @@ def model_from_checkpoint(path: load.Path, **kwargs: Any) -> keras.Model:
     Example:
     >>> model = keras_resnext.model_from_checkpoint("flowers.safetensors")
     """
+    path = find_checkpoint(path)
     variant, classes = identify(path)
     if classes is None:
         kwargs.setdefault("include_top", False)
     else:
         kwargs.setdefault("classes", classes)
-    return get_model(variant, weights=pathlib.Path(path), **kwargs)
+    return get_model(variant, weights=path, **kwargs)

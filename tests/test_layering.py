@@ -70,8 +70,10 @@ OURS = {
     "weights.transfer": {"weights.files"},
     "weights.hub": {"weights.records", "weights.transfer"},
     "weights.fetch": {"weights.hub", "weights.transfer", *L0, *WEIGHTS},
+    "weights.addresses": {"weights.fetch", "weights.hub", *L0, *WEIGHTS},
     "weights.keras_files": set(),
     "weights.inspect": {
+        "weights.addresses",
         "weights.convert",
         "weights.identify",
         "weights.keras_files",
@@ -79,6 +81,7 @@ OURS = {
         *WEIGHTS,
     },
     "weights.load": {
+        "weights.addresses",
         "weights.convert",
         "weights.fetch",
         "weights.keras_files",
@@ -90,6 +93,7 @@ OURS = {
     "models": {
         "blocks",
         "resnext",
+        "weights.addresses",
         "weights.convert",
         "weights.inspect",
         "weights.load",
@@ -141,6 +145,7 @@ THEIRS = {
     "weights.transfer": {"certifi", "huggingface_hub"},
     "weights.hub": {"huggingface_hub"},
     "weights.fetch": set(),
+    "weights.addresses": {"huggingface_hub"},
     "weights.keras_files": {"h5py"},
     "weights.load": {"keras", "numpy"},
     "kernels": {"keras"},
@@ -169,6 +174,7 @@ IN_FUNCTIONS = {
     "exporting.writers": {"onnx", "openvino", "tensorflow", "torch"},
     "training.multi_worker": BACKENDS,
     "training.strategy": BACKENDS,
+    "weights.addresses": {"huggingface_hub"},
     "weights.hub": {"huggingface_hub"},
     "weights.save": {"torch"},
     "weights.transfer": {"certifi", "huggingface_hub"},

@@ -116,6 +116,7 @@ def download(
                 lambda path: check(path, expected),
                 token=_token(),
                 size=int(size) if size.isdecimal() else None,
+                title=source.filename,
             )
     pointer = folder / "snapshots" / commit / source.filename
     if not pointer.exists():
@@ -171,11 +172,12 @@ def cached_listing(repo_id: str, revision: str) -> Listing | None:
 
 
 def remember(repo_id: str, revision: str, commit: str) -> None:
-    """Note the commit of a branch or tag in the cache."""
+    """Note the commit of a branch or tag in the cache, if it can be written."""
     if revision != commit:
         path = _folder(repo_id) / "refs" / revision
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(commit, "utf-8")
+        with contextlib.suppress(OSError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(commit, "utf-8")
 
 
 def discard(path: pathlib.Path) -> None:

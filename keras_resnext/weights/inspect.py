@@ -4,6 +4,7 @@ import os
 from dataclasses import dataclass
 
 from keras_resnext.weights import convert
+from keras_resnext.weights.addresses import find_checkpoint
 from keras_resnext.weights.identify import looks_like
 from keras_resnext.weights.keras_files import is_keras_file
 from keras_resnext.weights.keras_files import stored_shapes
@@ -35,7 +36,7 @@ def inspect_checkpoint(path: str | os.PathLike[str]) -> CheckpointInfo:
     """Tells what a checkpoint file holds.
 
     Args:
-        path: A file of any kind that `load_checkpoint` takes.
+        path: A file of any kind that `load_checkpoint` takes, or an address.
 
     Returns:
         A `CheckpointInfo`.
@@ -48,6 +49,7 @@ def inspect_checkpoint(path: str | os.PathLike[str]) -> CheckpointInfo:
     >>> keras_resnext.inspect_checkpoint("flowers.safetensors").variants
     ('resnext50_32x4d',)
     """
+    path = find_checkpoint(path)
     if is_keras_file(path):
         return _inspect_keras_file(path)
     tensors = read_checkpoint(path)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import keras
 
 from keras_resnext.weights import convert
+from keras_resnext.weights.addresses import find_checkpoint
 from keras_resnext.weights.catalogue import find_weights
 from keras_resnext.weights.fetch import fetch
 from keras_resnext.weights.fetch import first_line
@@ -25,7 +26,8 @@ def resolve(weights: Path | None, variant: str | None) -> Weights | Path | None:
     """Tells what the argument `weights` of a model stands for.
 
     Args:
-        weights: `None`, `"imagenet"`, a tag, `"variant.tag"` or a path.
+        weights: `None`, `"imagenet"`, a tag, `"variant.tag"`, a path, or an
+            address, as for `load_checkpoint`.
         variant: The model's variant, or `None` if it is not in the table.
 
     Returns:
@@ -33,13 +35,14 @@ def resolve(weights: Path | None, variant: str | None) -> Weights | Path | None:
 
     Raises:
         ValueError: If there is neither such a file nor such a checkpoint.
+        WeightsUnavailableError: If what an address names can't be downloaded.
     """
     if weights is None:
         return None
     text = os.fspath(weights)
     # A bare word may also name a folder, and "imagenet" often does.
     if text is not weights or os.path.dirname(text) or os.path.isfile(text):
-        return text
+        return find_checkpoint(weights)
     if variant is None:
         raise ValueError(
             f"There is no file {text!r}, and only rows of VARIANTS have "
@@ -105,10 +108,14 @@ def load_checkpoint(model: keras.Model, path: Path) -> None:
         model: A model built here.
         path: A checkpoint of timm, torchvision or mmpretrain (safetensors,
             `.pth`), a legacy `.h5` of keras-applications or of qubvel's
-            classification_models, or what Keras itself saves.
+            classification_models, or what Keras itself saves; or the address
+            of one: `hf://owner/name` (optionally `hf://owner/name@revision`
+            and a file's name after it) on the Hugging Face hub, `https://…`
+            or `file://…`.
 
     Raises:
         FileNotFoundError: If there is no such file.
+        WeightsUnavailableError: If it can't be downloaded.
         CheckpointError: If the file can't be read or doesn't fit the model,
             which is then left as it was.
 
@@ -116,6 +123,7 @@ def load_checkpoint(model: keras.Model, path: Path) -> None:
     >>> keras_resnext.save_torch_checkpoint(model, "flowers.safetensors")
     >>> keras_resnext.load_checkpoint(model, "flowers.safetensors")
     """
+    path = find_checkpoint(path)
     if is_keras_file(path):
         _load_keras_file(model, os.fspath(path))
     else:

@@ -73,7 +73,7 @@ def save_torch_checkpoint(
     Example:
     >>> keras_resnext.save_torch_checkpoint(model, "flowers.safetensors")
     """
-    path = pathlib.Path(path)
+    path = pathlib.Path(path).expanduser()
     if path.suffix != ".safetensors":
         raise ValueError(
             f"`path` must end in '.safetensors'. Received: '{path}'"

@@ -53,6 +53,7 @@ def save(
     *,
     token: str | None = None,
     size: int | None = None,
+    title: str | None = None,
 ) -> None:
     """Download a file under a temporary name, check it, and rename it.
 
@@ -64,6 +65,7 @@ def save(
         token: Value of the `Authorization` header, sent to the address's own
             host only.
         size: Number of bytes, where it is known.
+        title: Text beside the progress bar (default: the file's name).
 
     Raises:
         OSError: If the download fails; nothing is left.
@@ -72,7 +74,9 @@ def save(
     part = path.with_name(f"{path.name}.{uuid.uuid4().hex}.incomplete")
     try:
         with part.open("wb") as file:
-            download(url, file, token=token, size=size, title=path.name)
+            download(
+                url, file, token=token, size=size, title=title or path.name
+            )
         check(part)
         os.replace(part, path)
     finally:

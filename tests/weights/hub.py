@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import hashlib
 import http.server
+import json
 import re
 import socket
 import struct
@@ -20,7 +21,7 @@ from keras_resnext.weights.records import WebFile
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
-PREFIXES = ("/someone/", "/cdn/")
+PREFIXES = ("/api/", "/someone/", "/cdn/")
 
 
 class Hub:
@@ -52,6 +53,7 @@ class Hub:
         self.faults: dict[str, str] = {}
         self.once = False
         self.ranges = True
+        self.commit = COMMIT
         self.headers: dict[str, str] = {}
         self.tokens: dict[str, set[str | None]] = {}
         self.requests: list[tuple[str, str, int]] = []
@@ -90,6 +92,27 @@ class Hub:
             self.files[self.path(pinned)] = content
         return source
 
+    def repository(
+        self,
+        files: dict[str, bytes],
+        revision: str = "main",
+        commit: str = COMMIT,
+    ) -> None:
+        """Publish a repository at a commit, and let a branch name it."""
+        for name, content in files.items():
+            self.files[self.cdn(content)] = content
+            for place in (revision, commit):
+                path = f"/someone/tiny/resolve/{place}/{name}"
+                self.files[path] = content
+        answer = {
+            "sha": commit,
+            "siblings": [{"rfilename": name} for name in files],
+        }
+        for place in (revision, commit):
+            path = f"/api/models/someone/tiny/revision/{place}"
+            self.files[path] = json.dumps(answer).encode()
+        self.commit = commit
+
     def web_file(self, content: bytes, name: str, **options: Any) -> WebFile:
         """Publishes a file on a release page."""
         path = f"/someone/tiny/releases/download/v1/{name}"
@@ -110,11 +133,13 @@ class Hub:
         return f"/cdn/{hashlib.sha256(content).hexdigest()}"
 
     def downloads(self) -> list[str]:
-        """The paths that a body was asked from, but for the hub's redirects."""
+        """The paths that the body of a file was asked from."""
         return [
             path
             for method, path, _ in self.requests
-            if method == "GET" and "/resolve/" not in path
+            if method == "GET"
+            and "/resolve/" not in path
+            and not path.startswith("/api/")
         ]
 
     def resumed(self) -> list[int]:
@@ -179,7 +204,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def _redirect(self, content: bytes, fault: str | None) -> None:
         labelled = b"another" if fault == "mislabelled" else content
         headers = {
-            "X-Repo-Commit": COMMIT,
+            "X-Repo-Commit": self.hub.commit,
             "X-Linked-Etag": f'"{hashlib.sha256(labelled).hexdigest()}"',
             "X-Linked-Size": str(len(content)),
             # Another host, where a token must not go and none is asked for.

@@ -331,7 +331,7 @@ def test_resolve():
     assert load.resolve("tv2_in1k", variant) is row
     assert load.resolve("resnext50_32x4d.tv2_in1k", variant) is row
     assert load.resolve("imagenet", variant).variant == variant
-    assert load.resolve("some/file", variant) == "some/file"
+    assert load.resolve("some/file", variant) == pathlib.Path("some/file")
     assert load.resolve(pathlib.Path("file"), None) == "file"
     with pytest.raises(ValueError, match="Use weights=None or the path"):
         load.resolve("imagenet", None)
@@ -346,7 +346,7 @@ def test_folder_does_not_hide_a_tag(tmp_path, monkeypatch):
     (tmp_path / "mine.pth").touch()
     variant = "resnext50_32x4d"
     assert load.resolve("imagenet", variant).variant == variant
-    assert load.resolve("mine.pth", variant) == "mine.pth"
+    assert load.resolve("mine.pth", variant) == pathlib.Path("mine.pth")
 
 
 # What is public
