@@ -129,6 +129,7 @@ def build(
         weights=weights,
         input_shape=(size, size, channels),
         stochastic_depth=recipe.stochastic_depth,
+        zero_init_last=recipe.zero_init_last,
     )
     finetuned = keras_resnext.finetuning.replace_classifier(
         model, len(source.labels), activation, recipe.dropout

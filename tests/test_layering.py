@@ -301,6 +301,7 @@ PUBLIC = {
     "keras_resnext.exporting",
     "keras_resnext.labels",
     "keras_resnext.training",
+    "keras_resnext.training.averaging",
     "keras_resnext.training.optimizers",
     "keras_resnext.training.recipes",
     "keras_resnext.training.schedules",

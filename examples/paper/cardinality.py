@@ -110,16 +110,17 @@ def train(
     """Trains a network from a seed, or goes on with that."""
     keras.utils.clear_session()
     keras.utils.set_random_seed(args.seed)
-    make = functools.partial(build, contestant, len(source.labels))
+    config = prepare.configure(contestant.config, recipe)
+    make = functools.partial(build, config, len(source.labels))
     return loop.train(prepare.run(args, recipe, source, strategy, make))
 
 
 def build(
-    contestant: Contestant, classes: int, activation: str | None
+    config: keras_resnext.ResNeXtConfig, classes: int, activation: str | None
 ) -> keras.Model:
     """A network of random weights."""
     return keras_resnext.ResNeXt(
-        contestant.config,
+        config,
         weights=None,
         input_shape=(None, None, 3),
         classes=classes,

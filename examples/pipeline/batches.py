@@ -50,7 +50,7 @@ def training(
                 content if content.dtype == tf.string else _pixels(content),
                 recipe.train_size,
                 seeds[0],
-                recipe.interpolation,
+                recipe.train_interpolation,
                 (recipe.crop_scale, 1.0),
             )
         else:

@@ -93,7 +93,8 @@ def random_resized(
             `(height, width, 3)`.
         size: Height and width of the result.
         seed: int32 tensor of shape `(2,)`.
-        interpolation: `"bilinear"` or `"bicubic"`, antialiased.
+        interpolation: `"bilinear"` or `"bicubic"`, antialiased, or
+            `"random"`, one of the two for each image, as timm draws it.
         scale: Lowest and highest share of the area.
         ratio: Lowest and highest ratio of width to height.
 
@@ -101,13 +102,15 @@ def random_resized(
         float32 pixels of shape `(size, size, 3)`, whole numbers in [0, 255].
 
     Raises:
-        ValueError: If `interpolation` is neither.
+        ValueError: If `interpolation` is none of them.
 
     Example:
     >>> picture = tf.zeros((375, 500, 3), tf.uint8)
     >>> random_resized(picture, 224, seed=(1, 2)).shape
     TensorShape([224, 224, 3])
     """
+    if interpolation == "random":
+        which, seed = tf.unstack(tf.random.split(seed, 2))
 
     def cut(pixels: tf.Tensor) -> tf.Tensor:
         shape = tf.shape(pixels)
@@ -130,7 +133,17 @@ def random_resized(
         )
     else:
         pixels = cut(picture)
-    return _resized(pixels, (size, size), size, (0, 0), interpolation)
+
+    def resized(interpolation: str) -> tf.Tensor:
+        return _resized(pixels, (size, size), size, (0, 0), interpolation)
+
+    if interpolation == "random":
+        return tf.cond(
+            tf.random.stateless_uniform((), which) < 0.5,
+            lambda: resized("bilinear"),
+            lambda: resized("bicubic"),
+        )
+    return resized(interpolation)
 
 
 def centered(

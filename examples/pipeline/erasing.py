@@ -4,7 +4,11 @@ import math
 
 import tensorflow as tf
 
-FILLS = ("mean", "noise")
+# Shares of the area and ratios of height to width, of torchvision and of timm.
+STYLES = {
+    "mean": ((0.02, 0.33), (0.3, 3.3)),
+    "noise": ((0.02, 1 / 3), (0.3, 1 / 0.3)),
+}
 TRIES = 10
 
 
@@ -12,8 +16,8 @@ def erase(
     picture: tf.Tensor,
     seed: tf.Tensor,
     probability: float = 0.5,
-    scale: tuple[float, float] = (0.02, 1 / 3),
-    ratio: tuple[float, float] = (0.3, 3.3),
+    scale: tuple[float, float] | None = None,
+    ratio: tuple[float, float] | None = None,
     count: int = 1,
     fill: str = "mean",
 ) -> tf.Tensor:
@@ -21,18 +25,19 @@ def erase(
 
     The share of the area is uniform and the ratio of height to width
     log-uniform; of ten such boxes the first that fits goes to a uniform
-    place. With `fill="mean"` this is torchvision's `RandomErasing` (which
-    ends its `scale` at 0.33), with `fill="noise"` and a `ratio` up to 1 / 0.3
-    timm's with `mode="pixel"`.
+    place. With `fill="mean"` this is torchvision's `RandomErasing`, with
+    `fill="noise"` timm's with `mode="pixel"`.
 
     Args:
         picture: Normalized pixels of shape `(height, width, channels)`, of
             any float dtype.
         seed: int32 tensor of shape `(2,)`.
         probability: How often anything is erased.
-        scale: Lowest and highest share of the area, of all boxes together.
-        ratio: Lowest and highest ratio of height to width.
-        count: Number of boxes, which share the area and may overlap.
+        scale: Lowest and highest share of the area, of all boxes together;
+            `None` for torchvision's or timm's, by `fill`.
+        ratio: Lowest and highest ratio of height to width; likewise.
+        count: The most boxes, which share the area and may overlap. How many
+            is uniform, from 1.
         fill: `"mean"`, zero after the normalization, or `"noise"`, standard
             normal for every channel of every pixel.
 
@@ -49,10 +54,11 @@ def erase(
     >>> erase(tf.ones((224, 224, 3)), seed=(1, 2), probability=1.0).shape
     TensorShape([224, 224, 3])
     """
-    if fill not in FILLS:
+    if fill not in STYLES:
         raise ValueError(
-            f"`fill` must be one of {', '.join(FILLS)}. Received: {fill!r}"
+            f"`fill` must be one of {', '.join(STYLES)}. Received: {fill!r}"
         )
+    scale, ratio = scale or STYLES[fill][0], ratio or STYLES[fill][1]
     if count < 1:
         raise ValueError(f"`count` must be at least 1. Received: {count}")
     chance, places, noise = tf.unstack(tf.random.split(seed, 3))
@@ -100,22 +106,29 @@ def random_boxes(
         seed: int32 tensor of shape `(2,)`.
         scale: Lowest and highest share of the area, of all boxes together.
         ratio: Lowest and highest ratio of height to width.
-        count: Number of boxes.
+        count: The most boxes.
 
     Returns:
         Tops, lefts, heights and widths of the boxes, int32 tensors of shape
-        `(count,)`. Where no box fits the height and width are zero.
+        `(count,)`. Where no box fits the height and width are zero, as are
+        those beyond the number of boxes that is drawn.
     """
+    number = tf.constant(1)
+    if count > 1:
+        which, seed = tf.unstack(tf.random.split(seed, 2))
+        number = tf.random.stateless_uniform((), which, 1, count + 1, tf.int32)
     height, width = tf.cast(height, tf.float32), tf.cast(width, tf.float32)
     share, shape, vertical, horizontal = tf.unstack(
         tf.random.stateless_uniform((4, count, TRIES), seed)
     )
-    area = height * width * (scale[0] + (scale[1] - scale[0]) * share) / count
+    area = height * width * (scale[0] + (scale[1] - scale[0]) * share)
+    area /= tf.cast(number, tf.float32)
     low, high = math.log(ratio[0]), math.log(ratio[1])
     ratios = tf.exp(low + (high - low) * shape)
     heights = tf.round(tf.sqrt(area * ratios))
     widths = tf.round(tf.sqrt(area / ratios))
     fits = (heights < height) & (widths < width)
+    fits &= (tf.range(count) < number)[:, None]
     tops = tf.floor(vertical * (height - heights + 1))
     lefts = tf.floor(horizontal * (width - widths + 1))
     tries = tf.stack([tops, lefts, heights, widths])

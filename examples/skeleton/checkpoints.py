@@ -33,6 +33,7 @@ def save(
     step: int,
     state: dict[str, Any],
     writes: bool = True,
+    averages: dict[str, np.ndarray] | None = None,
 ) -> None:
     """Writes a checkpoint and removes those before the last one.
 
@@ -42,6 +43,7 @@ def save(
         step: Steps of training so far.
         state: What JSON can hold.
         writes: Whether this worker writes. All must take part in the reading.
+        averages: The state of a `WeightAverage`.
 
     Raises:
         OSError: If there is no space left, say. What was there stays.
@@ -53,6 +55,8 @@ def save(
     if not writes:
         return
     arrays |= generators()
+    for name, value in (averages or {}).items():
+        arrays[f"averages/{name}"] = value
     metadata = {"state": json.dumps(state)}
     metadata["sha256"] = _digest(arrays, metadata["state"])
     path = folder / PATTERN.replace("*", f"{step:09d}")
@@ -70,6 +74,7 @@ class Restored(NamedTuple):
         reasons: Why files newer than it can't be used.
         generators: To be set in the middle of an epoch.
         metrics: To be added there.
+        averages: For a `WeightAverage` to continue from; empty for none.
     """
 
     path: pathlib.Path
@@ -77,6 +82,7 @@ class Restored(NamedTuple):
     reasons: list[str]
     generators: list[np.ndarray]
     metrics: dict[str, np.ndarray]
+    averages: dict[str, np.ndarray]
 
 
 def restore(folder: pathlib.Path, model: keras.Model) -> Restored:
@@ -93,16 +99,22 @@ def restore(folder: pathlib.Path, model: keras.Model) -> Restored:
             reasons.append(f"'{path}' can't be used: {error}")
             continue
         states = [arrays.pop(name) for name in generators() if name in arrays]
-        sums = {
-            name: arrays.pop(name)
-            for name in list(arrays)
-            if name.startswith("metrics/")
+        sums = _taken(arrays, "metrics/")
+        averages = {
+            name.removeprefix("averages/"): value
+            for name, value in _taken(arrays, "averages/").items()
         }
         _assign(model, arrays, path)
-        return Restored(path, state, reasons, states, sums)
+        return Restored(path, state, reasons, states, sums, averages)
     raise CheckpointError(
         "; ".join([*reasons, f"there is no checkpoint to use in '{folder}'."])
     )
+
+
+def _taken(arrays: dict[str, np.ndarray], start: str) -> dict[str, np.ndarray]:
+    """Takes the arrays out whose names start so."""
+    names = [name for name in arrays if name.startswith(start)]
+    return {name: arrays.pop(name) for name in names}
 
 
 def files(folder: pathlib.Path) -> list[pathlib.Path]:

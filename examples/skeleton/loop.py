@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_resnext.training.averaging import WeightAverage
 from skeleton import checkpoints
 from skeleton import folder
 from skeleton import progress
@@ -31,11 +32,11 @@ class Stopped(Exception):
 
 
 class Checkpointing(keras.callbacks.Callback):
-    """Saves a run every so many steps, and keeps weights from averages.
+    """Saves a run every so many steps.
 
-    Keras puts the averages of weights, where a recipe asks for them, into the
-    model when `fit` ends. They are what is measured and used; training goes
-    on with the weights themselves.
+    Where a recipe averages weights, the averages are what is measured and
+    used; a checkpoint holds them beside the weights that training goes on
+    with.
     """
 
     def __init__(
@@ -43,11 +44,12 @@ class Checkpointing(keras.callbacks.Callback):
         run: Run,
         history: list[dict[str, Any]],
         restored: checkpoints.Restored | None,
+        average: WeightAverage | None,
     ) -> None:
         super().__init__()
         self.run, self.history, self.restored = run, history, restored
+        self.average = average
         self.epoch = self.done = 0
-        self._weights: list[np.ndarray] | None = None
 
     def begin(self, epoch: int, first_step: int) -> None:
         self.epoch, self.done = epoch, first_step
@@ -73,21 +75,6 @@ class Checkpointing(keras.callbacks.Callback):
         if due and finite and self.done < self.run.steps:
             self.save()
 
-    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        if self.run.recipe.ema:
-            self._weights = [
-                keras.ops.convert_to_numpy(variable.value)
-                for variable in self.model.trainable_variables
-            ]
-
-    def train_on(self) -> None:
-        """Puts the weights back that training goes on with."""
-        if self._weights is not None:
-            for variable, value in zip(
-                self.model.trainable_variables, self._weights, strict=True
-            ):
-                variable.assign(value)
-
     def sync(self) -> None:
         """Brings the numbers to where they are without `fit`."""
         if keras.backend.backend() == "jax":
@@ -96,6 +83,8 @@ class Checkpointing(keras.callbacks.Callback):
     def save(self) -> None:
         whole = self.done == self.run.steps
         self.sync()
+        if self.average is not None:
+            self.average.hide()
         checkpoints.save(
             self.run.args.output,
             self.run.model,
@@ -106,6 +95,7 @@ class Checkpointing(keras.callbacks.Callback):
                 "history": self.history,
             },
             self.run.strategy.is_chief,
+            None if self.average is None else self.average.get_state(),
         )
 
 
@@ -150,7 +140,10 @@ def train(run: Run) -> list[dict[str, Any]]:
     shown = progress.Progress(
         recipe.epochs, run.steps, run.batch_size, strategy.is_chief
     )
-    saving = Checkpointing(run, history, restored)
+    (average,) = recipe.make_callbacks(run.steps) or (None,)
+    if average is not None and restored is not None:
+        average.set_state(restored.averages)
+    saving = Checkpointing(run, history, restored, average)
     board = folder.board(args.output) if strategy.is_chief else None
     with Stopping(strategy.num_workers == 1) as stopping:
         for epoch in range(start, recipe.epochs):
@@ -160,14 +153,12 @@ def train(run: Run) -> list[dict[str, Any]]:
             if shown.diverged_at is not None:
                 raise Diverged(diverged(run, shown.diverged_at))
             if saving.done < run.steps:
-                saving.train_on()
                 saving.save()
                 raise Stopped(stopping.received)
             history.append(row)
             deploy(run, history)
             if board is not None:
                 folder.write_board(board, row)
-            saving.train_on()
             saving.save()
             say(progress.line(epoch, recipe.epochs, row, run.line(row)))
             first_step = 0
@@ -187,6 +178,7 @@ def one_epoch(
 ) -> dict[str, Any]:
     """Trains for an epoch, measures, and returns a row of the history."""
     began = time.monotonic()
+    averages = [] if saving.average is None else [saving.average]
     logs = run.model.fit(
         run.training(epoch, first_step),
         initial_epoch=epoch,
@@ -194,7 +186,8 @@ def one_epoch(
         # They are shuffled already.
         shuffle=False,
         verbose=0,
-        callbacks=[shown, saving, stopping],
+        # Averages first: what is saved holds them.
+        callbacks=[*averages, shown, saving, stopping],
     ).history
     seconds = time.monotonic() - began
     if saving.done < run.steps or shown.diverged_at is not None:

@@ -210,18 +210,25 @@ def build(
     name: str, recipe: Recipe, classes: int, activation: str | None = None
 ) -> keras.Model:
     """The network: by default one that puts logits out, to be trained."""
-    config = replace(
-        keras_resnext.VARIANTS[name],
-        stochastic_depth=recipe.stochastic_depth,
-        dropout=recipe.dropout,
-    )
     return keras_resnext.ResNeXt(
-        config,
+        configure(keras_resnext.VARIANTS[name], recipe),
         weights=None,
         input_shape=(None, None, 3),
         classes=classes,
         classifier_activation=activation,
         name=name,
+    )
+
+
+def configure(
+    config: keras_resnext.ResNeXtConfig, recipe: Recipe
+) -> keras_resnext.ResNeXtConfig:
+    """Take the fields over that a recipe sets in a model."""
+    return replace(
+        config,
+        stochastic_depth=recipe.stochastic_depth,
+        dropout=recipe.dropout,
+        zero_init_last=recipe.zero_init_last,
     )
 
 

@@ -1,6 +1,8 @@
 """What a recipe of training says, and what it makes of that."""
 
+import math
 import typing
+import warnings
 from dataclasses import dataclass
 from dataclasses import fields
 from dataclasses import replace
@@ -9,6 +11,8 @@ from typing import Any
 import keras
 
 from keras_resnext.suggestions import did_you_mean
+from keras_resnext.training.averaging import WeightAverage
+from keras_resnext.training.losses import BinaryCrossentropy
 from keras_resnext.training.optimizers import LAMB
 from keras_resnext.training.optimizers import SGD
 from keras_resnext.training.schedules import ByEpoch
@@ -22,10 +26,14 @@ _CHOICES = {
     "schedule": ("step", "cosine"),
     "crop": ("random_resized", "padded"),
     "interpolation": ("bilinear", "bicubic"),
+    "train_interpolation": ("bilinear", "bicubic", "random"),
     "policy": ("none", "trivial_augment_wide", "rand_augment"),
     "erasing_fill": ("mean", "noise"),
     "loss": ("categorical_crossentropy", "binary_crossentropy"),
 }
+_SHARES = ("momentum", "label_smoothing", "bce_target_thresh", "dropout")
+# Number of images that `ema_decay` counts on, torchvision's data set.
+IMAGENET_IMAGES = 1_281_167
 
 
 @dataclass(frozen=True)
@@ -44,10 +52,12 @@ class Recipe:
         sources: Where the numbers are from.
         momentum: SGD's.
         nesterov: Whether SGD looks a step ahead.
-        decay_all: Whether biases and normalization decay too.
+        decay_norm: Whether scales and offsets of normalization decay too.
+        decay_bias: Whether the other biases decay too.
         drops: Epochs, from 0, at which `"step"` divides the rate by 10.
         warmup_epochs: Epochs in which the rate rises before `"cosine"`.
         warmup_rate: Where it begins, as a share of `learning_rate`.
+        warmup_by_step: Whether it rises with every step, not every epoch.
         minimum_rate: What it falls towards, as a share of `learning_rate`.
         cosine_after_warmup: Whether the cosine begins after the rise, not
             beneath it.
@@ -55,7 +65,9 @@ class Recipe:
         evaluation_size: The same in evaluation.
         evaluation_resize: The shorter side that pictures are resized to
             before evaluation crops them.
-        interpolation: How pictures are resized.
+        interpolation: How pictures are resized in evaluation.
+        train_interpolation: How random crops are resized in training;
+            `"random"` draws `"bilinear"` or `"bicubic"` for each image.
         mean: Mean of red, green and blue, taken off pixels in [0, 1].
         std: Deviation of each, which they are then divided by.
         crop: `"random_resized"`, or `"padded"`: by 4 pixels, then cropped.
@@ -66,7 +78,7 @@ class Recipe:
         policy: Random operations on a picture, besides.
         policy_magnitude: How strong `"rand_augment"`'s are, from 0 to 10.
         erasing: Probability that rectangles of a picture are erased.
-        erasing_count: The most rectangles.
+        erasing_count: The most rectangles; how many is drawn for each image.
         erasing_fill: What they give way to: `"mean"` or `"noise"`.
         repeats: How often a picture stands in an epoch, which then ends when
             as many pictures as there are have been seen.
@@ -74,11 +86,17 @@ class Recipe:
         cutmix: The same. Batches switch between both, if there are both.
         loss: Cross-entropy over classes, or of each class.
         label_smoothing: Share of a label that goes to all classes.
+        bce_target_thresh: Threshold above which `"binary_crossentropy"` takes
+            a class's share of a mixed and smoothed label for 1, and for 0
+            otherwise (timm's `--bce-target-thresh`); 0 for soft labels.
+        zero_init_last: Whether the last scale of each block starts at zero,
+            as timm's do.
         stochastic_depth: Probability that the last block is skipped.
         dropout: Share of features dropped before the classifier.
-        ema: Share of the weights' average that an update of it keeps; 0 for
-            no average.
-        ema_steps: Steps between its updates.
+        ema_decay: torchvision's `--model-ema-decay`, from which
+            `make_callbacks` derives the share of the weights' average that an
+            update keeps; 0 for no average.
+        ema_steps: The most steps from one update to the next.
 
     Raises:
         ValueError: If a choice is none of those, or a number out of range.
@@ -94,16 +112,19 @@ class Recipe:
     sources: str
     momentum: float = 0.9
     nesterov: bool = False
-    decay_all: bool = True
+    decay_norm: bool = True
+    decay_bias: bool = True
     drops: tuple[int, ...] = ()
     warmup_epochs: int = 0
     warmup_rate: float = 0.0
+    warmup_by_step: bool = False
     minimum_rate: float = 0.0
     cosine_after_warmup: bool = True
     train_size: int = 224
     evaluation_size: int = 224
     evaluation_resize: int = 256
     interpolation: str = "bilinear"
+    train_interpolation: str = "bilinear"
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
     crop: str = "random_resized"
@@ -121,9 +142,11 @@ class Recipe:
     cutmix: float = 0.0
     loss: str = "categorical_crossentropy"
     label_smoothing: float = 0.0
+    bce_target_thresh: float = 0.0
+    zero_init_last: bool = False
     stochastic_depth: float = 0.0
     dropout: float = 0.0
-    ema: float = 0.0
+    ema_decay: float = 0.0
     ema_steps: int = 1
 
     def __post_init__(self) -> None:
@@ -134,7 +157,7 @@ class Recipe:
                     f"`{name}` must be one of {', '.join(known)}. "
                     f"Received: {value!r}"
                 )
-        for name in ("momentum", "label_smoothing", "dropout", "ema"):
+        for name in (*_SHARES, "ema_decay"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(
                     f"`{name}` must be at least 0 and below 1. "
@@ -146,6 +169,12 @@ class Recipe:
                     f"`{name}` must be at least 1. "
                     f"Received: {getattr(self, name)!r}"
                 )
+        if self.bce_target_thresh and self.loss != "binary_crossentropy":
+            raise ValueError(
+                "`bce_target_thresh` needs loss='binary_crossentropy'. "
+                f"Received: bce_target_thresh={self.bce_target_thresh!r}, "
+                f"loss={self.loss!r}. Set bce_target_thresh=0."
+            )
         if self.evaluation_resize < self.evaluation_size:
             raise ValueError(
                 "Evaluation can't crop more than there is. Received: "
@@ -226,24 +255,67 @@ class Recipe:
         Returns:
             An `SGD` or `LAMB` of `keras_resnext.training.optimizers`, or
             Keras' `AdamW`, which is PyTorch's. If the recipe averages the
-            weights it does so in each step, with what comes to the same over
-            `ema_steps`.
+            weights, the callbacks of `make_callbacks` do.
         """
-        schedule = ByEpoch(self.rates(batch_size), steps_per_epoch)
+        rising = self.warmup_epochs if self.warmup_by_step else 0
+        schedule = ByEpoch(self.rates(batch_size), steps_per_epoch, rising)
         kwargs = {"weight_decay": self.weight_decay, **kwargs}
-        if self.ema:
-            kept = self.ema ** (1 / self.ema_steps)
-            kwargs = {"use_ema": True, "ema_momentum": kept, **kwargs}
+        spared = [] if self.decay_norm else ["gamma$", "beta$"]
+        spared += [] if self.decay_bias else ["bias$"]
         if self.optimizer == "adamw":
             optimizer = keras.optimizers.AdamW(schedule, **kwargs)
-            if not self.decay_all:
-                names = ["bias", "beta", "gamma"]
-                optimizer.exclude_from_weight_decay(var_names=names)
+            if spared:
+                optimizer.exclude_from_weight_decay(var_names=spared)
             return optimizer
-        kwargs = {"exclude_rank": -1 if self.decay_all else 1, **kwargs}
+        if not (self.decay_norm or self.decay_bias):
+            # All that timm spares: whatever has one axis or none.
+            kwargs = {"exclude_rank": 1, **kwargs}
+        else:
+            kwargs = {"exclude_rank": -1, "exclude_names": spared, **kwargs}
         if self.optimizer == "lamb":
             return LAMB(schedule, **kwargs)
         return SGD(schedule, self.momentum, self.nesterov, **kwargs)
+
+    def make_callbacks(self, steps_per_epoch: int) -> list[WeightAverage]:
+        """Make the callbacks that training by the recipe needs.
+
+        torchvision divides `1 - ema_decay` by the number of updates in a run,
+        up to the number of images, which is ImageNet's there. Here the images
+        count too, so that the average of a run of any length on any data set
+        remembers the same share of it as on ImageNet: 1/26 at 0.99998. Where
+        that is fewer than four times `ema_steps` steps, updates are closer to
+        each other. The weights are copied during the warm-up.
+
+        Args:
+            steps_per_epoch: Steps of training in an epoch.
+
+        Returns:
+            A `WeightAverage` if the recipe averages the weights, in a list.
+            Place it before callbacks that save the model.
+
+        Example:
+        >>> recipe = recipes.get("torchvision_v2", epochs=10)
+        >>> model.fit(dataset, callbacks=recipe.make_callbacks(500))
+        """
+        if not self.ema_decay:
+            return []
+        run = self.epochs * steps_per_epoch
+        warmup = min(self.warmup_epochs * steps_per_epoch, run)
+        runs = (1 - self.ema_decay) * IMAGENET_IMAGES
+        memory = run / runs
+        left = math.exp((warmup - run) / memory)
+        if 0.05 < left < 1:
+            highest = 1 - 3 * run / (run - warmup) / IMAGENET_IMAGES
+            warnings.warn(
+                f"The run of {run:,} steps is too short for "
+                f"ema_decay={self.ema_decay}: {left:.0%} of the averaged "
+                "weights will be those of the first average. Set ema_decay to "
+                f"{highest:.7f} or less, or to 0 for no average.",
+                stacklevel=2,
+            )
+        steps = max(1, min(self.ema_steps, int(memory / 4)))
+        decay = max(0.0, 1 - steps / memory)
+        return [WeightAverage(decay, steps, warmup)]
 
     def make_loss(self) -> keras.losses.Loss:
         """The loss of logits and of labels that are smoothed already.
@@ -251,6 +323,8 @@ class Recipe:
         Labels are smoothed with the pictures, as mixing them comes first;
         Keras' binary cross-entropy would smooth towards a half.
         """
+        if self.bce_target_thresh:
+            return BinaryCrossentropy(self.bce_target_thresh)
         if self.loss == "binary_crossentropy":
             return keras.losses.BinaryCrossentropy(from_logits=True)
         return keras.losses.CategoricalCrossentropy(from_logits=True)

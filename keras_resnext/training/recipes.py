@@ -1,4 +1,6 @@
-"""Published ways of training, as data: every number, and where it is from.
+"""Published ways of training, as data.
+
+Where each number is from: `recipe_sources`, and examples/imagenet/recipes.md.
 
 print(recipes.get("a2"))
 recipe = recipes.get("a2", epochs=100, mixup=0.2)
@@ -22,6 +24,7 @@ _PAPER = Recipe(
     nesterov=True,
     drops=(30, 60, 90),
     interpolation="bicubic",
+    train_interpolation="bicubic",
     color_jitter=0.4,
     lighting=0.1,
     sources="github.com/facebookresearch/ResNeXt: opts.lua, train.lua, "
@@ -51,7 +54,8 @@ _CIFAR_SHORT = replace(
     epochs=36,
     schedule="cosine",
     drops=(),
-    decay_all=False,
+    decay_norm=False,
+    decay_bias=False,
     warmup_epochs=2,
     warmup_rate=0.1,
     label_smoothing=0.1,
@@ -77,22 +81,33 @@ _TORCHVISION_V2 = Recipe(
     epochs=600,
     schedule="cosine",
     weight_decay=2e-5,
-    decay_all=False,
+    decay_norm=False,
     warmup_epochs=5,
     warmup_rate=0.01,
-    train_size=176,
     evaluation_resize=232,
     policy="trivial_augment_wide",
     erasing=0.1,
-    repeats=4,
     mixup=0.2,
     cutmix=1.0,
     label_smoothing=0.1,
-    # Its model-ema-decay of 0.99998, as train.py turns it into one for steps.
-    ema=1 - (1 - 0.99998) * 1024 * 32 / 600,
+    ema_decay=0.99998,
     ema_steps=32,
-    sources="github.com/pytorch/vision: issue 3995 and pull request 5935; "
-    "the share at which the rate begins: train.py's default",
+    sources="github.com/pytorch/vision: issue 3995, the new recipe without "
+    "FixRes, of ResNeXt-50 32x4d's IMAGENET1K_V2",
+)
+_TORCHVISION_V2_FIXRES = replace(
+    _TORCHVISION_V2,
+    name="torchvision_v2_fixres",
+    train_size=176,
+    sources="github.com/pytorch/vision: issue 3995, the new recipe with "
+    "FixRes, of ResNeXt-101 32x8d's IMAGENET1K_V2",
+)
+_TORCHVISION_V2_REPEATED = replace(
+    _TORCHVISION_V2_FIXRES,
+    name="torchvision_v2_repeated",
+    repeats=4,
+    sources="github.com/pytorch/vision: pull request 5935, of ResNeXt-101 "
+    "64x4d's IMAGENET1K_V1",
 )
 _TIMM_RA = Recipe(
     name="timm_ra",
@@ -103,18 +118,22 @@ _TIMM_RA = Recipe(
     schedule="cosine",
     weight_decay=1e-4,
     nesterov=True,
-    decay_all=False,
+    decay_norm=False,
+    decay_bias=False,
     warmup_epochs=5,
+    warmup_rate=1e-5 / 0.6,
     cosine_after_warmup=False,
     interpolation="bicubic",
+    train_interpolation="random",
     policy="rand_augment",
     policy_magnitude=7.0,
     erasing=0.4,
     erasing_count=3,
     erasing_fill="noise",
     label_smoothing=0.1,
-    sources="github.com/huggingface/pytorch-image-models: training_script.mdx, "
-    "which does not say where the rate begins",
+    zero_init_last=True,
+    sources="github.com/huggingface/pytorch-image-models: the command in "
+    "training_script.mdx, with the defaults of its train.py",
 )
 _A1 = Recipe(
     name="a1",
@@ -124,12 +143,16 @@ _A1 = Recipe(
     epochs=600,
     schedule="cosine",
     weight_decay=0.01,
-    decay_all=False,
+    decay_norm=False,
+    decay_bias=False,
     warmup_epochs=5,
+    warmup_rate=1e-4,
+    warmup_by_step=True,
     minimum_rate=2e-4,
     cosine_after_warmup=False,
-    evaluation_resize=236,
+    evaluation_resize=235,
     interpolation="bicubic",
+    train_interpolation="random",
     policy="rand_augment",
     policy_magnitude=7.0,
     repeats=3,
@@ -137,10 +160,12 @@ _A1 = Recipe(
     cutmix=1.0,
     loss="binary_crossentropy",
     label_smoothing=0.1,
+    bce_target_thresh=0.2,
+    zero_init_last=True,
     stochastic_depth=0.05,
     sources="arXiv 2110.00476, table 2; "
-    "github.com/open-mmlab/mmpretrain: configs/resnet/resnet50_8xb256-rsb-a*, "
-    "which do not say where the rate begins",
+    "github.com/open-mmlab/mmpretrain: configs/resnet/resnet50_8xb256-rsb-a*; "
+    "github.com/huggingface/pytorch-image-models: defaults of train.py",
 )
 _A2 = replace(
     _A1,
@@ -169,7 +194,8 @@ _FINETUNE = Recipe(
     epochs=12,
     schedule="cosine",
     weight_decay=0.01,
-    decay_all=False,
+    decay_norm=False,
+    decay_bias=False,
     warmup_epochs=1,
     warmup_rate=0.1,
     crop_scale=0.35,
@@ -202,7 +228,8 @@ _RETINANET_SHORT = replace(
     epochs=5,
     schedule="cosine",
     weight_decay=0.01,
-    decay_all=False,
+    decay_norm=False,
+    decay_bias=False,
     drops=(),
     warmup_epochs=1,
     warmup_rate=0.1,
@@ -220,6 +247,8 @@ RECIPES = {
         _CIFAR_SHORT,
         _TORCHVISION_V1,
         _TORCHVISION_V2,
+        _TORCHVISION_V2_FIXRES,
+        _TORCHVISION_V2_REPEATED,
         _TIMM_RA,
         _A1,
         _A2,

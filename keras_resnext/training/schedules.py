@@ -17,6 +17,9 @@ class ByEpoch(keras.optimizers.schedules.LearningRateSchedule):
     Args:
         rates: The rate of each epoch. The last one stays after them all.
         steps_per_epoch: Steps of training, a whole number from 1.
+        warmup_epochs: Epochs, from the first, within which the rate changes
+            with each step instead: in a line from its own rate to the next
+            epoch's.
 
     Raises:
         ValueError: If there is no rate, or no step in an epoch.
@@ -26,7 +29,12 @@ class ByEpoch(keras.optimizers.schedules.LearningRateSchedule):
     >>> model.compile(keras_resnext.training.optimizers.SGD(schedule))
     """
 
-    def __init__(self, rates: Sequence[float], steps_per_epoch: int) -> None:
+    def __init__(
+        self,
+        rates: Sequence[float],
+        steps_per_epoch: int,
+        warmup_epochs: int = 0,
+    ) -> None:
         super().__init__()
         if not rates or steps_per_epoch < 1:
             raise ValueError(
@@ -36,15 +44,28 @@ class ByEpoch(keras.optimizers.schedules.LearningRateSchedule):
             )
         self.rates = list(rates)
         self.steps_per_epoch = steps_per_epoch
+        self.warmup_epochs = warmup_epochs
 
     def __call__(self, step: Tensor) -> Tensor:
-        epoch = ops.cast(step, "int32") // self.steps_per_epoch
+        step = ops.cast(step, "int32")
+        epoch = step // self.steps_per_epoch
         last = len(self.rates) - 1
         rates = ops.convert_to_tensor(self.rates, "float32")
-        return ops.take(rates, ops.minimum(epoch, last))
+        rate = ops.take(rates, ops.minimum(epoch, last))
+        if not self.warmup_epochs:
+            return rate
+        following = ops.take(rates, ops.minimum(epoch + 1, last))
+        share = ops.cast(step - epoch * self.steps_per_epoch, "float32")
+        share = share / self.steps_per_epoch
+        risen = rate + share * (following - rate)
+        return ops.where(epoch < self.warmup_epochs, risen, rate)
 
     def get_config(self) -> dict[str, Any]:
-        return {"rates": self.rates, "steps_per_epoch": self.steps_per_epoch}
+        return {
+            "rates": self.rates,
+            "steps_per_epoch": self.steps_per_epoch,
+            "warmup_epochs": self.warmup_epochs,
+        }
 
 
 def step_rates(

@@ -119,7 +119,7 @@ def test_killed_ten_times(
     """A run goes on, bit for bit, whenever it is killed."""
     line = [CIFAR, "--dataset", dataset, *SMALL, "--epochs", 40]
     line += ["--deterministic", "--save-steps", 1, "--set", "dropout=0.1"]
-    line += ["stochastic_depth=0.1", "ema=0.9"]
+    line += ["stochastic_depth=0.1", "ema_decay=0.99999"]
     whole = run_script(*line, "--output", "whole", cwd=tmp_path)
     assert whole.returncode == 0, whole.stderr
 

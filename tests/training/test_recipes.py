@@ -6,7 +6,9 @@ import re
 import keras
 import numpy as np
 import pytest
+from torch_helpers import import_torchvision
 
+import keras_resnext
 from keras_resnext.training import recipes
 from keras_resnext.training.optimizers import LAMB
 from keras_resnext.training.optimizers import SGD
@@ -17,7 +19,8 @@ EVERY_RECIPE = pytest.mark.parametrize("name", recipes.list_recipes())
 def test_names():
     assert recipes.list_recipes() == [
         *("paper", "cifar_paper", "cifar_short"),
-        *("torchvision_v1", "torchvision_v2", "timm_ra", "a1", "a2", "a3"),
+        *("torchvision_v1", "torchvision_v2", "torchvision_v2_fixres"),
+        *("torchvision_v2_repeated", "timm_ra", "a1", "a2", "a3"),
         *("finetune", "retinanet", "retinanet_short"),
     ]
 
@@ -28,7 +31,11 @@ def test_table(name):
     lines = str(recipe).splitlines()
     names = [field.name for field in dataclasses.fields(recipe)]
     assert [line.split()[0] for line in lines] == names
-    assert {line.index(line.split(maxsplit=1)[1]) for line in lines} == {21}
+    values = [line.split(maxsplit=1)[1] for line in lines]
+    assert all(
+        line[:21] + value == line
+        for line, value in zip(lines, values, strict=True)
+    )
     assert all(line.isprintable() for line in lines)
 
 
@@ -50,7 +57,8 @@ def test_table_says_it_in_words():
         ("cifar_paper", {146: 0.1, 147: 0.01, 221: 0.01, 222: 1e-3}),
         ("torchvision_v1", {0: 0.4, 30: 0.04}),
         ("torchvision_v2", {0: 0.005, 5: 0.5}),
-        ("a3", {0: 0.0, 1: 1.6e-3}),
+        ("timm_ra", {0: 1e-5, 1: 0.120008}),
+        ("a3", {0: 8e-7, 1: 1.60064e-3}),
     ],
 )
 def test_rates(name, expected):
@@ -83,15 +91,176 @@ def test_optimizer(name):
     types = {"sgd": SGD, "lamb": LAMB, "adamw": keras.optimizers.AdamW}
     assert isinstance(optimizer, types[recipe.optimizer])  # on torch, its own
     assert optimizer.weight_decay == recipe.weight_decay
-    if recipe.optimizer != "adamw":
-        assert optimizer.exclude_rank == (-1 if recipe.decay_all else 1)
+    assert not optimizer.use_ema
     config = optimizer.get_config()
     schedule = config["learning_rate"]["config"]
-    assert schedule == {"rates": recipe.rates(), "steps_per_epoch": 7}
-    assert optimizer.use_ema == (name == "torchvision_v2")
-    if optimizer.use_ema:  # 0.99998 of torchvision's, as it counts
-        steps = 600 / 1024 / (1 - 0.99998)
-        assert optimizer.ema_momentum**steps == pytest.approx(np.exp(-1), 1e-2)
+    rising = recipe.warmup_epochs if name in ("a1", "a2", "a3") else 0
+    assert schedule == {
+        "rates": recipe.rates(),
+        "steps_per_epoch": 7,
+        "warmup_epochs": rising,
+    }
+
+
+# Every block's kinds of variables, with biases outside of normalization.
+SMALL = keras_resnext.ResNeXtConfig(
+    depths=(1, 1),
+    grouping=keras_resnext.Template(4, 4),
+    out_channels=(64, 128),
+    attention=keras_resnext.Attention("se"),
+)
+
+
+def decayed(recipe):
+    """The sorted shapes of what decays."""
+    model = keras_resnext.ResNeXt(SMALL, weights=None, classes=10)
+    optimizer = recipe.make_optimizer(1)
+    optimizer.build(model.trainable_variables)
+    return sorted(
+        tuple(variable.shape)
+        for variable in model.trainable_variables
+        if (
+            optimizer._use_weight_decay(variable)
+            if recipe.optimizer == "adamw"
+            else optimizer._decayed[optimizer._get_variable_index(variable)]
+        )
+    )
+
+
+@pytest.mark.parity
+@pytest.mark.parametrize("optimizer", ["sgd", "lamb", "adamw"])
+@pytest.mark.parametrize("norm", [True, False])
+@pytest.mark.parametrize("bias", [True, False])
+def test_what_decays_is_torchvisions(optimizer, norm, bias):
+    """Its set_weight_decay, with a decay of zero for norms and biases."""
+    ops = import_torchvision().ops
+    timm = pytest.importorskip("timm")
+    theirs = timm.models.ResNet(
+        timm.models.resnet.Bottleneck,
+        (1, 1),
+        num_classes=10,
+        cardinality=4,
+        base_width=4,
+        channels=(16, 32),
+        block_args={"attn_layer": "se"},
+    )
+    norms, others = ops._utils.split_normalization_params(theirs)
+    biases = {
+        id(parameter)
+        for name, parameter in theirs.named_parameters()
+        if name.endswith(".bias")
+    }
+    expected = norms if norm else []
+    expected += [p for p in others if bias or id(p) not in biases]
+    recipe = recipes.get(
+        "torchvision_v2", optimizer=optimizer, decay_norm=norm, decay_bias=bias
+    )
+    found = decayed(recipe)
+    assert sorted(map(np.prod, found)) == sorted(p.numel() for p in expected)
+
+
+def test_what_each_recipe_spares():
+    spares = {
+        name: (recipes.get(name).decay_norm, recipes.get(name).decay_bias)
+        for name in recipes.list_recipes()
+    }
+    assert {name for name, each in spares.items() if all(each)} == {
+        *("paper", "cifar_paper", "torchvision_v1", "retinanet")
+    }
+    assert {name for name, each in spares.items() if each == (False, True)} == {
+        "torchvision_v2",
+        "torchvision_v2_fixres",
+        "torchvision_v2_repeated",
+    }
+
+
+# Averages
+
+
+@pytest.mark.parametrize("name", ["torchvision_v2", "torchvision_v2_repeated"])
+@pytest.mark.parametrize("epochs", [600, 100, 50])
+@pytest.mark.parametrize("batch_size", [1024, 256])
+def test_the_average_is_torchvisions_on_imagenet(name, epochs, batch_size):
+    """As its train.py derives it from the arguments, within a thousandth."""
+    recipe = recipes.get(name).lasting(epochs)
+    steps = 1_281_167 // batch_size
+    (average,) = recipe.make_callbacks(steps)
+    adjust = batch_size * 32 / epochs
+    alpha = min(1.0, (1.0 - 0.99998) * adjust)
+    assert average.steps == 32
+    assert 1 - average.decay == pytest.approx(alpha, rel=1e-3)
+    assert average.warmup_steps == recipe.warmup_epochs * steps
+
+
+@pytest.mark.parametrize("steps", [1, 3, 10, 45, 500, 12_500])
+@pytest.mark.parametrize("epochs", [1, 10, 60])
+def test_an_average_remembers_the_same_share_of_any_run(epochs, steps):
+    recipe = recipes.get("torchvision_v2").lasting(epochs)
+    (average,) = recipe.make_callbacks(steps)
+    memory = average.steps / (1 - average.decay)
+    assert memory == pytest.approx(max(epochs * steps / 25.623, 1), rel=0.01)
+    assert average.steps <= max(memory / 4, 1)
+
+
+def test_a_recipe_without_averages_needs_no_callbacks():
+    for name in recipes.list_recipes():
+        found = recipes.get(name).make_callbacks(10)
+        assert len(found) == name.startswith("torchvision_v2")
+
+
+@pytest.mark.parametrize(
+    ("decay", "warmup", "words"),
+    [
+        ("0.9999999", 0, "88% .* ema_decay to 0.9999977 or less, or to 0"),
+        ("0.999998", 0, "8%"),
+        ("0.99998", 9, "8%"),
+    ],
+)
+def test_a_run_shorter_than_its_averages_memory(decay, warmup, words):
+    recipe = recipes.get(
+        "torchvision_v2",
+        f"ema_decay={decay}",
+        f"warmup_epochs={warmup}",
+        epochs=10,
+    )
+    with pytest.warns(UserWarning, match=words):
+        recipe.make_callbacks(100)
+
+
+def test_the_highest_decay_that_is_named_is_not_too_high():
+    recipe = recipes.get("torchvision_v2", "ema_decay=0.9999976", epochs=10)
+    recipe.override(warmup_epochs=0).make_callbacks(100)
+
+
+# What the sources say
+
+
+@pytest.mark.parity
+@pytest.mark.parametrize("name", ["timm_ra", "a1", "a2", "a3"])
+def test_evaluation_is_timms(name):
+    """Its floor of size / crop_pct: 235 for 224 at 0.95."""
+    import_torchvision()
+    data = pytest.importorskip("timm.data")
+    recipe = recipes.get(name)
+    crop = 0.875 if name == "timm_ra" else 0.95
+    transform = data.create_transform(
+        224, crop_pct=crop, interpolation="bicubic"
+    )
+    assert recipe.evaluation_resize == transform.transforms[0].size
+    assert recipe.interpolation == "bicubic"
+
+
+@pytest.mark.parametrize("name", ["paper", "timm_ra", "a1", "a2", "a3"])
+def test_the_last_scale_starts_at_zero_as_timms(name):
+    assert recipes.get(name).zero_init_last == (name != "paper")
+
+
+def test_torchvisions_three_recipes():
+    """Of 50_32x4d V2, 101_32x8d V2 and 101_64x4d V1."""
+    names = ("", "_fixres", "_repeated")
+    found = [recipes.get(f"torchvision_v2{name}") for name in names]
+    assert [recipe.train_size for recipe in found] == [224, 176, 176]
+    assert [recipe.repeats for recipe in found] == [1, 1, 4]
 
 
 @pytest.mark.parametrize("name", ["paper", "a2"])
@@ -152,6 +321,8 @@ def test_a_long_recipe_rises_as_fast():
         (["nesterov=perhaps"], "`nesterov` must be yes or no"),
         (["drops=a,b"], "`drops` must be numbers, as 30,60"),
         (["optimizer=adam"], "`optimizer` must be one of sgd, lamb"),
+        (["bce_target_thresh=0.2"], "needs loss='binary_crossentropy'"),
+        (["ema_decay=1"], "`ema_decay` must be at least 0 and below 1"),
         (["momentum=1"], "`momentum` must be at least 0 and below 1"),
         (["evaluation_size=300"], "Evaluation can't crop more than there is"),
     ],

@@ -72,6 +72,26 @@ def test_a_rate_lasts_an_epoch():
     np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
+@pytest.mark.parity
+def test_the_rise_by_step_is_torchs():
+    """So is mmengine's, made to go by step."""
+    steps, epochs = 4, 3
+    rates = cosine_rates(0.5, 10, epochs, 0.5e-4)
+    schedule = ByEpoch(rates, steps, epochs)
+    expected = torchs(
+        *(0.5, epochs * steps + 1),
+        lambda lr, o: lr.LinearLR(o, 1e-4, total_iters=epochs * steps),
+    )
+    found = [
+        float(ops.convert_to_numpy(schedule(ops.convert_to_tensor(step))))
+        for step in range(10 * steps)
+    ]
+    np.testing.assert_allclose(found[: len(expected)], expected, rtol=1e-5)
+    # Then each rate lasts an epoch.
+    by_epoch = np.repeat(rates[epochs:], steps)
+    np.testing.assert_allclose(found[epochs * steps :], by_epoch, rtol=1e-5)
+
+
 def test_training_follows_it_and_keeps_it(tmp_path):
     schedule = ByEpoch([1.0, 0.0], steps_per_epoch=2)
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
@@ -85,7 +105,11 @@ def test_training_follows_it_and_keeps_it(tmp_path):
     model.save(tmp_path / "model.keras")
     other = keras.saving.load_model(tmp_path / "model.keras")
     config = other.optimizer.get_config()["learning_rate"]["config"]
-    assert config == {"rates": [1.0, 0.0], "steps_per_epoch": 2}
+    assert config == {
+        "rates": [1.0, 0.0],
+        "steps_per_epoch": 2,
+        "warmup_epochs": 0,
+    }
 
 
 @pytest.mark.parametrize(("rates", "steps"), [([], 5), ([0.1], 0)])

@@ -114,6 +114,21 @@ class TestRandomResized:
                 )
                 assert_pils(ours, theirs)
 
+    def test_random_interpolation(self, photos):
+        """One of the two for each image, half of the time each, as timm's."""
+        photo = tf.constant(photos[2])
+
+        def same(seed):
+            ours = crops.random_resized(photo, 16, seed, "random")
+            _, rest = tf.unstack(tf.random.split(seed, 2))
+            for name in FILTERS:
+                either = crops.random_resized(photo, 16, rest, name)
+                yield tf.reduce_all(either == ours)
+
+        used = draw(lambda seed: list(same(seed)), seed=3, count=400)
+        assert (used.sum(-1) == 1).all()
+        assert 160 < used[:, 0].sum() < 240
+
     def test_files_as_pixels(self, photos):
         for i, photo in enumerate(photos):
             for format in ("PNG", "BMP", "JPEG"):

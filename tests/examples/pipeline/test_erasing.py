@@ -12,9 +12,10 @@ from pipeline import erasing
 COUNT = 6_000  # torchvision takes half a millisecond each
 
 
-def boxes(seed, count=1, ratio=(0.3, 3.3)):
-    drawn = erasing.random_boxes(60, 80, seed, (0.02, 1 / 3), ratio, count)
-    return [each[-1] for each in drawn]
+def boxes(seed, fill="mean", count=1):
+    """The number of boxes that are drawn, and the first of them."""
+    drawn = erasing.random_boxes(60, 80, seed, *erasing.STYLES[fill], count)
+    return [tf.math.count_nonzero(drawn[2]), *(each[0] for each in drawn)]
 
 
 def test_one_box_of_zeros():
@@ -94,25 +95,29 @@ class TestParity:
 
         torch.manual_seed(0)
         image = torch.empty(3, 60, 80)
+        scale, ratio = transforms.RandomErasing().scale, (0.3, 3.3)
+        assert transforms.RandomErasing().ratio == ratio
         theirs = [
-            transforms.RandomErasing.get_params(
-                image, (0.02, 1 / 3), (0.3, 3.3), [0.0]
-            )[:4]
+            transforms.RandomErasing.get_params(image, scale, ratio, [0.0])[:4]
             for _ in range(COUNT)
         ]
-        assert_same_boxes(draw(boxes, 2, COUNT), np.array(theirs))
+        number, *ours = draw(boxes, 2, COUNT).T
+        assert (number == 1).all()
+        assert_same_boxes(np.array(ours).T, np.array(theirs))
 
-    def test_distribution_is_timms(self, monkeypatch):
+    @pytest.mark.parametrize("count", [1, 3])
+    def test_distribution_is_timms(self, count):
+        """From one to `count` boxes, and the first of them."""
         import_torchvision()
         import torch
         from timm.data import random_erasing
 
-        theirs = []
+        found = []
 
         class Recorder(torch.Tensor):
             def __setitem__(self, where, value):
                 _, rows, columns = where
-                theirs.append(
+                found[-1].append(
                     (
                         *(rows.start, columns.start),
                         *(rows.stop - rows.start, columns.stop - columns.start),
@@ -121,13 +126,23 @@ class TestParity:
 
         random_erasing.random.seed(0)
         erase = random_erasing.RandomErasing(
-            probability=1.0, mode="const", min_count=2, device="cpu"
+            probability=1.0, mode="pixel", max_count=count, device="cpu"
         )
         image = torch.empty(3, 60, 80).as_subclass(Recorder)
-        while len(theirs) < COUNT:
+        for _ in range(COUNT):
+            found.append([])
             erase(image)
-        ours = draw(lambda seed: boxes(seed, 2, (0.3, 1 / 0.3)), 2, COUNT)
-        assert_same_boxes(ours, np.array(theirs))
+        number, *ours = draw(
+            lambda seed: boxes(seed, "noise", count), 2, COUNT
+        ).T
+        theirs = np.bincount([len(each) for each in found], minlength=count + 1)
+        expected = COUNT / count
+        for counts in (np.bincount(number.astype(int)), theirs):
+            assert counts[0] == 0
+            assert np.abs(counts[1:] - expected).max() < 4 * expected**0.5
+        assert_same_boxes(
+            np.array(ours).T, np.array([each[0] for each in found])
+        )
 
 
 def assert_same_boxes(ours, theirs):

@@ -132,7 +132,7 @@ def stop_after(
     ("number", "steps", "fields"),
     [
         (signal.SIGINT, 4, []),
-        (signal.SIGTERM, 6, ["stochastic_depth=0.5", "ema=0.5"]),
+        (signal.SIGTERM, 6, ["stochastic_depth=0.5", "ema_decay=0.999995"]),
     ],
 )
 def test_a_stopped_run_goes_on_as_if_nothing_were(
