@@ -332,7 +332,7 @@ def test_resolve():
     assert load.resolve("resnext50_32x4d.tv2_in1k", variant) is row
     assert load.resolve("imagenet", variant).variant == variant
     assert load.resolve("some/file", variant) == pathlib.Path("some/file")
-    assert load.resolve(pathlib.Path("file"), None) == "file"
+    assert load.resolve(pathlib.Path("file"), None) == pathlib.Path("file")
     with pytest.raises(ValueError, match="Use weights=None or the path"):
         load.resolve("imagenet", None)
     with pytest.raises(ValueError, match="has no checkpoint 'file'"):
