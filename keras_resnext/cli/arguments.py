@@ -17,6 +17,11 @@ class Parser(argparse.ArgumentParser):
         sys.exit(2)
 
 
+def path(word: str) -> pathlib.Path:
+    """Return a path, whose `~` a shell leaves alone in `--output=~/file`."""
+    return pathlib.Path(word).expanduser()
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line's, with one parser for each command."""
     whole = Parser(
@@ -112,7 +117,7 @@ def _add_predict(predict: argparse.ArgumentParser) -> None:
         "pictures",
         nargs="+",
         metavar="PICTURE",
-        type=pathlib.Path,
+        type=path,
         help="files of any kind that Pillow reads",
     )
     predict.add_argument(
@@ -129,7 +134,7 @@ def _add_predict(predict: argparse.ArgumentParser) -> None:
     )
     predict.add_argument(
         "--gradcam",
-        type=pathlib.Path,
+        type=path,
         metavar="OUT.png",
         help="write a picture of where the network looked for the first "
         "class; several stand side by side",
@@ -144,7 +149,7 @@ def _add_export(export: argparse.ArgumentParser) -> None:
         "path of a checkpoint or .keras file",
     )
     export.add_argument(
-        "directory", metavar="DIRECTORY", type=pathlib.Path, help="where to"
+        "directory", metavar="DIRECTORY", type=path, help="where to"
     )
     _add_weights(export, "imagenet")
     export.add_argument(
@@ -157,7 +162,7 @@ def _add_export(export: argparse.ArgumentParser) -> None:
     export.add_argument(
         "--pictures",
         nargs="+",
-        type=pathlib.Path,
+        type=path,
         metavar="PICTURE",
         help="files to compare on, and to quantize tflite_int8 with",
     )
@@ -168,7 +173,7 @@ def _add_export(export: argparse.ArgumentParser) -> None:
     )
     export.add_argument(
         "--labels",
-        type=pathlib.Path,
+        type=path,
         metavar="FILE",
         help="the classes, one on each line (default: ImageNet's, of 1,000)",
     )
@@ -186,7 +191,7 @@ def _add_convert(convert: argparse.ArgumentParser) -> None:
     convert.add_argument(
         "output",
         metavar="OUTPUT",
-        type=pathlib.Path,
+        type=path,
         help="the file to write, ending in .weights.h5 or .keras, or in "
         ".safetensors for timm",
     )

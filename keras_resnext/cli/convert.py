@@ -18,6 +18,7 @@ import rich.markup
 import keras_resnext
 from keras_resnext.cli import networks
 from keras_resnext.cli import printing
+from keras_resnext.weights.addresses import find_checkpoint
 
 WRITERS: dict[str, Callable] = {
     ".weights.h5": keras.Model.save_weights,
@@ -81,7 +82,7 @@ def convert(
     """Converts a file, and tells what was done.
 
     Args:
-        source: File or name of a checkpoint.
+        source: File, address or name of a checkpoint.
         network: The network's name, if the file does not tell.
         writer: Called with the model and a path.
         output: Where to write.
@@ -90,7 +91,8 @@ def convert(
         if networks.is_file(source):
             model = networks.from_file(source, network)
             keras_resnext.block_outputs(model)  # which refuses other networks
-            path, license = pathlib.Path(source), None
+            path = pathlib.Path(find_checkpoint(source))
+            license = None
         else:
             model = keras_resnext.get_model(
                 source, input_shape=networks.shape()

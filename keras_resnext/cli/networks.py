@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import pathlib
 from contextlib import AbstractContextManager
 
 import keras
@@ -10,6 +9,7 @@ import rich.console
 import rich.markup
 
 import keras_resnext
+from keras_resnext.weights.addresses import find_checkpoint
 
 SUFFIXES = (".bin", ".h5", ".keras", ".pt", ".pth", ".safetensors")
 DEFAULT = "resnext50_32x4d"
@@ -23,7 +23,7 @@ def load(
 
     Args:
         name: `"variant"` or `"variant.tag"`, `None` where a file tells.
-        weights: `"imagenet"`, a tag, or the path of a file.
+        weights: `"imagenet"`, a tag, or the path or address of a file.
         size: Height and width of the pictures; `None` leaves them open.
 
     Raises:
@@ -48,7 +48,7 @@ def load_for_export(
     """The network of a command line, for pictures of one size.
 
     Args:
-        name: `"variant"`, `"variant.tag"`, or the path of a file.
+        name: `"variant"`, `"variant.tag"`, or the path or address of a file.
         weights: As in `load`; `None` where `name` is a file.
         size: Height and width of the pictures; `None` takes the network's
             own.
@@ -61,8 +61,9 @@ def load_for_export(
         return load(name, weights, size or own_size(name.partition(".")[0]))
     if weights is not None:
         raise ValueError(f"'{name}' holds weights; no --weights then.")
-    fitting = keras_resnext.inspect_checkpoint(name).variants
-    if len(fitting) != 1 and not name.endswith(".keras"):
+    path = os.fspath(find_checkpoint(name))
+    fitting = keras_resnext.inspect_checkpoint(path).variants
+    if len(fitting) != 1 and not path.endswith(".keras"):
         raise ValueError(
             f"'{name}' does not tell its network. Name it as MODEL, and the "
             "file as --weights."
@@ -86,7 +87,7 @@ def from_file(
     """Builds the network that a file holds.
 
     Args:
-        path: A file of any kind that can be read.
+        path: A file of any kind that can be read, or its address.
         variant: A name of `list_models()`, `None` where the file tells; a
             `.keras` file always does.
         activation: Of the classifier, unless a `.keras` file tells.
@@ -98,9 +99,10 @@ def from_file(
             told nor given, or the wrong one.
         OSError: If there is no such file.
     """
-    info = keras_resnext.inspect_checkpoint(path)
-    if path.endswith(".keras"):
-        return _from_keras(path)
+    file = find_checkpoint(path)
+    info = keras_resnext.inspect_checkpoint(file)
+    if os.fspath(file).endswith(".keras"):
+        return _from_keras(os.fspath(file))
     if variant is None:
         if len(info.variants) != 1:
             fitting = " or ".join(info.variants)
@@ -112,7 +114,7 @@ def from_file(
         (variant,) = info.variants
     return keras_resnext.get_model(
         variant,
-        weights=pathlib.Path(path),
+        weights=file,
         include_top=info.classes is not None,
         classes=info.classes or 1000,
         classifier_activation=activation,

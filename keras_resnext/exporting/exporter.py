@@ -116,7 +116,7 @@ def export(
     names = _labels(model, labels)
     given = checked(representative_data, door) if with_data else None
 
-    directory = pathlib.Path(directory)
+    directory = pathlib.Path(directory).expanduser()
     made_directory = not directory.exists()
     directory.mkdir(parents=True, exist_ok=True)
     try:

@@ -16,6 +16,8 @@ from downloads import go_offline
 from downloads import unreachable_hub
 
 import keras_resnext
+from keras_resnext.cli import convert
+from keras_resnext.cli import networks
 from keras_resnext.weights import load
 from keras_resnext.weights.addresses import FetchedCheckpoint
 from keras_resnext.weights.addresses import find_checkpoint
@@ -474,3 +476,10 @@ def test_model_of_an_address(hub, tmp_path):
     tinynet.assert_values(found, tinynet.values(model))
     with pytest.raises(CheckpointError, match="3 classes"):
         keras_resnext.get_model("resnext26ts", weights=HF)
+    # On the command line
+    for found in networks.load(None, HF), networks.load_for_export(HF, None):
+        tinynet.assert_values(found, tinynet.values(model))
+    output = tmp_path / "model.weights.h5"
+    report = convert.convert(HF, None, keras.Model.save_weights, output)
+    assert report["source"] == HF
+    assert report["source_bytes"] == path.stat().st_size
