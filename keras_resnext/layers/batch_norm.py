@@ -18,10 +18,10 @@ class BatchNormalization(keras.layers.BatchNormalization):
     `keras.layers.BatchNormalization` on the backend's fused kernel, with the
     same variables, arguments and meaning, but for two details. The moving
     variance gathers the unbiased variance of a batch (n - 1), as PyTorch's
-    does. And under `tf.distribute` the moving statistics gather the average
-    of the replicas' statistics, so that all replicas hold the same. What the
-    fused kernels don't know (masks, `renorm`, another axis or rank, float64)
-    Keras computes as ever.
+    does. And under `tf.distribute` the moving statistics gather those of the
+    whole batch, however many images each replica has, so that all replicas
+    hold the same. What the fused kernels don't know (masks, `renorm`, another
+    axis or rank, float64) Keras computes as ever.
 
     The activation belongs to the layer so that the normalized tensor need
     not be kept beside the activated one, which is a third of the memory of
@@ -123,9 +123,9 @@ class BatchNormalization(keras.layers.BatchNormalization):
                 inputs, gamma, beta, self.epsilon, relu, data_format
             )
         if replicas > 1 and not self.synchronized:
-            both = ops.stack([batch_mean, batch_variance])
-            (total,) = kernels.sum_over_replicas([both])
-            batch_mean, batch_variance = ops.unstack(total / replicas)
+            batch_mean, batch_variance = _whole_batch_statistics(
+                batch_mean, batch_variance, _count(inputs, data_format), mean
+            )
         kept = self.momentum
         self.moving_mean.assign(mean * kept + batch_mean * (1.0 - kept))
         self.moving_variance.assign(
@@ -147,6 +147,41 @@ class BatchNormalization(keras.layers.BatchNormalization):
         }.get(self.axis)
 
 
+def _count(x: Tensor, data_format: str) -> Tensor:
+    """Return the number of values of each channel, as a float32 scalar."""
+    axis = 1 if data_format == "channels_first" else 3
+    return ops.cast(ops.size(x) // ops.shape(x)[axis], "float32")
+
+
+def _whole_batch_statistics(
+    mean: Tensor, variance: Tensor, count: Tensor, center: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Combine the statistics of the replicas' shares of a batch.
+
+    Args:
+        mean: Mean of this replica's share, `(channels,)`; of any value if the
+            share is empty.
+        variance: Unbiased variance of the share, likewise.
+        count: Number of values of each channel in the share.
+        center: Estimate of the mean that is the same on all replicas; the
+            closer it is, the fewer digits cancel out.
+
+    Returns:
+        Mean and unbiased variance of the whole batch.
+    """
+    offset = mean - center
+    sums = ops.stack([offset, ops.square(offset), variance])
+    counts = ops.stack([count, count, count - 1.0])
+    # Not a product with zero, which an empty share's NaN would survive.
+    sums = ops.where(count > 0, sums * ops.expand_dims(counts, 1), 0.0)
+    count, sums = kernels.sum_over_replicas([count, sums])
+    offsets, squares, within = ops.unstack(sums)
+    offset = offsets / count
+    between = ops.maximum(squares - offsets * offset, 0.0)
+    freedom = ops.maximum(count - 1.0, 1.0)
+    return center + offset, (within + between) / freedom
+
+
 def _normalize_together(
     x: Tensor,
     gamma: Tensor,
@@ -159,7 +194,7 @@ def _normalize_together(
     axis = 1 if data_format == "channels_first" else 3
     axes = [i for i in range(4) if i != axis]
     wide = ops.cast(x, "float32")
-    count = ops.cast(ops.size(x) // ops.shape(x)[axis], "float32")
+    count = _count(x, data_format)
     count, mean = kernels.sum_over_replicas([count, ops.sum(wide, axes)])
     mean = mean / count
     # Not the mean square less the squared mean, whose digits cancel out.
