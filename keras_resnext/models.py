@@ -2,6 +2,8 @@
 
 import dataclasses
 import fnmatch
+import os
+import pathlib
 from typing import Any
 
 import keras
@@ -15,6 +17,8 @@ from keras_resnext.variants import VARIANTS
 from keras_resnext.weights import load
 from keras_resnext.weights.addresses import find_checkpoint
 from keras_resnext.weights.inspect import identify
+from keras_resnext.weights.keras_files import is_keras_file
+from keras_resnext.weights.keras_models import open_model
 from keras_resnext.weights.records import Weights
 
 
@@ -120,12 +124,19 @@ def get_model(name: str, /, **kwargs: Any) -> keras.Model:
 
 
 def model_from_checkpoint(path: load.Path, **kwargs: Any) -> keras.Model:
-    """Builds the network that a checkpoint of another library belongs to.
+    """Build the model that a checkpoint belongs to, with its weights.
 
     Args:
-        path: A safetensors file, a `.pth` of PyTorch or a legacy `.h5`, or the
-            address of one, as for `load_checkpoint`.
-        **kwargs: As for `get_model`, without `weights`.
+        path: A safetensors file, a `.pth` of PyTorch, a legacy `.h5` or a
+            `.keras` file, or the address of one, as for `load_checkpoint`. A
+            damaged `.keras` file is refused, on which
+            `keras.saving.load_model` may hang; its configuration is Keras'
+            to open, in safe mode.
+        **kwargs: Arguments of `get_model` but `weights`; none for a `.keras`
+            file.
+
+    Returns:
+        The model, not compiled.
 
     Raises:
         OSError: If there is no such file.
@@ -136,6 +147,13 @@ def model_from_checkpoint(path: load.Path, **kwargs: Any) -> keras.Model:
     >>> model = keras_resnext.model_from_checkpoint("flowers.safetensors")
     """
     path = find_checkpoint(path)
+    if is_keras_file(path) and os.fspath(path).endswith(".keras"):
+        if kwargs:
+            raise ValueError(
+                "A .keras file contains its model, so there is nothing to "
+                f"choose. Received: {', '.join(kwargs)}"
+            )
+        return open_model(pathlib.Path(path))
     variant, classes = identify(path)
     if classes is None:
         kwargs.setdefault("include_top", False)

@@ -100,9 +100,9 @@ def from_file(
         OSError: If there is no such file.
     """
     file = find_checkpoint(path)
-    info = keras_resnext.inspect_checkpoint(file)
     if os.fspath(file).endswith(".keras"):
-        return _from_keras(os.fspath(file))
+        return keras_resnext.model_from_checkpoint(file)
+    info = keras_resnext.inspect_checkpoint(file)
     if variant is None:
         if len(info.variants) != 1:
             fitting = " or ".join(info.variants)
@@ -191,12 +191,3 @@ def transform_for(
 def record_of(model: keras.Model) -> keras_resnext.Weights | None:
     """The checkpoint of the catalogue that a network's weights are, if any."""
     return getattr(model, "weights_info", None)
-
-
-def _from_keras(path: str) -> keras.Model:
-    try:
-        return keras.saving.load_model(path, compile=False)
-    # Whatever a file's own configuration makes Keras stumble over.
-    except Exception as error:
-        reason = str(error).strip().partition("\n")[0] or type(error).__name__
-        raise ValueError(f"Can't open '{path}': {reason}") from error

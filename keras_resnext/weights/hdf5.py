@@ -1,4 +1,4 @@
-"""Keras' legacy HDF5 checkpoints, read without the HDF5 library.
+"""HDF5 files as Keras writes them, read without the HDF5 library.
 
 On hostile files that library crashes, never ends or fills the memory, and no
 Python can stop it; pyfive, which is Python, allocates whatever size a file
@@ -8,6 +8,7 @@ in one piece. Those are read here, and datasets in chunks.
 Format: https://support.hdfgroup.org/documentation/hdf5/latest/_f_m_t3.html
 """
 
+import contextlib
 import functools
 import itertools
 import math
@@ -15,6 +16,7 @@ import mmap
 import pathlib
 import struct
 import zlib
+from collections.abc import Iterable
 from collections.abc import Iterator
 from typing import IO
 from typing import NamedTuple
@@ -24,8 +26,6 @@ import numpy as np
 
 from keras_resnext.weights.files import DAMAGED
 from keras_resnext.weights.files import DOWNLOAD_AGAIN
-from keras_resnext.weights.files import KERAS_3
-from keras_resnext.weights.files import Arrays
 from keras_resnext.weights.files import CheckpointError
 from keras_resnext.weights.files import check_inflation
 from keras_resnext.weights.files import read_bytes
@@ -38,6 +38,7 @@ _SOFT_LINK = 2
 _CONTIGUOUS, _CHUNKED, _VIRTUAL = 1, 2, 3
 _GZIP, _SHUFFLE = 1, 2
 _MAX_NAME = 1 << 16
+_MAX_HEADERS = 1 << 24  # of 2,000 layers and their optimizer's state: 4 MB
 
 # Size; place of the sign; offset, precision; place and size of the exponent,
 # of the mantissa; bias.
@@ -54,51 +55,53 @@ _NEWER = (
 )
 
 
-def read_h5(path: pathlib.Path) -> Arrays:
+@contextlib.contextmanager
+def open_h5(path: pathlib.Path) -> Iterator["Object"]:
+    """Open a file at its root group, of which datasets are read meanwhile."""
     with (
-        path.open("rb") as file,
-        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data,
+        path.open("rb") as stream,
+        mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data,
     ):
-        root = _root(_Bytes(data))
-        top = root
-        if "model_weights" in root.links:
-            top = root.child("model_weights")
-        layers = [top.child(name) for name in top.names("layer_names")]
-        if not layers and {"vars", "layers"} & root.links.keys():
-            raise CheckpointError(KERAS_3)
-        datasets: dict[str, _Dataset] = {}
-        for layer in layers:
-            for full_name in layer.names("weight_names"):
-                name = full_name.removesuffix(":0")
-                if name in datasets:
-                    raise CheckpointError(
-                        "names two weights alike; save it again with a newer "
-                        "Keras"
-                    )
-                datasets[name] = _dataset(name, layer.child(full_name))
-        check_inflation((d.nbytes for d in datasets.values()), path)
-        spans = sorted(d.span for d in datasets.values())
-        if any(a[1] > b[0] for a, b in itertools.pairwise(spans)):
-            raise CheckpointError(_OVERLAPS)
-        return {name: d.read(file) for name, d in datasets.items()}
+        file = _Bytes(stream, data)
+        version, offsets, lengths, *places = file.read("8xB4xBB9x6Q", 0)
+        base, _, end, _, _, root = places
+        if (version, offsets, lengths, base) != (0, 8, 8, 0):
+            raise CheckpointError(_NEWER)
+        if end > len(data):
+            raise CheckpointError(DAMAGED)
+        yield Object(file, root)
+
+
+def check_sizes(datasets: Iterable["Dataset"], path: pathlib.Path) -> None:
+    """Refuse datasets that unpack to far more than the file, or overlap."""
+    datasets = list(datasets)
+    check_inflation((dataset.nbytes for dataset in datasets), path)
+    spans = sorted(dataset.span for dataset in datasets)
+    if any(a[1] > b[0] for a, b in itertools.pairwise(spans)):
+        raise CheckpointError(_OVERLAPS)
 
 
 class _Bytes:
     """A file whose parts don't overlap, so that reading them must end."""
 
-    def __init__(self, data: mmap.mmap) -> None:
+    def __init__(self, stream: IO[bytes], data: mmap.mmap) -> None:
+        self.stream = stream
         self.data = data
-        self.left = len(data)
+        self.headers_left = min(len(data), _MAX_HEADERS)
+        self.chunks_left = len(data)
         self.heaps: dict[int, dict[int, tuple[int, int]]] = {}
 
     def read(self, form: str, place: int) -> tuple:
-        self.spend(struct.calcsize(f"<{form}"))
+        self.headers_left -= struct.calcsize(f"<{form}")
+        if self.headers_left < 0:
+            raise CheckpointError(_OVERLAPS)
         return struct.unpack_from(f"<{form}", self.data, place)
 
-    def spend(self, size: int) -> None:
-        self.left -= size
-        if self.left < 0:
+    def chunk(self, place: int, size: int) -> bytes:
+        self.chunks_left -= size
+        if self.chunks_left < 0:
             raise CheckpointError(_OVERLAPS)
+        return self.data[place : place + size]
 
     def expect(self, magic: bytes, place: int) -> None:
         if self.read("4s", place) != (magic,):
@@ -133,21 +136,22 @@ class _Bytes:
             here, end = place + 16, place + whole
             while here + 16 <= end:
                 index, size = self.read("H6xQ", here)
-                if not index:
+                if not index:  # what is free, to the heap's end
+                    here += size
                     break
                 objects[index] = here + 16, size
                 here += 16 + size + -size % 8
-                if here > end:
-                    raise CheckpointError(DAMAGED)
+            if here > end or here + 16 <= end:
+                raise CheckpointError(DAMAGED)
         return self.heaps[place]
 
 
-class _Object:
+class Object:
     """A group or a dataset, which both are lists of messages."""
 
     def __init__(self, file: _Bytes, place: int) -> None:
         self.file = file
-        self.children: dict[str, _Object] = {}
+        self.children: dict[str, Object] = {}
         self.messages: list[tuple[int, bytes]] = []
         version, size = file.read("B7xI", place)
         if version != 1:
@@ -163,6 +167,10 @@ class _Object:
                     blocks.append(struct.unpack("<QQ", body))
                 elif not flags & 2:  # not shared with other objects
                     self.messages.append((kind, body))
+
+    @property
+    def is_group(self) -> bool:
+        return bool(self.bodies(_LINKS))
 
     def bodies(self, kind: int) -> list[bytes]:
         return [body for found, body in self.messages if found == kind]
@@ -185,13 +193,13 @@ class _Object:
                         links[self.file.text(names + name)] = place
         return links
 
-    def child(self, path: str) -> "_Object":
+    def child(self, path: str) -> "Object":
         node = self
         for name in path.split("/"):
             if name not in node.links:
                 raise CheckpointError(f"does not itself hold its {path!r}")
             if name not in node.children:
-                node.children[name] = _Object(self.file, node.links[name])
+                node.children[name] = Object(self.file, node.links[name])
             node = node.children[name]
         return node
 
@@ -245,16 +253,6 @@ class _Object:
         return self.file.read(f"{length}s", place)[0]
 
 
-def _root(file: _Bytes) -> _Object:
-    version, offsets, lengths, *places = file.read("8xB4xBB9x6Q", 0)
-    base, _, end, _, _, root = places
-    if (version, offsets, lengths, base) != (0, 8, 8, 0):
-        raise CheckpointError(_NEWER)
-    if end > len(file.data):
-        raise CheckpointError(DAMAGED)
-    return _Object(file, root)
-
-
 def _shape(space: bytes) -> tuple[int, ...]:
     version, rank, _, kind = struct.unpack_from("<4B", space)
     if version == 1:
@@ -267,7 +265,7 @@ def _shape(space: bytes) -> tuple[int, ...]:
 # Datasets --------------------------------------------------------------------
 
 
-class _Dataset(NamedTuple):
+class Dataset(NamedTuple):
     file: _Bytes
     shape: tuple[int, ...]
     dtype: np.dtype
@@ -301,13 +299,13 @@ class _Dataset(NamedTuple):
             raise CheckpointError(DAMAGED)
         return place, place + size
 
-    def read(self, stream: IO[bytes]) -> np.ndarray:
+    def read(self) -> np.ndarray:
         kind = self.layout[1]
         if not self.nbytes:
             array = np.empty(self.shape, self.dtype)
         elif kind == _CONTIGUOUS:
-            stream.seek(self.span[0])
-            raw = read_bytes(stream, self.nbytes)
+            self.file.stream.seek(self.span[0])
+            raw = read_bytes(self.file.stream, self.nbytes)
             array = raw.view(self.dtype).reshape(self.shape)
         elif kind == _CHUNKED:
             array = self._chunks()
@@ -327,7 +325,7 @@ class _Dataset(NamedTuple):
             if skipped or not known or tuple(corner) in seen:
                 raise CheckpointError(DAMAGED)
             seen.add(tuple(corner))
-            chunk = self._unpack(*self.file.read(f"{packed}s", place))
+            chunk = self._unpack(self.file.chunk(place, packed))
             box = zip(corner, self.chunk, strict=True)
             part = array[tuple(slice(at, at + size) for at, size in box)]
             part[...] = chunk[tuple(map(slice, part.shape))]
@@ -350,7 +348,7 @@ class _Dataset(NamedTuple):
         return np.frombuffer(raw, self.dtype).reshape(self.chunk)
 
 
-def _dataset(name: str, node: _Object) -> _Dataset:
+def dataset(name: str, node: Object) -> Dataset:
     layouts = node.bodies(_LAYOUT)
     virtual = any(layout[1] == _VIRTUAL for layout in layouts)
     if virtual or node.bodies(_EXTERNAL):
@@ -359,13 +357,17 @@ def _dataset(name: str, node: _Object) -> _Dataset:
     if layout[0] != 3:
         raise CheckpointError(_NEWER)
     dtype = _dtype(kind)
+    # An opaque type, which h5py gives to what HDF5 has no word for.
+    opaque = (kind[0] & 15, kind[4:8]) == (5, b"\2\0\0\0")
+    if opaque and node.names("dtype") == ["bfloat16"]:
+        dtype = np.dtype(ml_dtypes.bfloat16)
     if dtype is None:
-        raise CheckpointError(f"holds no numbers in {name!r}")
+        raise CheckpointError(f"holds neither floats nor integers in {name!r}")
     filters = [
         code for body in node.bodies(_FILTERS) for code in _filters(body)
     ]
     order = "big" if kind[1] & 1 else "little"
-    return _Dataset(node.file, _shape(space), dtype, order, layout, filters)
+    return Dataset(node.file, _shape(space), dtype, order, layout, filters)
 
 
 def _dtype(kind: bytes) -> np.dtype | None:

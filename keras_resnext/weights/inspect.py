@@ -7,7 +7,7 @@ from keras_resnext.weights import convert
 from keras_resnext.weights.addresses import find_checkpoint
 from keras_resnext.weights.identify import looks_like
 from keras_resnext.weights.keras_files import is_keras_file
-from keras_resnext.weights.keras_files import stored_shapes
+from keras_resnext.weights.keras_files import open_weights
 from keras_resnext.weights.readers import CheckpointError
 from keras_resnext.weights.readers import read_checkpoint
 
@@ -89,17 +89,18 @@ def identify(path: str | os.PathLike[str]) -> tuple[str, int | None]:
 
 
 def _inspect_keras_file(path: str | os.PathLike[str]) -> CheckpointInfo:
-    try:
-        shapes = stored_shapes(path)
-    except Exception as error:  # on damaged bytes a parser raises anything
-        raise CheckpointError(
-            f"'{path}' holds no weights that Keras saved, or is damaged: "
-            f"{error}."
-        ) from error
-    head = shapes.get(convert.HEAD)
-    return CheckpointInfo(
-        layout="keras",
-        variants=(),
-        classes=head[0][-1] if head else None,
-        num_tensors=sum(map(len, shapes.values())),
-    )
+    with open_weights(path) as stored:
+        if not stored.of_layers:
+            raise CheckpointError(f"'{path}' holds no weights.")
+        heads = [
+            stored.datasets[kernel].shape
+            for group, name in stored.names.items()
+            if name == convert.HEAD
+            if (kernel := f"{group}/vars/0") in stored.datasets
+        ]
+        return CheckpointInfo(
+            layout="keras",
+            variants=(),
+            classes=heads[0][-1] if heads and heads[0] else None,
+            num_tensors=len(stored.of_layers),
+        )

@@ -2,8 +2,6 @@
 
 import os
 import pathlib
-import re
-import warnings
 from collections.abc import Iterator
 
 import keras
@@ -12,10 +10,8 @@ from keras_resnext.weights import convert
 from keras_resnext.weights.addresses import find_checkpoint
 from keras_resnext.weights.catalogue import find_weights
 from keras_resnext.weights.fetch import fetch
-from keras_resnext.weights.fetch import first_line
 from keras_resnext.weights.keras_files import is_keras_file
-from keras_resnext.weights.keras_files import stored_shapes
-from keras_resnext.weights.readers import CheckpointError
+from keras_resnext.weights.keras_models import load_keras_file
 from keras_resnext.weights.readers import read_checkpoint
 from keras_resnext.weights.records import Weights
 
@@ -108,10 +104,12 @@ def load_checkpoint(model: keras.Model, path: Path) -> None:
         model: A model built here.
         path: A checkpoint of timm, torchvision or mmpretrain (safetensors,
             `.pth`), a legacy `.h5` of keras-applications or of qubvel's
-            classification_models, or what Keras itself saves; or the address
-            of one: `hf://owner/name` (optionally `hf://owner/name@revision`
-            and a file's name after it) on the Hugging Face hub, `https://…`
-            or `file://…`.
+            classification_models, or a `.weights.h5` or `.keras` file; or the
+            address of one: `hf://owner/name` (optionally
+            `hf://owner/name@revision` and a file's name after it) on the
+            Hugging Face hub, `https://…` or `file://…`. Keras itself is given
+            a checked copy, in the folder for temporary files, and no file, as
+            `model.load_weights` may hang on a damaged one.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -125,7 +123,7 @@ def load_checkpoint(model: keras.Model, path: Path) -> None:
     """
     path = find_checkpoint(path)
     if is_keras_file(path):
-        _load_keras_file(model, os.fspath(path))
+        load_keras_file(model, pathlib.Path(path))
     else:
         tensors = read_checkpoint(path)
         _assign(model, tensors, convert.detect_layout(tensors))
@@ -152,31 +150,6 @@ def download_weights(name: str) -> pathlib.Path:
     """
     variant, _, tag = name.partition(".")
     return fetch(find_weights(variant, tag or "imagenet"))
-
-
-def _load_keras_file(model: keras.Model, path: str) -> None:
-    before = model.get_weights()
-    try:
-        # Keras itself passes over layers that only the file has.
-        own = {layer.name for layer in model.layers} | {convert.HEAD}
-        unknown = [
-            name
-            for name, shapes in sorted(stored_shapes(path).items())
-            if shapes and re.fullmatch(convert.OUR_LAYERS, name)
-            if name not in own
-        ]
-        if unknown:
-            raise ValueError(f"it holds {len(unknown)} more: {unknown[0]}...")
-        with warnings.catch_warnings():
-            # Keras warns of containers that hold what it then fails to load.
-            warnings.simplefilter("ignore", UserWarning)
-            model.load_weights(path)
-    except Exception as error:
-        model.set_weights(before)
-        raise CheckpointError(
-            f"'{path}' does not fit the model '{model.name}', or is damaged: "
-            f"{first_line(error).rstrip(':')}"
-        ) from error
 
 
 def variables_of(

@@ -17,7 +17,7 @@ from keras_resnext.weights.files import DOWNLOAD_AGAIN
 from keras_resnext.weights.files import Arrays
 from keras_resnext.weights.files import CheckpointError
 from keras_resnext.weights.files import shown
-from keras_resnext.weights.hdf5 import read_h5
+from keras_resnext.weights.legacy_keras import read_h5
 from keras_resnext.weights.pytorch import LEGACY_MAGIC
 from keras_resnext.weights.pytorch import read_legacy
 from keras_resnext.weights.pytorch import read_zip

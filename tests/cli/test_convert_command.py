@@ -84,7 +84,9 @@ def filled(model: keras.Model) -> keras.Model:
     """Random weights, of which no two are alike."""
     rng = np.random.default_rng(0)
     for variable in model.weights:
-        variable.assign(rng.normal(size=variable.shape).astype("float32"))
+        value = rng.normal(size=variable.shape).astype("float32")
+        variance = variable.name == "moving_variance"
+        variable.assign(np.abs(value) if variance else value)
     return model
 
 

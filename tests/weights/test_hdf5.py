@@ -57,7 +57,7 @@ def test_duplicate_name(tmp_path):
 
 def test_without_numbers(tmp_path):
     path = write_h5(tmp_path / "file", {"a": {"b": "text"}})
-    assert_refused(path, "no numbers in 'b'")
+    assert_refused(path, "holds neither floats nor integers in 'b'")
 
 
 def test_bomb(tmp_path):

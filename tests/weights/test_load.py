@@ -252,7 +252,10 @@ def test_keras_file_with_a_layer_of_layers_more(suffix, tmp_path):
     inputs = keras.Input((4,))
     more = Norms(name="stage1_block1_attention")
     path = save(keras.Model(inputs, more(inputs)), tmp_path / f"more{suffix}")
-    with pytest.raises(CheckpointError, match=r"1 more: stage1_block1_att"):
+    with pytest.raises(
+        CheckpointError,
+        match="2 weights more, such as weight 0 of 'stage1_block1_att",
+    ):
         load.load(keras.Model(inputs, inputs), path)
 
 
@@ -284,14 +287,14 @@ def test_damaged_keras_file(suffix, tmp_path):
         content[:-100],
     ]:
         path.write_bytes(damaged)
-        assert_refused(model, path, path.name, "or is damaged")
+        assert_refused(model, path, path.name, "damaged")
 
 
 def test_keras_archive_without_weights(tmp_path):
     path = tmp_path / "model.keras"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("config.json", json.dumps({}))
-    assert_refused(tinynet.build(), path, "or is damaged")
+    assert_refused(tinynet.build(), path, "holds no model.weights.h5")
 
 
 def test_half_loaded_keras_file_is_taken_back(tmp_path):

@@ -30,13 +30,14 @@ from checkpoint_files import write_zip
 
 from keras_resnext.weights import files
 from keras_resnext.weights import hdf5
+from keras_resnext.weights import legacy_keras
 from keras_resnext.weights import pickles
 from keras_resnext.weights import pytorch
 from keras_resnext.weights import readers
 from keras_resnext.weights.readers import CheckpointError
 from keras_resnext.weights.readers import read_checkpoint
 
-MODULES = [files, hdf5, pickles, pytorch, readers]
+MODULES = [files, hdf5, legacy_keras, pickles, pytorch, readers]
 EVERY_FORMAT = pytest.mark.parametrize("make", MAKERS)
 
 
