@@ -57,6 +57,7 @@ from keras_resnext.config import GroupWidth as GroupWidth
 from keras_resnext.config import ResNeXtConfig as ResNeXtConfig
 from keras_resnext.config import Stem as Stem
 from keras_resnext.config import Template as Template
+from keras_resnext.data_config import DataConfig as DataConfig
 from keras_resnext.exporting import ExportError as ExportError
 from keras_resnext.exporting import ExportReport as ExportReport
 from keras_resnext.exporting import export as export
@@ -77,6 +78,9 @@ from keras_resnext.preprocessing import (
     evaluation_transform as evaluation_transform,
 )
 from keras_resnext.preprocessing import preprocess_input as preprocess_input
+from keras_resnext.resnext_model import ResNeXtModel as ResNeXtModel
+from keras_resnext.resnext_model import get_data_config as get_data_config
+from keras_resnext.resnext_model import set_data_config as set_data_config
 from keras_resnext.variants import VARIANTS as VARIANTS
 from keras_resnext.weights.catalogue import list_weights as list_weights
 from keras_resnext.weights.fetch import (
@@ -104,6 +108,7 @@ __all__ = [
     "CSPResNeXt50",
     "CheckpointError",
     "CheckpointInfo",
+    "DataConfig",
     "ECAResNeXt26TS",
     "ECAResNeXt26t_32x4d",
     "ECAResNeXt50t_32x4d",
@@ -133,6 +138,7 @@ __all__ = [
     "ResNeXt101_64x4d",
     "ResNeXt152_32x4d",
     "ResNeXtConfig",
+    "ResNeXtModel",
     "SEResNeXt26TS",
     "SEResNeXt26d_32x4d",
     "SEResNeXt26t_32x4d",
@@ -157,6 +163,7 @@ __all__ = [
     "export",
     "feature_pyramid",
     "finetuning",
+    "get_data_config",
     "get_model",
     "inspect_checkpoint",
     "layers",
@@ -168,6 +175,7 @@ __all__ = [
     "paper",
     "preprocess_input",
     "save_torch_checkpoint",
+    "set_data_config",
     "to_torch_state_dict",
     "training",
 ]

@@ -5,6 +5,7 @@ tensor. https://arxiv.org/abs/1611.05431, Table 1 and Figure 3(c).
 """
 
 from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -17,6 +18,7 @@ from keras_resnext.config import Stem
 from keras_resnext.kernels.generic import Tensor
 from keras_resnext.layers import BatchNormalization
 from keras_resnext.layers import BilinearAttention
+from keras_resnext.layers import Classifier
 from keras_resnext.layers import Conv2D
 from keras_resnext.layers import EfficientChannelAttention
 from keras_resnext.layers import GlobalContext
@@ -223,10 +225,16 @@ def activation_of(config: ResNeXtConfig) -> Activation:
     return config.activation
 
 
-def classifier(x: Tensor, classes: int, activation: Activation) -> Tensor:
+def classifier(
+    x: Tensor,
+    classes: int,
+    activation: Activation,
+    labels: Sequence[str] | None = None,
+) -> Tensor:
     """The last layer, in full precision under mixed precision too."""
-    return keras.layers.Dense(
+    return Classifier(
         classes,
+        labels,
         activation=activation,
         # PyTorch's own initialization of a linear layer's weights.
         kernel_initializer=keras.initializers.VarianceScaling(

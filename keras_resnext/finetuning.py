@@ -1,5 +1,6 @@
 """Transfer learning: freeze stages, swap the classifier, refresh statistics."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -10,6 +11,7 @@ from keras_resnext.blocks import Activation
 from keras_resnext.blocks import classifier
 from keras_resnext.features import last_layer
 from keras_resnext.kernels.generic import Tensor
+from keras_resnext.resnext_model import ResNeXtModel
 
 
 def freeze(model: keras.Model, up_to: str | None) -> None:
@@ -46,7 +48,8 @@ def replace_classifier(
     classes: int,
     activation: Activation = "softmax",
     dropout: float = 0.0,
-) -> keras.Model:
+    labels: Sequence[str] | None = None,
+) -> ResNeXtModel:
     """Gives a model a new, randomly initialized classifier.
 
     Args:
@@ -55,9 +58,11 @@ def replace_classifier(
         classes: Number of classes to tell apart.
         activation: Activation of the classifier, `None` for logits.
         dropout: Share of the features to drop before it while training.
+        labels: Names of the classes in their order, as a data set's
+            `class_names`, for predictions and exports; `None` if unknown.
 
     Returns:
-        A `keras.Model` from the same inputs to `(batch, classes)` in float32.
+        A `ResNeXtModel` from the same inputs to `(batch, classes)` in float32.
 
     Raises:
         ValueError: If the model ends in feature maps rather than features.
@@ -79,8 +84,8 @@ def replace_classifier(
     x = features
     if dropout:
         x = keras.layers.Dropout(dropout, name="dropout")(x)
-    outputs = classifier(x, classes, activation)
-    return keras.Model(model.input, outputs, name=model.name)
+    outputs = classifier(x, classes, activation, labels)
+    return ResNeXtModel(model.input, outputs, name=model.name)
 
 
 def reestimate_batch_norm(

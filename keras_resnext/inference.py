@@ -12,6 +12,7 @@ from keras_resnext.layers import Conv2D
 from keras_resnext.layers import SelectiveKernel
 from keras_resnext.layers import StochasticDepth
 from keras_resnext.layers.folding import fold
+from keras_resnext.resnext_model import ResNeXtModel
 
 DTYPES = ("bfloat16", "float16", "float32")
 
@@ -109,7 +110,7 @@ class _Optimizer:
         self.dtype = dtype
         # Neither Sequential nor compiled, both of which a clone would be.
         single = isinstance(model, keras.Sequential)
-        self.graph = keras.Model(
+        self.graph = ResNeXtModel(
             model.inputs[0] if single else model.input,
             model.outputs[0] if single else model.output,
             name=model.name,
@@ -130,8 +131,7 @@ class _Optimizer:
             outputs = keras.tree.map_structure(
                 _as_before, made.output, self.graph.output
             )
-            made = keras.Model(made.input, outputs, name=made.name)
-        made.weights_info = getattr(self.model, "weights_info", None)
+            made = ResNeXtModel(made.input, outputs, name=made.name)
         return made
 
     def _layer(self, layer: Any) -> Any:

@@ -1,7 +1,6 @@
 """Pictures in, class names out: what surrounds a classifier."""
 
 import dataclasses
-import math
 import statistics
 from dataclasses import dataclass
 from typing import Any
@@ -13,20 +12,26 @@ from PIL import Image
 from keras_resnext import imagenet
 from keras_resnext import resizing
 from keras_resnext import tensors
+from keras_resnext.data_config import DataConfig
+from keras_resnext.resnext_model import get_data_config
+from keras_resnext.weights.catalogue import find_weights
 from keras_resnext.weights.records import IMAGENET_MEAN
 from keras_resnext.weights.records import IMAGENET_STD
-from keras_resnext.weights.records import Evaluation
 from keras_resnext.weights.records import Weights
 
 
-def preprocess_input(x: Any, data_format: str | None = None) -> Any:
-    """Normalizes pixels with ImageNet's mean and standard deviation.
+def preprocess_input(
+    x: Any,
+    data_format: str | None = None,
+    model: keras.Model | None = None,
+) -> Any:
+    """Normalize pixels as a model takes them.
 
-    Every ResNeXt here was trained on such pictures:
-    `(x / 255 - mean) / std` per channel, with `mean = (0.485, 0.456, 0.406)`
-    and `std = (0.229, 0.224, 0.225)` for red, green and blue. The size of the
-    picture is left alone; see `evaluation_transform` for the exact transform
-    of a checkpoint.
+    That is `(x / 255 - mean) / std` per channel. Checkpoints from ImageNet
+    take `mean = (0.485, 0.456, 0.406)` and `std = (0.229, 0.224, 0.225)` for
+    red, green and blue, others their own: pass the model, which knows. The
+    size of the images is left alone; see `evaluation_transform` for the exact
+    transform of a model.
 
     Gray images of one channel are normalized with the averages over red,
     green and blue, 0.449 and 0.226: the adapted stem of a model for one
@@ -44,6 +49,8 @@ def preprocess_input(x: Any, data_format: str | None = None) -> Any:
             unknown number of channels counts as RGB. It is not modified.
         data_format: `"channels_last"` or `"channels_first"`. `None` takes
             `keras.config.image_data_format()`.
+        model: Model whose mean and standard deviation to normalize with;
+            `None` takes ImageNet's.
 
     Returns:
         The normalized pixels in `x`'s shape and the dtype
@@ -82,7 +89,8 @@ def preprocess_input(x: Any, data_format: str | None = None) -> Any:
     # Half precision would lose the last bits of the pixels on the way.
     floatx = keras.config.floatx()
     dtype = "float64" if floatx == "float64" else "float32"
-    scale = np.asarray((IMAGENET_MEAN, IMAGENET_STD), dtype)
+    config = DataConfig() if model is None else get_data_config(model)
+    scale = np.asarray((config.mean, config.std), dtype)
     if channels == 1:
         scale = scale.mean(1, keepdims=True)
     after = (1, 1) if data_format == "channels_first" else ()
@@ -92,23 +100,26 @@ def preprocess_input(x: Any, data_format: str | None = None) -> Any:
 
 
 def decode_predictions(
-    preds: Any, top: int = 5
+    preds: Any, top: int = 5, model: keras.Model | None = None
 ) -> list[list[tuple[str, str, Any]]]:
-    """Names the most probable of the 1,000 ImageNet classes.
+    """Name the most probable classes.
 
     Args:
-        preds: Array or tensor of shape `(batch, 1000)`, probabilities or
+        preds: Array or tensor of shape `(batch, classes)`, probabilities or
             logits, of any float dtype.
-        top: Number of classes to return per picture.
+        top: Number of classes to return per image.
+        model: The model that the predictions are from, which knows the names
+            of its classes. `None` takes the 1,000 classes of ImageNet.
 
     Returns:
-        For each picture a list of `top` tuples `(wnid, name, score)`, the
-        highest score first. `wnid` is the WordNet id and `name` the label as
-        `keras.applications` spells them.
+        For each image a list of `top` tuples `(id, name, score)`, the
+        highest score first. `id` is the WordNet id of an ImageNet class, else
+        the class's index as text; names of ImageNet are spelled as in
+        `keras.applications`.
 
     Raises:
-        ValueError: If `preds` has another shape, or `top` is not between 1
-            and 1000.
+        ValueError: If `preds` has another shape, `top` is not between 1 and
+            the number of classes, or the model does not know their names.
 
     Example:
     >>> preds = np.zeros((1, 1000), "float32")
@@ -118,22 +129,34 @@ def decode_predictions(
     ('n01491361', 'tiger_shark')
     """
     names = [(each.wnid, each.name) for each in imagenet.classes()]
+    if model is not None:
+        labels = get_data_config(model).labels
+        if labels is None:
+            raise ValueError(
+                f"'{model.name}' does not know the names of its classes. Let "
+                "it know: keras_resnext.set_data_config(model, labels=[...])."
+            )
+        if list(labels) != [name for _, name in names]:
+            names = [(str(i), label) for i, label in enumerate(labels)]
+    classes = len(names)
     preds = np.asarray(keras.ops.convert_to_numpy(preds))
-    if preds.shape == (len(names),):
+    if preds.shape == (classes,):
         raise ValueError(
-            "`preds` must be a batch, of shape (batch, 1000). Received shape: "
-            f"{preds.shape}. For one picture pass `preds[None]`."
+            f"`preds` must be a batch, of shape (batch, {classes}). Received "
+            f"shape: {preds.shape}. For one image pass `preds[None]`."
         )
-    if preds.ndim != 2 or preds.shape[1] != len(names):
-        raise ValueError(
-            "`preds` must have the shape (batch, 1000): names are known only "
-            "for the 1,000 ImageNet classes, in their usual order. Received "
-            f"shape: {preds.shape}. For other classes take the indices from "
-            "`preds.argsort()` and your own list of names."
+    if preds.ndim != 2 or preds.shape[1] != classes:
+        hint = (
+            " Names are known only for the 1,000 ImageNet classes, unless you "
+            "pass the `model`, which knows those of its own."
         )
-    if not 1 <= top <= len(names):
         raise ValueError(
-            f"`top` must be between 1 and {len(names)}. Received: {top}"
+            f"`preds` must have the shape (batch, {classes}). Received shape: "
+            f"{preds.shape}.{hint if model is None else ''}"
+        )
+    if not 1 <= top <= classes:
+        raise ValueError(
+            f"`top` must be between 1 and {classes}. Received: {top}"
         )
     best = np.argsort(-preds, axis=1, kind="stable")[:, :top]
     return [
@@ -295,50 +318,99 @@ class EvaluationTransform:
 
 
 def evaluation_transform(
-    weights: Weights, size: int | None = None
+    source: keras.Model | Weights | DataConfig, size: int | None = None
 ) -> EvaluationTransform:
-    """The exact evaluation transform of a checkpoint.
+    """Return the exact evaluation transform of a model or checkpoint.
 
     Args:
-        weights: A record of the catalogue, as from `list_weights`.
-        size: Height and width of the network's input, in pixels. `None` takes
-            the one with the best published accuracy. A size without a
-            published accuracy takes the crop ratio of the best one.
+        source: A model built here, or one that contains such a model, after
+            training, saving and loading too; or a record of the catalog, as
+            from `list_weights`; or a `DataConfig`.
+        size: Height and width of the model's input, in pixels. `None` takes
+            the model's own, else the one with the best published accuracy. A
+            size without a published accuracy takes the best one's crop ratio.
 
     Returns:
-        An `EvaluationTransform`, a callable from a picture to a float32 array
-        of shape `(size, size, 3)`.
+        An `EvaluationTransform`, a callable from an image to a float32 array
+        of shape `(size, size, 3)`, or 1 for a model of gray images, as the
+        model takes it: not normalized if the model itself normalizes.
 
     Raises:
-        TypeError: If `weights` is no such record.
-        ValueError: If `size` is less than one pixel.
+        ValueError: If `size` is less than one pixel or not the model's, or
+            nothing tells the size.
+        TypeError: If `source` is something else.
 
     Example:
-    >>> from keras_resnext.weights.catalogue import find_weights
-    >>> weights = find_weights("resnext50_32x4d", "a1h_in1k")
-    >>> transform = evaluation_transform(weights, size=224)
-    >>> transform.resize, transform.crop, transform.interpolation
-    (235, 224, 'bicubic')
+    >>> transform = keras_resnext.evaluation_transform(model)
+    >>> probabilities = model.predict(transform(image)[None])
     """
-    if not isinstance(weights, Weights):
-        raise TypeError(
-            "`weights` must be a record of a published checkpoint, as "
-            "keras_resnext.list_weights() returns and a model's "
-            f"`weights_info` is. Received: {weights!r}. For other weights "
-            "build an EvaluationTransform(resize, crop)."
-        )
-    best = weights.evaluations[0]
-    if size is None:
-        chosen = best
+    channels = 3
+    if isinstance(source, Weights):
+        config = DataConfig.of_weights(source)
+    elif isinstance(source, DataConfig):
+        config = source
+    elif isinstance(source, keras.Model):
+        config = get_data_config(source)
+        size = _own_size(source, size)
+        channels = _channels(source)
     else:
-        unpublished = Evaluation(size, best.crop, None, None)
-        published = (row for row in weights.evaluations if row.size == size)
-        chosen = next(published, unpublished)
+        raise TypeError(
+            "`source` must be a model, a record of keras_resnext.list_weights "
+            f"or a DataConfig. Received: {source!r}"
+        )
+    crop_pct = config.crop_pct
+    if size not in (None, config.size) and config.weights is not None:
+        crop_pct = _published_crop(config.weights, size) or crop_pct
+    size = config.size if size is None else size
+    if size is None:
+        raise ValueError(
+            "Nothing tells the size of the images. Pass it as `size`, or let "
+            "the model know: keras_resnext.set_data_config(model, size=224)."
+        )
+    chosen = dataclasses.replace(config, size=size, crop_pct=crop_pct)
+    assert chosen.resize is not None
     return EvaluationTransform(
-        # timm's rounding; torchvision's sizes come out whole.
-        resize=math.floor(chosen.size / chosen.crop),
-        crop=chosen.size,
-        interpolation=weights.interpolation,
-        mean=weights.mean,
-        std=weights.std,
-    )
+        resize=chosen.resize,
+        crop=size,
+        interpolation=config.interpolation,
+        mean=config.mean,
+        std=config.std,
+    ).for_channels(channels)
+
+
+def _channels(model: keras.Model) -> int:
+    """Return the number of channels of a model's images."""
+    axis = 1 if keras.config.image_data_format() == "channels_first" else 3
+    found = {x.shape[axis] for x in model.inputs if len(x.shape) == 4}
+    return found.pop() if len(found) == 1 else 3
+
+
+def _own_size(model: keras.Model, size: int | None) -> int | None:
+    """Return the size that a model takes, `size` where it takes any."""
+    images = [x.shape[1:] for x in model.inputs if len(x.shape) == 4]
+    first = keras.config.image_data_format() == "channels_first"
+    sizes = {shape[1:] if first else shape[:2] for shape in images}
+    if len(sizes) != 1:
+        return size
+    height, width = next(iter(sizes))
+    if height != width:
+        raise ValueError(
+            f"'{model.name}' takes images of {height}x{width} pixels, and the "
+            "evaluation transform is for square ones."
+        )
+    if height is not None and size not in (None, height):
+        raise ValueError(
+            f"'{model.name}' takes images of {height} pixels only. Received: "
+            f"size={size}"
+        )
+    return size if height is None else height
+
+
+def _published_crop(name: str, size: int | None) -> float | None:
+    """Return the crop ratio of a checkpoint's published accuracy at a size."""
+    variant, _, tag = name.partition(".")
+    try:
+        rows = find_weights(variant, tag).evaluations
+    except ValueError:
+        return None
+    return next((row.crop for row in rows if row.size == size), None)

@@ -6,6 +6,7 @@ from keras_resnext import blocks
 from keras_resnext.config import ResNeXtConfig
 from keras_resnext.inputs import images
 from keras_resnext.kernels.generic import Tensor
+from keras_resnext.resnext_model import ResNeXtModel
 
 POOLINGS = {
     "avg": keras.layers.GlobalAveragePooling2D,
@@ -22,7 +23,7 @@ def build(
     classes: int = 1000,
     classifier_activation: blocks.Activation = "softmax",
     name: str | None = None,
-) -> keras.Model:
+) -> ResNeXtModel:
     """Builds the network of a configuration, randomly initialized.
 
     The arguments are those of `ResNeXt50`, without `weights`.
@@ -45,4 +46,4 @@ def build(
     if input_tensor is not None:
         sources = keras.utils.get_source_inputs(input_tensor)
         inputs = sources[0] if len(sources) == 1 else sources
-    return keras.Model(inputs, x, name=name or "resnext")
+    return ResNeXtModel(inputs, x, name=name or "resnext")

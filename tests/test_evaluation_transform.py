@@ -219,7 +219,7 @@ class TestEvaluationTransformOfWeights:
             evaluation_transform(weights)
 
     def test_wrong_size(self):
-        with pytest.raises(ValueError, match="crop=0"):
+        with pytest.raises(ValueError, match="at least one pixel"):
             evaluation_transform(WEIGHTS[0], size=0)
 
 

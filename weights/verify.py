@@ -32,6 +32,7 @@ import labelled
 import results
 import sources
 
+import keras_resnext
 from keras_resnext.cli import networks
 
 
@@ -158,7 +159,11 @@ def measured(
         labelled.class_indices(pictures.labels, subject.classes, subject.name)
     with networks.reading(subject.name):
         model = subject.build()
-    transform = networks.transform_for(model, subject.record, size)
+    transform = (
+        keras_resnext.evaluation_transform(subject.record, size)
+        if subject.record
+        else networks.transform_for(model, size)
+    )
     tally = accuracy.Tally()
     steps = accuracy.measure(model, transform, pictures, batch_size, tally)
     try:

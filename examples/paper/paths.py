@@ -64,7 +64,7 @@ def main() -> int:
 def work(args: argparse.Namespace) -> int:
     """Measures, and draws."""
     model = networks.load(args.model, args.weights)
-    transform = networks.transform_for(model, networks.record_of(model), None)
+    transform = networks.transform_for(model)
     pixels = []
     for file in args.pictures:
         with PIL.Image.open(file) as picture:

@@ -30,7 +30,6 @@ import command
 import keras
 
 import keras_resnext
-from keras_resnext import labels
 from keras_resnext.cli import networks
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -128,11 +127,14 @@ def build(name: str | None, weights: str | None) -> keras.Model:
 def export(args: argparse.Namespace) -> None:
     """Writes `model.onnx`, and `model.json`, which tells the page of it."""
     model = build(args.model, args.weights)
-    info, classes = networks.record_of(model), model.output_shape[-1]
-    names = labels.known(info, classes)
+    config, classes = (
+        keras_resnext.get_data_config(model),
+        model.output_shape[-1],
+    )
+    names = config.labels
     if args.labels is not None:
         names = args.labels.read_text("utf-8").splitlines()
-    transform = networks.transform_for(model, info, None)
+    transform = networks.transform_for(model)
     report = keras_resnext.export(
         model,
         args.folder,
@@ -143,7 +145,7 @@ def export(args: argparse.Namespace) -> None:
     (row,) = report.rows
     text = (args.folder / "labels.txt").read_text("utf-8")
     facts = {
-        "name": info.name if info else model.name,
+        "name": config.weights or model.name,
         "parameters": model.count_params(),
         "bytes": row.bytes,
         "resize": transform.resize,

@@ -24,8 +24,7 @@ def run(args: argparse.Namespace) -> int:
         pictures.check(path)
     labels = args.labels and args.labels.read_text("utf-8").splitlines()
     model = networks.load_for_export(args.model, args.weights, args.size)
-    record = networks.record_of(model)
-    transform = networks.transform_for(model, record, args.size)
+    transform = networks.transform_for(model, args.size)
     data = args.pictures and read(args.pictures, transform, args.normalized)
     try:
         report = keras_resnext.export(

@@ -13,7 +13,6 @@ from keras_resnext.weights.addresses import find_checkpoint
 
 SUFFIXES = (".bin", ".h5", ".keras", ".pt", ".pth", ".safetensors")
 DEFAULT = "resnext50_32x4d"
-CROP = 0.875  # where none is published
 
 
 def load(
@@ -150,44 +149,17 @@ def channels_first() -> bool:
 
 
 def transform_for(
-    model: keras.Model, record: keras_resnext.Weights | None, size: int | None
+    model: keras.Model, size: int | None = None
 ) -> keras_resnext.EvaluationTransform:
-    """The published transform, or the usual one at the network's own size.
+    """Return a model's evaluation transform, for images of its own size.
 
     Args:
-        model: The network.
-        record: The checkpoint whose transform it is, or `None`.
-        size: Height and width, if not the best published.
+        model: A model built here, or one that contains such a model.
+        size: Height and width, if not the model's own or best published.
 
     Raises:
-        ValueError: If the network does not take pictures, or not of that
-            size.
+        ValueError: If the model does not take images, or not of that size.
     """
-    shape = list(model.input_shape) if len(model.inputs) == 1 else []
-    if len(shape) == 4 and channels_first():
-        shape = [shape[0], *shape[2:], shape[1]]
-    if len(shape) != 4 or shape[3] != 3 or shape[1] != shape[2]:
-        raise ValueError(
-            f"'{model.name}' takes no square pictures in colour, but "
-            f"{model.input_shape}."
-        )
-    if shape[1] is not None:
-        if size not in (None, shape[1]):
-            raise ValueError(
-                f"'{model.name}' takes pictures of {shape[1]} pixels only. "
-                f"Received: --size {size}"
-            )
-        size = shape[1]
-    if record is not None:
-        return keras_resnext.evaluation_transform(record, size)
-    size = size or own_size(model.name)
-    if size is None:
-        raise ValueError(
-            f"'{model.name}' takes pictures of any size. Name one with --size."
-        )
-    return keras_resnext.EvaluationTransform(int(size / CROP), size)
-
-
-def record_of(model: keras.Model) -> keras_resnext.Weights | None:
-    """The checkpoint of the catalogue that a network's weights are, if any."""
-    return getattr(model, "weights_info", None)
+    if size is None and keras_resnext.get_data_config(model).size is None:
+        size = own_size(model.name)
+    return keras_resnext.evaluation_transform(model, size)

@@ -6,6 +6,7 @@ import os
 import pathlib
 from collections.abc import Iterable
 from collections.abc import Iterator
+from collections.abc import Sequence
 
 import numpy as np
 import PIL.Image
@@ -13,7 +14,6 @@ import rich.console
 import rich.progress
 
 import keras_resnext
-from keras_resnext import labels
 from keras_resnext.cli import Failure
 from keras_resnext.cli import complain
 from keras_resnext.cli import networks
@@ -41,9 +41,8 @@ def run(args: argparse.Namespace) -> int:
             f"--top {args.top} is more than the network's {classes} classes."
         )
     top = args.top or min(5, classes)
-    record = networks.record_of(model)
-    transform = networks.transform_for(model, record, None)
-    names = labels.known(record, classes)
+    transform = networks.transform_for(model)
+    names = keras_resnext.get_data_config(model).labels
     found: list[dict] = []
     sights: list[PIL.Image.Image] = []
     for paths, pixels in batches(args.pictures, transform):
@@ -88,7 +87,7 @@ def batches(
 
 
 def best(
-    predicted: np.ndarray, top: int, names: list[str] | None
+    predicted: np.ndarray, top: int, names: Sequence[str] | None
 ) -> list[list[dict]]:
     """The most probable classes of each picture."""
     if predicted.shape[-1] == 1000:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -10,7 +11,7 @@ from keras import ops
 
 from keras_resnext.preprocessing import EvaluationTransform
 from keras_resnext.preprocessing import evaluation_transform
-from keras_resnext.weights.records import Weights
+from keras_resnext.resnext_model import get_data_config
 
 DRAWN = 8
 
@@ -129,12 +130,8 @@ def entrance(
             "Use include_preprocessing=False."
         )
     if transform is None:
-        info: Weights | None = getattr(model, "weights_info", None)
-        transform = (
-            evaluation_transform(info, max(size))
-            if info
-            else EvaluationTransform(max(size), max(size))
-        )
+        config = replace(get_data_config(model), size=max(size))
+        transform = evaluation_transform(config)
     return Entrance(tuple(size), channels, data_format, transform, pixels)
 
 

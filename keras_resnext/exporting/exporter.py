@@ -28,8 +28,8 @@ from keras_resnext.exporting.snippets import snippet
 from keras_resnext.exporting.writers import Writer
 from keras_resnext.inference import check_ours
 from keras_resnext.inference import optimize_for_inference
-from keras_resnext.labels import known as known_labels
 from keras_resnext.preprocessing import EvaluationTransform
+from keras_resnext.resnext_model import get_data_config
 
 # More pictures than these would take long without saying more.
 _COMPARED = 64
@@ -206,10 +206,11 @@ def _check_float32(model: keras.Model) -> None:
 def _labels(
     model: keras.Model, labels: Sequence[str] | None
 ) -> list[str] | None:
+    if labels is None:
+        found = get_data_config(model).labels
+        return None if found is None else list(found)
     shape = model.outputs[0].shape
     classes = shape[-1] if len(shape) == 2 else None
-    if labels is None:
-        return known_labels(getattr(model, "weights_info", None), classes)
     if isinstance(labels, str) or len(labels) != classes:
         raise ValueError(
             f"`labels` must name the {classes} classes of '{model.name}'. "

@@ -6,6 +6,7 @@ from keras_resnext.layers.batch_norm import (
 from keras_resnext.layers.bilinear_attention import (
     BilinearAttention as BilinearAttention,
 )
+from keras_resnext.layers.classifier import Classifier as Classifier
 from keras_resnext.layers.conv import Conv2D as Conv2D
 from keras_resnext.layers.efficient_channel_attention import (
     EfficientChannelAttention as EfficientChannelAttention,
@@ -24,6 +25,7 @@ from keras_resnext.layers.stochastic_depth import (
 __all__ = [
     "BatchNormalization",
     "BilinearAttention",
+    "Classifier",
     "Conv2D",
     "EfficientChannelAttention",
     "GlobalContext",

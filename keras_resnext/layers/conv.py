@@ -1,10 +1,12 @@
 """The convolution. Grouped: https://arxiv.org/abs/1611.05431, Figure 3(c)."""
 
+import dataclasses
 from typing import Any
 
 import keras
 import numpy as np
 
+from keras_resnext.data_config import DataConfig
 from keras_resnext.kernels import kernels
 from keras_resnext.kernels.generic import Tensor
 from keras_resnext.layers.padding import SymmetricPadding
@@ -28,6 +30,8 @@ class Conv2D(SymmetricPadding, keras.layers.Conv2D):
             `"valid"`, none.
         dilation_rate: Distance of the kernel's taps; may be combined with
             strides.
+        data_config: How the images of a model are prepared that this is the
+            first convolution of, a `DataConfig`; nothing is computed with it.
         **kwargs: Every other argument of `keras.layers.Conv2D`.
 
     Call arguments:
@@ -55,6 +59,7 @@ class Conv2D(SymmetricPadding, keras.layers.Conv2D):
         strides: int | tuple[int, int] = 1,
         padding: str = "symmetric",
         dilation_rate: int | tuple[int, int] = 1,
+        data_config: DataConfig | dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         # Keras refuses strides with dilation, and doesn't know our padding.
@@ -62,6 +67,9 @@ class Conv2D(SymmetricPadding, keras.layers.Conv2D):
         self.dilation_rate = tuple(np.broadcast_to(dilation_rate, 2).tolist())
         self.pad(padding, "kernel_size", self.kernel_size, self.dilation_rate)
         self.supports_jit = kernels.supports_jit()
+        if isinstance(data_config, dict):
+            data_config = DataConfig(**data_config)
+        self.data_config = data_config
 
     def call(self, inputs: Tensor) -> Tensor:
         # Keras' own sum takes images as wide as they have channels for others.
@@ -71,6 +79,12 @@ class Conv2D(SymmetricPadding, keras.layers.Conv2D):
         if self.activation is keras.activations.relu:
             return kernels.relu(y)
         return self.activation(y)
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        if self.data_config is not None:
+            config["data_config"] = dataclasses.asdict(self.data_config)
+        return config
 
     def convolution_op(
         self, inputs: Tensor, kernel: Tensor, bias: Tensor | None = None

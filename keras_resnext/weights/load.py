@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 import keras
 
+from keras_resnext import labels
+from keras_resnext.data_config import DataConfig
 from keras_resnext.weights import convert
 from keras_resnext.weights.addresses import find_checkpoint
 from keras_resnext.weights.catalogue import find_weights
@@ -72,12 +74,11 @@ def check_head(record: Weights, classes: int, activation: object) -> None:
 
 
 def load(model: keras.Model, source: Weights | Path | None) -> None:
-    """Loads what `resolve` returned, and says so in `model.weights_info`."""
+    """Load what `resolve` returned into a new model."""
     if isinstance(source, Weights):
         load_record(model, source)
     elif source is not None:
         load_checkpoint(model, source)
-    model.weights_info = source if isinstance(source, Weights) else None
 
 
 def load_record(model: keras.Model, record: Weights) -> None:
@@ -95,6 +96,10 @@ def load_record(model: keras.Model, record: Weights) -> None:
     _assign(
         model, read_checkpoint(fetch(record, _has_head(model))), record.layout
     )
+    _remember(model, DataConfig.of_weights(record))
+    for layer in model.layers:
+        if layer.name == convert.HEAD:
+            layer.labels = labels.known(record, record.classes)
 
 
 def load_checkpoint(model: keras.Model, path: Path) -> None:
@@ -127,7 +132,7 @@ def load_checkpoint(model: keras.Model, path: Path) -> None:
     else:
         tensors = read_checkpoint(path)
         _assign(model, tensors, convert.detect_layout(tensors))
-    model.weights_info = None
+        _remember(model, None)
 
 
 def download_weights(name: str) -> pathlib.Path:
@@ -175,6 +180,13 @@ def _assign(model: keras.Model, tensors: convert.Tensors, layout: str) -> None:
     )
     for key, value in values.items():
         own[key].assign(value)
+
+
+def _remember(model: keras.Model, config: DataConfig | None) -> None:
+    """Let a model know how its images are prepared, `None` if unknown."""
+    for layer in model.layers:
+        if layer.name == convert.STEM:
+            layer.data_config = config
 
 
 def _has_head(model: keras.Model) -> bool:

@@ -177,7 +177,7 @@ def photograph(name: str = "flower.jpg") -> PIL.Image.Image:
 
 
 def expected(model: keras.Model, picture: PIL.Image.Image) -> np.ndarray:
-    transform = networks.transform_for(model, None, None)
+    transform = networks.transform_for(model)
     return model.predict(transform(picture)[None], verbose=0)[0]
 
 

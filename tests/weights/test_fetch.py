@@ -16,6 +16,7 @@ from downloads import hub_source
 from downloads import unreachable_hub
 from downloads import web_source
 
+import keras_resnext
 from keras_resnext.weights import fetch as fetching
 from keras_resnext.weights import load
 from keras_resnext.weights.fetch import WeightsUnavailableError
@@ -215,7 +216,10 @@ def test_record_is_loaded_and_remembered(hub, include_top):
     record = tinynet.record(hub.hub_file(content))
     assert model.weights_info is None
     load.load(model, record)
-    assert model.weights_info is record
+    config = keras_resnext.get_data_config(model)
+    best = record.evaluations[0]
+    assert (config.weights, config.size) == (record.name, best.size)
+    assert (config.mean, config.crop_pct) == (record.mean, best.crop)
     expected = tinynet.random_values(full)
     own = tinynet.shapes(model)
     tinynet.assert_values(model, {key: expected[key] for key in own})

@@ -23,7 +23,9 @@ def by_color(name: str, order: list[int], size: int | None = 8) -> keras.Model:
     first = keras.config.image_data_format() == "channels_first"
     shape = (3, size, size) if first else (size, size, 3)
     inputs = keras.Input(shape)
-    features = keras.layers.GlobalAveragePooling2D()(inputs)
+    stem = keras_resnext.layers.Conv2D(3, 1, use_bias=False, name="stem_conv1")
+    features = keras.layers.GlobalAveragePooling2D()(stem(inputs))
+    stem.set_weights([np.eye(3).reshape(1, 1, 3, 3)])
     head = keras.layers.Dense(3, name="predictions")
     model = keras.Model(inputs, head(features), name=name)
     head.set_weights([np.eye(3)[order].T, np.zeros(3)])

@@ -69,7 +69,7 @@ def test_channels_first(folders):
     keras.config.set_image_data_format("channels_first")
     model = subjects.by_color("colors", list(subjects.COLORS.values()))
     pictures = labelled.load("colors", None, None, None)
-    transform = networks.transform_for(model, None, None)
+    transform = networks.transform_for(model)
     tally = accuracy.Tally()
     steps = list(accuracy.measure(model, transform, pictures, 4, tally))
     assert len(steps) == 4

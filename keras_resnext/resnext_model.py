@@ -1,0 +1,258 @@
+"""What any model that contains ours knows of its images and classes."""
+
+import contextlib
+import copyreg
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_resnext import labels as known_labels
+from keras_resnext.data_config import DataConfig
+from keras_resnext.inner import STEM
+from keras_resnext.inner import Graph
+from keras_resnext.inner import inner_models
+from keras_resnext.layers import Classifier
+from keras_resnext.weights.catalogue import find_weights
+from keras_resnext.weights.records import Weights
+
+# Difference that black and white make to a first convolution. It is 1 / std
+# of pixels in [0, 1], so 3 to 5, and 1 where pixels are only divided by 255.
+_CONTRAST = (0.75, 24.0)
+
+
+# What may follow a classifier and leaves the classes as they are.
+_ELEMENTWISE = (
+    keras.layers.Activation,
+    keras.layers.Identity,
+    keras.layers.Softmax,
+)
+
+
+@keras.saving.register_keras_serializable(package="keras_resnext")
+class ResNeXtModel(keras.Model):
+    """Functional model that computes nothing of its own.
+
+    What it knows of its images and classes, it reads in its layers.
+    """
+
+    @property
+    def weights_info(self) -> Weights | None:
+        """Record of the published checkpoint that the model started from."""
+        name = (_stem(self).data_config or DataConfig()).weights
+        variant, _, tag = (name or "").partition(".")
+        with contextlib.suppress(ValueError):  # from another catalog
+            return find_weights(variant, tag)
+        return None
+
+    @weights_info.setter
+    def weights_info(self, weights: Weights | None) -> None:
+        config = weights and DataConfig.of_weights(weights)
+        _stem(self).data_config = config
+
+
+def get_data_config(model: keras.Model) -> DataConfig:
+    """Return how a model's images are prepared, and its classes' names.
+
+    The model's layers carry both through saving, pickling and cloning, and
+    into any model that contains them: its first convolution the preparation,
+    its `Classifier` the names. Where weights came from nowhere, or from a
+    file that does not say, the preparation is that of `preprocess_input`.
+
+    Preprocessing inside a model (`Rescaling`, `Normalization`,
+    `preprocess_input`) is measured and taken off: `mean` and `std` describe
+    what the *model* takes. For a model that takes pixels in [0, 255] they
+    are 0 and 1 / 255.
+
+    Args:
+        model: A model built here, or one that contains such a model.
+
+    Returns:
+        A `DataConfig`.
+
+    Raises:
+        ValueError: If the model contains no model that was built here, or
+            changes its images in a way that is no known preprocessing.
+
+    Example:
+    >>> model = keras_resnext.ResNeXt23s_4x32d(weights="cifar10", classes=10)
+    >>> keras_resnext.get_data_config(model).labels[:2]
+    ('airplane', 'automobile')
+    """
+    config = stored_config(model) or DataConfig()
+    scale = _scale_of_inputs(model, config)
+    if scale is not None:
+        config = dataclasses.replace(
+            config, mean=(0.0, 0.0, 0.0), std=(1 / scale,) * 3
+        )
+    return dataclasses.replace(config, labels=_labels(model))
+
+
+def set_data_config(model: keras.Model, **changes: Any) -> DataConfig:
+    """Change what a model knows of its images and classes.
+
+    Args:
+        model: A model built here, or one that contains such a model.
+        **changes: Fields of `DataConfig`. `mean` and `std` describe what the
+            first convolution takes. `labels` needs a model that ends in a
+            `keras_resnext.layers.Classifier`, as all that are built here do.
+
+    Returns:
+        The new `DataConfig`.
+
+    Raises:
+        ValueError: If a field is unknown or out of range, or the model can
+            not carry labels, or has another number of classes.
+
+    Example:
+    >>> keras_resnext.set_data_config(model, size=160, labels=["cat", "dog"])
+    """
+    fields = [field.name for field in dataclasses.fields(DataConfig)]
+    if unknown := sorted(set(changes) - set(fields)):
+        raise ValueError(
+            f"A DataConfig has no field {unknown[0]!r}. Fields: "
+            f"{', '.join(fields)}"
+        )
+    stem = _stem(model)
+    if "labels" in changes:
+        head = _head(model)
+        if head is None:
+            raise ValueError(
+                f"'{model.name}' can't carry labels. End it in a "
+                "keras_resnext.layers.Classifier instead of a Dense layer, or "
+                "use keras_resnext.finetuning.replace_classifier."
+            )
+        head.labels = changes.pop("labels")
+    if changes:
+        before = stem.data_config or DataConfig()
+        stem.data_config = dataclasses.replace(before, **changes)
+    return get_data_config(model)
+
+
+def stored_config(model: keras.Model) -> DataConfig | None:
+    """Return what a model's first convolution knows, `None` if nothing."""
+    return _stem(model).data_config
+
+
+def _stem(model: keras.Model) -> keras.layers.Layer:
+    """Return the first convolution of the model built here."""
+    if not isinstance(model, keras.Model):
+        raise ValueError(
+            f"`model` must be a keras.Model. Received: {type(model).__name__}"
+        )
+    stems = {
+        id(layer): layer
+        for inner in inner_models(model)
+        for layer in inner.layers
+        if layer.name == STEM and hasattr(layer, "data_config")
+    }
+    if not stems:
+        raise ValueError(
+            f"'{model.name}' contains no model that keras_resnext built."
+        )
+    if len({stem.data_config for stem in stems.values()}) > 1:
+        raise ValueError(
+            f"'{model.name}' contains {len(stems)} models whose images are "
+            "prepared in different ways."
+        )
+    return next(iter(stems.values()))
+
+
+def _head(model: keras.Model) -> Classifier | None:
+    """Return the layer that names the classes of a model's only output."""
+    with contextlib.suppress(ValueError):  # a subclass, of unknown graph
+        graph = Graph(model)
+        value = graph.output
+        for step in reversed(graph.steps):
+            if value in step.outputs:
+                if isinstance(step.layer, Classifier):
+                    return step.layer
+                if not isinstance(step.layer, _ELEMENTWISE):
+                    return None
+                (value,) = step.inputs
+    return None
+
+
+def _labels(model: keras.Model) -> tuple[str, ...] | None:
+    """Return the names of a model's classes, `None` where unknown."""
+    head = _head(model)
+    if head is not None and head.labels is not None:
+        return head.labels
+    shapes = [output.shape for output in model.outputs or ()]
+    classes = shapes[0][1] if list(map(len, shapes)) == [2] else None
+    named = known_labels.known(None, classes)
+    return None if named is None else tuple(named)
+
+
+def _scale_of_inputs(model: keras.Model, config: DataConfig) -> float | None:
+    """Return 255 or 1 if a model takes pixels up to that and normalizes them.
+
+    Returns:
+        `None` if the first convolution takes what the model takes.
+
+    Raises:
+        ValueError: If what stands before the first convolution is no known
+            preprocessing.
+    """
+    try:
+        graph = Graph(model)
+    except ValueError:  # a subclass, whose graph nobody knows
+        return None
+    starts = {step.inputs[0] for step in graph.steps if step.layer.name == STEM}
+    if starts <= set(graph.inputs):
+        return None
+    if len(starts) == 1:
+        dark, middle, bright = _response(graph, starts.pop(), config)
+        slope = bright - dark
+        error = abs(2 * middle - dark - bright)
+        if (error <= 1e-3 * abs(slope)).all():
+            if np.allclose([dark, bright], [[0.0], [1.0]], atol=1e-3):
+                return None
+            least, most = _CONTRAST
+            for scale in (1.0, 255.0):
+                if least <= (slope * scale).min() <= most:
+                    return scale
+    raise ValueError(
+        f"'{model.name}' changes its images before the first convolution, and "
+        "not by a scale and an offset for pixels in [0, 255] or [0, 1]."
+    )
+
+
+def _response(graph: Graph, start: Any, config: DataConfig) -> np.ndarray:
+    """Return each channel before the first convolution, for even images.
+
+    Returns:
+        Array of shape `(3, channels)`, for images of 0, 0.5 and 1.
+    """
+    given = {}
+    for value in graph.inputs:
+        side = config.size or 64
+        shape = [size or side for size in value.spec.shape[1:]]
+        levels = np.reshape([0.0, 0.5, 1.0], (3, *(1 for _ in shape)))
+        x = np.broadcast_to(levels, (3, *shape)).astype("float32")
+        given[value] = keras.ops.convert_to_tensor(x)
+    found = graph.run(given, start, training=False)
+    found = np.asarray(keras.ops.convert_to_numpy(found), "float64")
+    stem = next(s.layer for s in graph.steps if s.layer.name == STEM)
+    axes = (2, 3) if stem.data_format == "channels_first" else (1, 2)
+    # Of a border of zeros it is not the even pixels.
+    return np.median(found, axes)
+
+
+# Keras pickles a model as a file of its own, which opens in a process that
+# never imported this package only if the pickle does so first.
+def _reduce(model: keras.Model) -> tuple[Callable, tuple]:
+    """Return how a Functional or Sequential model is pickled."""
+    opened = model.__reduce__()
+    return (_open, opened) if inner_models(model) else opened
+
+
+def _open(function: Callable, arguments: tuple) -> keras.Model:
+    return function(*arguments)
+
+
+_Functional = type(keras.Model.__new__(keras.Model, inputs=None, outputs=None))
+for _class in (ResNeXtModel, _Functional, keras.Sequential):
+    copyreg.pickle(_class, _reduce)

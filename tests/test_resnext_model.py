@@ -1,0 +1,271 @@
+"""Models know their images and classes however they are built and moved."""
+
+import copy
+import os
+import pickle
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+from run_script import ROOT
+
+import keras_resnext
+from keras_resnext import get_data_config
+
+SIZE = 32
+LABELS = ("cat", "dog", "emu")
+# What the bundled checkpoint was trained on, and what a model takes that
+# normalizes pixels itself.
+CIFAR = keras_resnext.list_weights("resnext23s_4x32d")[0]
+NORMALIZED = (CIFAR.mean, CIFAR.std)
+PIXELS = ((0.0, 0.0, 0.0), (1 / 255, 1 / 255, 1 / 255))
+FRACTIONS = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+
+
+TINY = keras_resnext.ResNeXtConfig(
+    depths=(1, 1),
+    grouping=keras_resnext.Template(4, 16),
+    out_channels=(32, 64),
+    stem=keras_resnext.Stem(widths=(8,), kernel_size=3),
+    default_size=SIZE,
+)
+
+
+def built(**kwargs):
+    """Tiny model that knows what a checkpoint for CIFAR-10 would tell it."""
+    model = keras_resnext.ResNeXt(
+        TINY, input_shape=(SIZE, SIZE, 3), classes=10, **kwargs
+    )
+    model.weights_info = CIFAR
+    return model
+
+
+def backbone():
+    return built(include_top=False, pooling="avg")
+
+
+def head(x):
+    return keras.layers.Dense(3, activation="softmax", dtype="float32")(x)
+
+
+def replaced():
+    return keras_resnext.finetuning.replace_classifier(
+        built(), 3, labels=LABELS
+    )
+
+
+def flat():
+    base = backbone()
+    return keras.Model(base.input, head(base.output))
+
+
+def flat_with_labels():
+    base = backbone()
+    x = keras_resnext.layers.Classifier(3, LABELS)(base.output)
+    return keras.Model(base.input, keras.layers.Softmax()(x))
+
+
+def nested(*before):
+    inputs = x = keras.Input((SIZE, SIZE, 3))
+    for layer in before:
+        x = layer(x)
+    return keras.Model(inputs, head(backbone()(x, training=False)))
+
+
+def adapted():
+    layer = keras.layers.Normalization()
+    layer.adapt(np.random.default_rng(0).uniform(0, 255, (8, SIZE, SIZE, 3)))
+    return nested(layer)
+
+
+def two_inputs():
+    images, number = keras.Input((SIZE, SIZE, 3)), keras.Input((2,))
+    x = keras.layers.Concatenate()([backbone()(images), number])
+    return keras.Model([images, number], head(x))
+
+
+def two_outputs():
+    base = backbone()
+    return keras.Model(base.input, [head(base.output), base.output])
+
+
+def mixed():
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        return flat()
+    finally:
+        keras.config.set_dtype_policy("float32")
+
+
+def sequential():
+    layers = [keras.Input((SIZE, SIZE, 3)), backbone(), keras.layers.Dense(3)]
+    return keras.Sequential(layers)
+
+
+# Each way to build, what its images are, and the names of its classes.
+MODELS = {
+    "whole": (
+        lambda: keras_resnext.ResNeXt23s_4x32d(weights="cifar10", classes=10),
+        NORMALIZED,
+        keras_resnext.labels.CIFAR10,
+    ),
+    "replaced": (replaced, NORMALIZED, LABELS),
+    "flat": (flat, NORMALIZED, None),
+    "flat with labels": (flat_with_labels, NORMALIZED, LABELS),
+    "nested": (nested, NORMALIZED, None),
+    "sequential": (sequential, NORMALIZED, None),
+    "augmentation": (
+        lambda: nested(keras.layers.RandomFlip(), keras.layers.RandomZoom(0.1)),
+        NORMALIZED,
+        None,
+    ),
+    "rescaling": (
+        lambda: nested(keras.layers.Rescaling(1 / 127.5, -1)),
+        PIXELS,
+        None,
+    ),
+    "normalization": (adapted, PIXELS, None),
+    "preprocess_input": (
+        lambda: nested(keras_resnext.preprocess_input),
+        PIXELS,
+        None,
+    ),
+    "fractions": (
+        lambda: nested(
+            keras.layers.Normalization(mean=CIFAR.mean, variance=CIFAR.std)
+        ),
+        FRACTIONS,
+        None,
+    ),
+    "two inputs": (two_inputs, NORMALIZED, None),
+    "two outputs": (two_outputs, NORMALIZED, None),
+    "mixed precision": (mixed, NORMALIZED, None),
+}
+
+
+def moved_through_file(model, folder):
+    model.save(folder / "model.keras")
+    return keras.saving.load_model(folder / "model.keras")
+
+
+def moved_through_h5(model, folder):
+    model.save_weights(folder / "model.weights.h5")
+    copied = cloned(model)
+    copied.load_weights(folder / "model.weights.h5")
+    return copied
+
+
+def cloned(model):
+    copied = keras.models.clone_model(model)
+    copied.set_weights(model.get_weights())
+    return copied
+
+
+MOVES = {
+    "none": lambda model, _: model,
+    "saved": moved_through_file,
+    "weights": moved_through_h5,
+    "pickled": lambda model, _: pickle.loads(pickle.dumps(model)),
+    "copied": lambda model, _: copy.deepcopy(model),
+    "cloned": lambda model, _: cloned(model),
+}
+
+
+def outputs(model):
+    random = np.random.default_rng(0)
+    x = [
+        random.uniform(0, 1, (2, *each.shape[1:])).astype("float32")
+        for each in model.inputs
+    ]
+    found = model(x if len(x) > 1 else x[0], training=False)
+    return [
+        keras.ops.convert_to_numpy(keras.ops.cast(y, "float32"))
+        for y in keras.tree.flatten(found)
+    ]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_model_knows_its_images_wherever_it_goes(name, tmp_path):
+    build, (mean, std), labels = MODELS[name]
+    model = build()
+    expected = outputs(model)
+    for move, function in MOVES.items():
+        if (name, move) == ("normalization", "cloned"):
+            continue  # Keras' clone has the layer's statistics, unused
+        moved = function(model, tmp_path)
+        config = get_data_config(moved)
+        assert config.mean == pytest.approx(mean), move
+        assert config.std == pytest.approx(std), move
+        assert config.labels == labels, move
+        assert (config.weights, config.size) == (CIFAR.name, SIZE), move
+        for one, other in zip(outputs(moved), expected, strict=True):
+            np.testing.assert_array_equal(one, other)
+    transform = keras_resnext.evaluation_transform(moved)
+    assert (transform.crop, transform.mean) == (SIZE, config.mean)
+
+
+def test_a_process_that_imported_nothing_opens_a_pickle(tmp_path):
+    models = [flat(), nested(), sequential(), replaced()]
+    (tmp_path / "models.pickle").write_bytes(pickle.dumps(models))
+    code = (
+        "import pickle, sys\n"
+        "models = pickle.load(open(sys.argv[1], 'rb'))\n"
+        "from keras_resnext import get_data_config\n"
+        "print(*(get_data_config(model).weights for model in models))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, tmp_path / "models.pickle"],
+        env={
+            **os.environ,
+            "KERAS_BACKEND": keras.config.backend(),
+            "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path]),
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.split() == [CIFAR.name] * len(models), done.stderr
+
+
+def test_other_models_pickle_as_ever():
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    assert b"keras_resnext" not in pickle.dumps(model)
+
+
+def test_what_a_model_knows_can_be_changed(tiny):
+    model = keras_resnext.ResNeXt(tiny, classes=3)
+    assert get_data_config(model) == keras_resnext.DataConfig()
+    changed = keras_resnext.set_data_config(
+        model, labels=list(LABELS), size=64, crop_pct=0.5
+    )
+    assert (changed.resize, changed.labels) == (128, LABELS)
+    assert get_data_config(model) == changed
+    values = {"labels": LABELS[:2], "crop": 1, "size": 0, "std": (0, 1, 1)}
+    for wrong, message in {
+        "labels": "must name the 3 classes",
+        "crop": "no field 'crop'",
+        "size": "at least one pixel",
+        "std": "above 0",
+    }.items():
+        with pytest.raises(ValueError, match=message):
+            keras_resnext.set_data_config(model, **{wrong: values[wrong]})
+    with pytest.raises(ValueError, match="Classifier"):
+        keras_resnext.set_data_config(nested(), labels=LABELS)
+
+
+def test_what_stands_before_a_model_is_known_or_refused():
+    def blurred(x):
+        return keras.layers.AveragePooling2D(3, 1, padding="same")(x)
+
+    assert get_data_config(nested(blurred)).mean == CIFAR.mean
+    assert get_data_config(nested(lambda x: x * 1.0)).mean == CIFAR.mean
+    for unknown in (keras.ops.sin, keras.ops.square, lambda x: x * 1e6):
+        with pytest.raises(ValueError, match="scale and an offset"):
+            get_data_config(nested(unknown))
+    plain = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    with pytest.raises(ValueError, match="no model that keras_resnext built"):
+        get_data_config(plain)
+    with pytest.raises(ValueError, match="must be a keras"):
+        get_data_config(None)
