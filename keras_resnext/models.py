@@ -16,6 +16,7 @@ from keras_resnext.suggestions import did_you_mean
 from keras_resnext.variants import VARIANTS
 from keras_resnext.weights import load
 from keras_resnext.weights.addresses import find_checkpoint
+from keras_resnext.weights.files import refuse_weight_set
 from keras_resnext.weights.inspect import identify
 from keras_resnext.weights.keras_files import is_keras_file
 from keras_resnext.weights.keras_models import open_model
@@ -123,7 +124,9 @@ def get_model(name: str, /, **kwargs: Any) -> keras.Model:
     return ResNeXt(dataclasses.replace(VARIANTS[variant], **changes), **kwargs)
 
 
-def model_from_checkpoint(path: load.Path, **kwargs: Any) -> keras.Model:
+def model_from_checkpoint(
+    path: load.Path, weight_set: str | None = None, **kwargs: Any
+) -> keras.Model:
     """Build the model that a checkpoint belongs to, with its weights.
 
     Args:
@@ -132,6 +135,8 @@ def model_from_checkpoint(path: load.Path, **kwargs: Any) -> keras.Model:
             damaged `.keras` file is refused, on which
             `keras.saving.load_model` may hang; its configuration is Keras'
             to open, in safe mode.
+        weight_set: Which weights of a training checkpoint to load, as for
+            `load_checkpoint`.
         **kwargs: Arguments of `get_model` but `weights`; none for a `.keras`
             file.
 
@@ -148,15 +153,18 @@ def model_from_checkpoint(path: load.Path, **kwargs: Any) -> keras.Model:
     """
     path = find_checkpoint(path)
     if is_keras_file(path) and os.fspath(path).endswith(".keras"):
+        refuse_weight_set(path, weight_set)
         if kwargs:
             raise ValueError(
                 "A .keras file contains its model, so there is nothing to "
                 f"choose. Received: {', '.join(kwargs)}"
             )
         return open_model(pathlib.Path(path))
-    variant, classes = identify(path)
+    variant, classes = identify(path, weight_set)
     if classes is None:
         kwargs.setdefault("include_top", False)
     else:
         kwargs.setdefault("classes", classes)
-    return get_model(variant, weights=path, **kwargs)
+    model = get_model(variant, weights=None, **kwargs)
+    load.load_checkpoint(model, path, weight_set)
+    return model

@@ -3,16 +3,17 @@
 import contextlib
 import re
 from collections.abc import Iterable
+from collections.abc import Iterator
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
+from keras_resnext.weights.files import Tensors
 from keras_resnext.weights.files import shown
 from keras_resnext.weights.identify import looks_like
 from keras_resnext.weights.layouts import LAYOUTS
 from keras_resnext.weights.layouts import Layout
-from keras_resnext.weights.layouts import Tensors
 from keras_resnext.weights.layouts import foreign_name
 from keras_resnext.weights.readers import CheckpointError
 from keras_resnext.weights.transforms import Shape
@@ -26,6 +27,9 @@ OUR_LAYERS = r"stem_.+|stage\d+_.+|predictions"
 STEM = "stem_conv1"
 FIRST = "stage1_block1_conv1"
 HEAD = "predictions"
+# What a training module holds beside its network: weights of classes in the
+# loss, counts of a metric.
+_NO_LAYER = r"(\w+_)?(criterion|loss|metrics?|acc|accuracy)(_\w+)?\..*"
 
 Variable = tuple[str, str]
 Shapes = Mapping[Variable, Shape]
@@ -33,6 +37,21 @@ Shapes = Mapping[Variable, Shape]
 
 class _MismatchError(CheckpointError):
     """A checkpoint of another network."""
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network in a checkpoint.
+
+    Attributes:
+        layout: A key of `LAYOUTS`.
+        prefix: What its names begin with in the file, `"model."` or `""`.
+        tensors: Its tensors by their names without the prefix.
+    """
+
+    layout: str
+    prefix: str
+    tensors: Tensors
 
 
 @dataclass(frozen=True)
@@ -45,8 +64,11 @@ class _Place:
 
 def to_keras(
     tensors: Tensors, shapes: Shapes, layers: Iterable[str], layout: str
-) -> dict[Variable, np.ndarray]:
-    """Turns a checkpoint into values for every variable of a model.
+) -> Iterator[tuple[Variable, np.ndarray]]:
+    """Turn a checkpoint into values for every variable of a model.
+
+    Every value is made once and checked before this returns, and made again
+    when the iterator gets to it, so that one at a time is in memory.
 
     Args:
         tensors: The checkpoint, name by name.
@@ -56,7 +78,7 @@ def to_keras(
         layout: A key of `LAYOUTS`.
 
     Returns:
-        One finite float32 array for each variable of `shapes`.
+        An iterator over a finite float32 array for each variable of `shapes`.
 
     Raises:
         CheckpointError: If the checkpoint lacks a tensor that the model
@@ -64,17 +86,21 @@ def to_keras(
             or not finite.
     """
     table = LAYOUTS[layout]
+    prepared = table.prepared(tensors)
     try:
-        return _to_keras(table.prepared(tensors), shapes, layers, table)
+        places = _match(prepared, shapes, layers, table)
+        for _ in _values(prepared, shapes, places):
+            pass
     except _MismatchError as error:
         likely = looks_like(tensors, layout)
         hint = f" It looks like {' or '.join(likely)}." if likely else ""
         raise CheckpointError(f"{error}{hint}") from None
+    return _values(prepared, shapes, places)
 
 
-def _to_keras(
+def _match(
     tensors: Tensors, shapes: Shapes, layers: Iterable[str], layout: Layout
-) -> dict[Variable, np.ndarray]:
+) -> dict[Variable, _Place]:
     places = _places(shapes, layers, layout, tensors)
     wanted = {place.name for place in places.values()}
     known = {
@@ -85,10 +111,15 @@ def _to_keras(
     }
     if wanted != known:
         raise _MismatchError(_difference(wanted - known, known - wanted))
-    return {
-        variable: _fit(place, tensors[place.name], variable, shapes[variable])
-        for variable, place in places.items()
-    }
+    return places
+
+
+def _values(
+    tensors: Tensors, shapes: Shapes, places: Mapping[Variable, _Place]
+) -> Iterator[tuple[Variable, np.ndarray]]:
+    for variable, place in places.items():
+        tensor = np.asarray(tensors[place.name])
+        yield variable, _fit(place, tensor, variable, shapes[variable])
 
 
 def from_keras(
@@ -138,6 +169,91 @@ def detect_layout(tensors: Tensors) -> str:
         "The checkpoint's names are those of no known layout "
         f"({', '.join(LAYOUTS)}). It holds {_some(set(tensors), limit=4)}."
     )
+
+
+def find_network(tensors: Tensors, prefix: str = "") -> Network:
+    """Find a network in a checkpoint, where it may be a part of a module.
+
+    Args:
+        tensors: The checkpoint, name by name.
+        prefix: Name of the part, without its final dot; `""` finds the only
+            network.
+
+    Returns:
+        The network.
+
+    Raises:
+        CheckpointError: If there is no network that is known, several, or one
+            beside other weights.
+    """
+    if prefix:
+        part = _part(tensors, f"{prefix}.")
+        if not part:
+            raise CheckpointError(
+                f"The checkpoint holds no weights named '{shown(prefix)}'. It "
+                f"holds {_some(set(tensors), limit=4)}."
+            )
+        return Network(detect_layout(part), f"{prefix}.", part)
+    prefixes = _prefixes(tensors)
+    if len(prefixes) > 1:
+        named = ", ".join(f"'{shown(p[:-1])}'" for p in prefixes)
+        raise CheckpointError(
+            f"The checkpoint holds several networks. Choose one with "
+            f"weight_set: {named}."
+        )
+    (found,) = prefixes or [""]
+    beside = {
+        name
+        for name, tensor in tensors.items()
+        if not name.startswith(found)
+        and tensor.size > 1
+        and not re.fullmatch(_NO_LAYER, name)
+    }
+    if beside:
+        raise CheckpointError(
+            f"The checkpoint holds other weights beside the network "
+            f"'{shown(found[:-1])}': {_some(beside, limit=4)}. To load the "
+            f"network alone, choose it with weight_set: '{shown(found[:-1])}'."
+        )
+    part = _part(tensors, found) if found else tensors
+    return Network(detect_layout(part), found, part)
+
+
+def _part(tensors: Tensors, prefix: str) -> Tensors:
+    return {
+        name.removeprefix(prefix): tensor
+        for name, tensor in tensors.items()
+        if name.startswith(prefix)
+    }
+
+
+def _prefixes(tensors: Tensors) -> list[str]:
+    """List what comes before the names of networks, none within another."""
+    found: set[str] = set()
+    for layout in LAYOUTS.values():
+        stems, firsts = (
+            {
+                _kernel(layer, names, layout)
+                for names in (layout.names, *layout.special.values())
+                if foreign_name(names, layer)
+            }
+            for layer in (STEM, FIRST)
+        )
+        if layout.separator != ".":
+            continue
+        found |= {
+            prefix
+            for name in tensors
+            for stem in stems
+            if (prefix := name.removesuffix(stem)) != name
+            and prefix[-1:] in ("", ".")
+            and any(f"{prefix}{first}" in tensors for first in firsts)
+        }
+    return [
+        prefix
+        for prefix in sorted(found)
+        if not any(prefix != p and prefix.startswith(p) for p in found)
+    ]
 
 
 def num_classes(tensors: Tensors, layout: str) -> int | None:

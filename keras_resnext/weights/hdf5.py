@@ -25,7 +25,7 @@ import ml_dtypes
 import numpy as np
 
 from keras_resnext.weights.files import DAMAGED
-from keras_resnext.weights.files import DOWNLOAD_AGAIN
+from keras_resnext.weights.files import NEW_COPY
 from keras_resnext.weights.files import CheckpointError
 from keras_resnext.weights.files import check_inflation
 from keras_resnext.weights.files import read_bytes
@@ -48,7 +48,7 @@ _FLOATS = {
     (4, 31, 0, 32, 23, 8, 0, 23, 127): np.dtype(np.float32),
     (8, 63, 0, 64, 52, 11, 0, 52, 1023): np.dtype(np.float64),
 }
-_OVERLAPS = f"has parts that overlap; {DOWNLOAD_AGAIN}"
+_OVERLAPS = f"has parts that overlap; {NEW_COPY}"
 _NEWER = (
     "is HDF5 of a kind that Keras does not write; save it again with Keras, "
     "or with h5py as it is by default"

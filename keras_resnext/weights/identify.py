@@ -2,12 +2,10 @@
 
 import contextlib
 from collections.abc import Iterator
-from collections.abc import Mapping
-
-import numpy as np
 
 from keras_resnext.config import ResNeXtConfig
 from keras_resnext.variants import VARIANTS
+from keras_resnext.weights.files import Tensors
 from keras_resnext.weights.layouts import LAYOUTS
 from keras_resnext.weights.layouts import Layout
 from keras_resnext.weights.layouts import foreign_name
@@ -22,7 +20,7 @@ MARKERS = {
 }
 
 
-def looks_like(tensors: Mapping[str, np.ndarray], layout: str) -> list[str]:
+def looks_like(tensors: Tensors, layout: str) -> list[str]:
     """Names the variants whose convolutions a checkpoint holds, and no other.
 
     Args:
@@ -45,9 +43,7 @@ def looks_like(tensors: Mapping[str, np.ndarray], layout: str) -> list[str]:
     return [name for name in fitting if name in narrowed or not narrowed]
 
 
-def _fits(
-    tensors: Mapping[str, np.ndarray], config: ResNeXtConfig, layout: Layout
-) -> bool:
+def _fits(tensors: Tensors, config: ResNeXtConfig, layout: Layout) -> bool:
     sizes = dict(_convolutions(config))
     pools = ["stage2_block1_shortcut_pool"] * (config.shortcut == "avg")
     names = layout.names_for([*sizes, *pools])

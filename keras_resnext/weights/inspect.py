@@ -5,11 +5,12 @@ from dataclasses import dataclass
 
 from keras_resnext.weights import convert
 from keras_resnext.weights.addresses import find_checkpoint
+from keras_resnext.weights.files import refuse_weight_set
 from keras_resnext.weights.identify import looks_like
 from keras_resnext.weights.keras_files import is_keras_file
 from keras_resnext.weights.keras_files import open_weights
 from keras_resnext.weights.readers import CheckpointError
-from keras_resnext.weights.readers import read_checkpoint
+from keras_resnext.weights.readers import open_checkpoint
 
 
 @dataclass(frozen=True)
@@ -23,20 +24,30 @@ class CheckpointInfo:
             differ in nothing that has weights, none if it is another
             network's, and none of `"keras"`, which is not told.
         classes: Number of classes, `None` without a classifier.
-        num_tensors: How many tensors the file holds.
+        num_tensors: Number of tensors in the set of weights.
+        weight_set: Keys and prefix that lead to the weights that are loaded,
+            such as `"state_dict_ema"` or `"state_dict/model"`; `""` if the
+            file holds nothing else.
+        weight_sets: All sets of weights in a training checkpoint, by their
+            keys, for the argument `weight_set` of `load_checkpoint`.
     """
 
     layout: str
     variants: tuple[str, ...]
     classes: int | None
     num_tensors: int
+    weight_set: str = ""
+    weight_sets: tuple[str, ...] = ()
 
 
-def inspect_checkpoint(path: str | os.PathLike[str]) -> CheckpointInfo:
+def inspect_checkpoint(
+    path: str | os.PathLike[str], weight_set: str | None = None
+) -> CheckpointInfo:
     """Tells what a checkpoint file holds.
 
     Args:
         path: A file of any kind that `load_checkpoint` takes, or an address.
+        weight_set: As for `load_checkpoint`.
 
     Returns:
         A `CheckpointInfo`.
@@ -51,22 +62,29 @@ def inspect_checkpoint(path: str | os.PathLike[str]) -> CheckpointInfo:
     """
     path = find_checkpoint(path)
     if is_keras_file(path):
+        refuse_weight_set(path, weight_set)
         return _inspect_keras_file(path)
-    tensors = read_checkpoint(path)
-    layout = convert.detect_layout(tensors)
-    return CheckpointInfo(
-        layout,
-        tuple(looks_like(tensors, layout)),
-        convert.num_classes(tensors, layout),
-        len(tensors),
-    )
+    with open_checkpoint(path, weight_set) as contents:
+        network = convert.find_network(contents.tensors, contents.prefix)
+        keys = contents.weight_set, network.prefix.removesuffix(".")
+        return CheckpointInfo(
+            network.layout,
+            tuple(looks_like(network.tensors, network.layout)),
+            convert.num_classes(network.tensors, network.layout),
+            len(network.tensors),
+            "/".join(filter(None, keys)),
+            contents.weight_sets,
+        )
 
 
-def identify(path: str | os.PathLike[str]) -> tuple[str, int | None]:
+def identify(
+    path: str | os.PathLike[str], weight_set: str | None = None
+) -> tuple[str, int | None]:
     """Tells what network a checkpoint of another library belongs to.
 
     Args:
         path: The file.
+        weight_set: As for `load_checkpoint`.
 
     Returns:
         The variant's name, and its number of classes: `None` without a
@@ -77,7 +95,7 @@ def identify(path: str | os.PathLike[str]) -> tuple[str, int | None]:
         CheckpointError: If the file can't be read, or fits no variant or
             several.
     """
-    info = inspect_checkpoint(path)
+    info = inspect_checkpoint(path, weight_set)
     if len(info.variants) != 1:
         found = ", ".join(info.variants) or "none"
         raise CheckpointError(

@@ -12,9 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from dataclasses import field
 
-import numpy as np
-
 from keras_resnext.weights import qubvel
+from keras_resnext.weights.files import Tensors
 from keras_resnext.weights.transforms import AS_IS
 from keras_resnext.weights.transforms import DEPTHWISE
 from keras_resnext.weights.transforms import KERAS_POINTWISE
@@ -23,8 +22,6 @@ from keras_resnext.weights.transforms import POINTWISE
 from keras_resnext.weights.transforms import TRANSPOSED
 from keras_resnext.weights.transforms import Transform
 from keras_resnext.weights.transforms import variance_of_epsilon
-
-Tensors = Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -147,7 +144,8 @@ _TORCH_VARIABLES = {
     **_torch_batch_norm("compact_norm", "bn"),
     "select_kernel": ("fc_select.weight", POINTWISE),
 }
-_TORCH_IGNORED = r".*\.num_batches_tracked"
+# "n_averaged" counts the steps of torch.optim.swa_utils.AveragedModel.
+_TORCH_IGNORED = r".*\.num_batches_tracked|n_averaged"
 
 _KERAS_VARIABLES = {
     name: (name, AS_IS)

@@ -2,8 +2,9 @@
 
 import pathlib
 
+import numpy as np
+
 from keras_resnext.weights.files import KERAS_3
-from keras_resnext.weights.files import Arrays
 from keras_resnext.weights.files import CheckpointError
 from keras_resnext.weights.hdf5 import Dataset
 from keras_resnext.weights.hdf5 import check_sizes
@@ -11,7 +12,7 @@ from keras_resnext.weights.hdf5 import dataset
 from keras_resnext.weights.hdf5 import open_h5
 
 
-def read_h5(path: pathlib.Path) -> Arrays:
+def read_h5(path: pathlib.Path) -> dict[str, np.ndarray]:
     """Read the weights of a file, by the names that Keras gave them."""
     with open_h5(path) as root:
         top = root

@@ -1,5 +1,6 @@
 """Weights for a built model: resolve, read, convert, assign."""
 
+import logging
 import os
 import pathlib
 from collections.abc import Iterator
@@ -12,12 +13,16 @@ from keras_resnext.weights import convert
 from keras_resnext.weights.addresses import find_checkpoint
 from keras_resnext.weights.catalogue import find_weights
 from keras_resnext.weights.fetch import fetch
+from keras_resnext.weights.files import refuse_weight_set
 from keras_resnext.weights.keras_files import is_keras_file
 from keras_resnext.weights.keras_models import load_keras_file
-from keras_resnext.weights.readers import read_checkpoint
+from keras_resnext.weights.readers import CheckpointError
+from keras_resnext.weights.readers import open_checkpoint
 from keras_resnext.weights.records import Weights
 
 Path = str | os.PathLike[str]
+
+logger = logging.getLogger(__name__)
 
 
 def resolve(weights: Path | None, variant: str | None) -> Weights | Path | None:
@@ -93,46 +98,75 @@ def load_record(model: keras.Model, record: Weights) -> None:
         CheckpointError: If the file is not what the catalogue says, or
             doesn't fit the model, which is then left as it was.
     """
-    _assign(
-        model, read_checkpoint(fetch(record, _has_head(model))), record.layout
-    )
+    path = fetch(record, _has_head(model))
+    try:
+        with open_checkpoint(path) as contents:
+            _assign(model, contents.tensors, record.layout)
+    except CheckpointError as error:
+        raise CheckpointError(
+            f"{error} It was downloaded for '{record.name}'; delete it and "
+            "load again to download it anew."
+        ) from error
     _remember(model, DataConfig.of_weights(record))
     for layer in model.layers:
         if layer.name == convert.HEAD:
             layer.labels = labels.known(record, record.classes)
 
 
-def load_checkpoint(model: keras.Model, path: Path) -> None:
-    """Loads a file of any kind that can be read into a model.
+def load_checkpoint(
+    model: keras.Model, path: Path, weight_set: str | None = None
+) -> None:
+    """Load a file of any kind that can be read into a model.
 
     Args:
         model: A model built here.
-        path: A checkpoint of timm, torchvision or mmpretrain (safetensors,
-            `.pth`), a legacy `.h5` of keras-applications or of qubvel's
-            classification_models, or a `.weights.h5` or `.keras` file; or the
-            address of one: `hf://owner/name` (optionally
-            `hf://owner/name@revision` and a file's name after it) on the
-            Hugging Face hub, `https://…` or `file://…`. Keras itself is given
-            a checked copy, in the folder for temporary files, and no file, as
+        path: A checkpoint of timm, torchvision, mmpretrain or Lightning
+            (safetensors, `.pth`, `.ckpt`), a legacy `.h5` of
+            keras-applications or of qubvel's classification_models, or a
+            `.weights.h5` or `.keras` file; or the address of one:
+            `hf://owner/name` (optionally `hf://owner/name@revision` and a
+            file's name after it) on the Hugging Face hub, `https://…` or
+            `file://…`. Of a training checkpoint only the weights are read,
+            whatever else it holds. Keras itself is given a checked copy, in
+            the folder for temporary files, and no file, as
             `model.load_weights` may hang on a damaged one.
+        weight_set: Which weights of a training checkpoint to load, by the
+            keys that lead to them, such as `"model_ema"` or
+            `"state_dict/backbone"`; `inspect_checkpoint` lists them. `None`
+            takes the same as timm: `"state_dict_ema"`, `"model_ema"`,
+            `"state_dict"`, `"model"`, the first of these that is there; else
+            the only averaged set, or the only set. A choice among several
+            is logged.
 
     Raises:
         FileNotFoundError: If there is no such file.
         WeightsUnavailableError: If it can't be downloaded.
-        CheckpointError: If the file can't be read or doesn't fit the model,
-            which is then left as it was.
+        CheckpointError: If the file can't be read, doesn't fit the model,
+            or if it is not clear which of its weights are meant. The model
+            is then left as it was.
 
     Example:
     >>> keras_resnext.save_torch_checkpoint(model, "flowers.safetensors")
     >>> keras_resnext.load_checkpoint(model, "flowers.safetensors")
+    >>> keras_resnext.load_checkpoint(model, "last.pth.tar", "state_dict")
     """
     path = find_checkpoint(path)
     if is_keras_file(path):
+        refuse_weight_set(path, weight_set)
         load_keras_file(model, pathlib.Path(path))
     else:
-        tensors = read_checkpoint(path)
-        _assign(model, tensors, convert.detect_layout(tensors))
+        with open_checkpoint(path, weight_set) as contents:
+            network = convert.find_network(contents.tensors, contents.prefix)
+            _assign(model, network.tensors, network.layout)
         _remember(model, None)
+        if weight_set is None and len(contents.weight_sets) > 1:
+            logger.warning(
+                "%s: loaded '%s' of the sets of weights %s. Choose another "
+                "with weight_set.",
+                path,
+                contents.weight_set,
+                ", ".join(f"'{name}'" for name in contents.weight_sets),
+            )
 
 
 def download_weights(name: str) -> pathlib.Path:
@@ -178,7 +212,7 @@ def _assign(model: keras.Model, tensors: convert.Tensors, layout: str) -> None:
         [layer.name for layer in model.layers],
         layout,
     )
-    for key, value in values.items():
+    for key, value in values:
         own[key].assign(value)
 
 

@@ -1,12 +1,15 @@
-"""The pickles in PyTorch's checkpoints, read without torch.
+"""Pickles of PyTorch's checkpoints, read without torch.
 
 A pickle is a program. It runs here on a machine that knows the few opcodes
-and names which tensors need, and that refuses the others. Python's own machine
-can be led to call, import and set anything, and to overflow its stack.
+that checkpoints need, and refuses the others. It imports nothing and calls
+nothing but the functions of this file: every other class and function is a
+name, and what the pickle makes of it an inert `Placeholder`. Python's own
+machine can be led to call, import and set anything, and to overflow its stack.
 """
 
 import pickle
 import pickletools
+import re
 import reprlib
 from collections.abc import Callable
 from collections.abc import Iterable
@@ -34,12 +37,13 @@ class _Storage(NamedTuple):
         return self.length * self.dtype.itemsize
 
 
-class Tensor(NamedTuple):
+class PickledTensor(NamedTuple):
     storage: _Storage
     dtype: np.dtype
     offset: int
     shape: tuple[int, ...]
     strides: tuple[int, ...]
+    views: tuple[str, ...] = ()  # "neg", "conj"
 
 
 class _DType(NamedTuple):
@@ -50,11 +54,25 @@ class _Function(NamedTuple):
     function: Callable[..., Any]
 
 
-class _Ignored:
-    """Stands for what is no weight: a set, a NumPy scalar, a device."""
+class Name(NamedTuple):
+    """Class or function that is not needed for weights."""
 
-    def __init__(self, *args: Any) -> None:
-        pass
+    name: str
+
+
+class Placeholder:
+    """Object of a class that is not needed for weights, such as a namespace.
+
+    Attributes:
+        name: Full name of the class, or of the function that was to make it.
+        entries: Items that were set, as of a subclass of `dict`.
+    """
+
+    __slots__ = ("entries", "name")
+
+    def __init__(self, name: str, entries: dict[str, Any] | None = None):
+        self.name = name
+        self.entries = entries
 
 
 def _ordered_dict(pairs: Any = ()) -> dict[str, Any]:
@@ -80,9 +98,10 @@ def _text(value: Any) -> str:
 
 def _tensor(
     storage: Any, offset: Any, shape: Any, strides: Any, *extras: Any
-) -> Tensor:
+) -> PickledTensor:
     _requires_grad, _hooks, *metadata = extras or (False, None)
-    if not isinstance(storage, _Storage) or any(metadata):
+    views = metadata[0] if metadata else None
+    if not isinstance(storage, _Storage) or not _is_view(views):
         raise pickle.UnpicklingError("a tensor of an unknown kind")
     if len(shape) != len(strides):
         raise pickle.UnpicklingError("a tensor with too few or many strides")
@@ -93,11 +112,25 @@ def _tensor(
         raise pickle.UnpicklingError(
             f"a tensor with layout {reprlib.repr(numbers)}"
         )
-    return Tensor(storage, storage.dtype, offset, tuple(shape), tuple(strides))
+    return PickledTensor(
+        storage,
+        storage.dtype,
+        offset,
+        tuple(shape),
+        tuple(strides),
+        tuple(key for key, value in (views or {}).items() if value),
+    )
 
 
-def _tensor_v3(*args: Any) -> Tensor:
-    """Rebuilds what has no storage class of its own, such as uint16."""
+def _is_view(metadata: Any) -> bool:
+    """Whether metadata says nothing but how to view the stored numbers."""
+    return not metadata or (
+        isinstance(metadata, dict) and metadata.keys() <= {"neg", "conj"}
+    )
+
+
+def _tensor_v3(*args: Any) -> PickledTensor:
+    """Rebuild a tensor without a storage class of its own, such as uint16."""
     *typed, dtype = args[:7]
     if not isinstance(dtype, _DType):
         raise pickle.UnpicklingError("a tensor without a dtype")
@@ -105,8 +138,19 @@ def _tensor_v3(*args: Any) -> Tensor:
 
 
 def _first(value: Any, *_: Any) -> Any:
-    """Stands for what only says of which type a value is."""
+    """Return a value, without what only says of which type it is."""
     return value
+
+
+def _tensor_of_type(
+    function: Any, _type: Any, arguments: Any, *_: Any
+) -> PickledTensor | Placeholder:
+    """Rebuild a tensor of a subclass, or with attributes of its own."""
+    if isinstance(function, Name):
+        return Placeholder(function.name)
+    if function not in _REBUILD.values() or len(arguments) > _MAX_ARGUMENTS:
+        raise pickle.UnpicklingError("a tensor of an unknown kind")
+    return function.function(*arguments)
 
 
 _DTYPES = {
@@ -121,41 +165,69 @@ _DTYPES = {
     "Byte": np.dtype(np.uint8),
     "Bool": np.dtype(np.bool_),
 }
-_UNSIGNED = [np.dtype(np.uint16), np.dtype(np.uint32), np.dtype(np.uint64)]
-
-# All that a state dict needs, with what a training checkpoint adds to one.
-_ALLOWED: dict[str, Any] = {
-    "collections.OrderedDict": _Function(_ordered_dict),
-    "torch.Size": _Function(_first),
+_COMPLEX = {
+    "ComplexFloat": np.dtype(np.complex64),
+    "ComplexDouble": np.dtype(np.complex128),
+}
+# Storages of quantized tensors: their tensors are placeholders, but a legacy
+# file has to be walked past them.
+_QUANTIZED = {
+    "QInt8": np.dtype(np.int8),
+    "QUInt8": np.dtype(np.uint8),
+    "QInt32": np.dtype(np.int32),
+}
+_UNTYPED = [
+    np.dtype(dtype)
+    for dtype in (
+        np.uint16,
+        np.uint32,
+        np.uint64,
+        ml_dtypes.float8_e4m3fn,
+        ml_dtypes.float8_e4m3fnuz,
+        ml_dtypes.float8_e5m2,
+        ml_dtypes.float8_e5m2fnuz,
+    )
+]
+_REBUILD = {
     "torch._utils._rebuild_tensor": _Function(_tensor),
     "torch._utils._rebuild_tensor_v2": _Function(_tensor),
     "torch._utils._rebuild_tensor_v3": _Function(_tensor_v3),
     "torch._utils._rebuild_parameter": _Function(_first),
+    "torch._utils._rebuild_parameter_with_state": _Function(_first),
     "torch.nn.parameter.Parameter": _Function(_first),
+}
+
+# What a state dict is made of; other names stand for placeholders.
+_KNOWN: dict[str, Any] = {
+    **_REBUILD,
+    "torch._tensor._rebuild_from_type_v2": _Function(_tensor_of_type),
+    "collections.OrderedDict": _Function(_ordered_dict),
+    "collections.defaultdict": _Function(lambda *_: {}),
+    "torch.Size": _Function(_first),
     "torch.storage.UntypedStorage": _DType(np.dtype(np.uint8)),
     **{
         f"{module}.{name}Storage": _DType(dtype)
         for module in ("torch", "torch.cuda")
-        for name, dtype in _DTYPES.items()
+        for name, dtype in {**_DTYPES, **_COMPLEX, **_QUANTIZED}.items()
     },
     **{
         f"torch.{dtype.name}": _DType(dtype)
-        for dtype in [*_DTYPES.values(), *_UNSIGNED]
+        for dtype in [*_DTYPES.values(), *_COMPLEX.values(), *_UNTYPED]
     },
-    **dict.fromkeys(
-        [
-            "__builtin__.set",
-            "_codecs.encode",
-            "builtins.set",
-            "collections.Counter",
-            "numpy._core.multiarray.scalar",
-            "numpy.core.multiarray.scalar",
-            "numpy.dtype",
-            "torch.device",
-        ],
-        _Function(_Ignored),
-    ),
 }
+
+# Nothing is run whatever its name is. But a file that asks for one of these is
+# no checkpoint of anybody's training: it attacks whoever opens it elsewhere.
+_MODULES = (
+    r"(os|posix|nt|subprocess|sys|pty|shutil|socket|runpy|importlib|ctypes|"
+    r"pickle|_pickle|marshal|webbrowser|antigravity)\."
+)
+_PROGRAMS = re.compile(
+    rf"{_MODULES}|(builtins|__builtin__)\.(eval|exec|execfile|compile|open|"
+    r"__import__|input|breakpoint|globals|setattr|delattr)$|io\.open$|"
+    r"(torch|torch\.hub|torch\.serialization|torch\.jit|numpy|joblib)\.load$"
+)
+_REACHED = re.compile(rf"(^|\.){_MODULES}")  # as `torch` `hub.os.system`
 
 
 # The opcodes that a checkpoint needs, and how many values each takes off the
@@ -167,15 +239,16 @@ _OPCODES = {
     **dict.fromkeys(["BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT"], 0),
     **dict.fromkeys(["BINUNICODE", "SHORT_BINUNICODE"], 0),
     **dict.fromkeys(["BINSTRING", "SHORT_BINSTRING"], 0),
-    **dict.fromkeys(["BINBYTES", "SHORT_BINBYTES"], 0),
+    **dict.fromkeys(["BINBYTES", "SHORT_BINBYTES", "BYTEARRAY8"], 0),
     **dict.fromkeys(["BINPUT", "LONG_BINPUT", "MEMOIZE"], 0),
     **dict.fromkeys(["BINGET", "LONG_BINGET"], 0),
     **dict.fromkeys(["EMPTY_TUPLE", "EMPTY_LIST", "EMPTY_DICT"], 0),
-    **{"EMPTY_SET": 0, "ADDITEMS": _TO_THE_MARK},
+    **{"EMPTY_SET": 0, "ADDITEMS": _TO_THE_MARK, "FROZENSET": _TO_THE_MARK},
     **{"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3, "TUPLE": _TO_THE_MARK},
     **{"APPEND": 1, "APPENDS": _TO_THE_MARK},
     **{"SETITEM": 2, "SETITEMS": _TO_THE_MARK},
     **{"GLOBAL": 0, "STACK_GLOBAL": 2, "REDUCE": 2, "BUILD": 1},
+    **{"NEWOBJ": 2, "NEWOBJ_EX": 3, "POP": 0, "POP_MARK": _TO_THE_MARK},
     "BINPERSID": 1,
 }
 
@@ -192,8 +265,13 @@ class _Machine:
     def run(self, opcode: str, argument: Any) -> None:
         items = self._take(_OPCODES[opcode])
         match opcode:
-            case "PROTO" | "FRAME" | "STOP":
+            case "PROTO" | "FRAME" | "STOP" | "POP_MARK":
                 pass
+            case "POP":  # of an object that holds itself, as is POP_MARK
+                if self.stack:
+                    self.stack.pop()
+                else:
+                    self.stack = self.marked.pop()
             case "MARK":
                 self.marked.append(self.stack)
                 self.stack = []
@@ -201,17 +279,18 @@ class _Machine:
                 self.stack.append([])
             case "EMPTY_DICT":
                 self.stack.append({})
-            case "EMPTY_SET":
-                self.stack.append(_Ignored())
+            case "EMPTY_SET" | "FROZENSET":
+                self.stack.append(Placeholder("builtins.set"))
             case "EMPTY_TUPLE" | "TUPLE" | "TUPLE1" | "TUPLE2" | "TUPLE3":
                 self.stack.append(tuple(items))
             case "APPEND" | "APPENDS":
-                self._top(list).extend(items)
+                if isinstance(self._top(list, Placeholder), list):
+                    self.stack[-1].extend(items)
             case "ADDITEMS":
-                self._top(_Ignored)
+                self._top(Placeholder)
             case "SETITEM" | "SETITEMS":
                 pairs = zip(items[::2], items[1::2], strict=True)
-                self._top(dict).update(_named(pairs))
+                entries_of(self._top(dict, Placeholder)).update(_named(pairs))
             case "BINPUT" | "LONG_BINPUT":
                 self.memo[argument] = self.stack[-1]
             case "MEMOIZE":
@@ -222,10 +301,10 @@ class _Machine:
                 self.stack.append(_find(*argument.split(" ", 1)))
             case "STACK_GLOBAL":
                 self.stack.append(_find(*map(_text, items)))
-            case "REDUCE":
-                self.stack.append(_call(*items))
+            case "REDUCE" | "NEWOBJ" | "NEWOBJ_EX":
+                self.stack.append(_call(*items[:2]))
             case "BUILD":  # such as an OrderedDict's `_metadata`
-                self._top(dict, _Ignored)
+                self._top(dict, Placeholder)
             case "BINPERSID":
                 self.stack.append(self._storage(*items))
             case _:
@@ -244,8 +323,10 @@ class _Machine:
             raise pickle.UnpicklingError(f"items or attributes set of a {kind}")
         return self.stack[-1]
 
-    def _storage(self, pid: Any) -> _Storage:
+    def _storage(self, pid: Any) -> _Storage | Name:
         match pid:
+            case ("module", Name() as name, *_):  # with its source, in legacy
+                return name
             case ("storage", _DType(dtype), str(key), _, int(count)) | (
                 "storage",
                 _DType(dtype),
@@ -260,17 +341,29 @@ class _Machine:
         raise pickle.UnpicklingError("a storage of an unknown kind")
 
 
+def entries_of(value: dict[str, Any] | Placeholder) -> dict[str, Any]:
+    """Return the items of a dict, or of a placeholder of one."""
+    if isinstance(value, dict):
+        return value
+    if value.entries is None:
+        value.entries = {}
+    return value.entries
+
+
 def _find(module: str, name: str) -> Any:
-    if f"{module}.{name}" not in _ALLOWED:
+    full = f"{module}.{name}"
+    if _PROGRAMS.match(full) or _REACHED.search(name):
         raise CheckpointError(
-            f"asks for the Python object {f'{module}.{name}'!r}, which weights "
-            "do not need and which could run code; use a checkpoint that "
-            "holds a state dict only, from a source you trust"
+            f"asks for the Python object {full!r}, which weights do not need "
+            "and which could run code in other programs (nothing was run "
+            "here); do not trust it"
         )
-    return _ALLOWED[f"{module}.{name}"]
+    return _KNOWN.get(full) or Name(full)
 
 
 def _call(function: Any, arguments: Any) -> Any:
+    if isinstance(function, Name):
+        return Placeholder(function.name)
     if not isinstance(function, _Function):
         raise TypeError(f"{type(function).__name__} is not callable")
     if len(arguments) > _MAX_ARGUMENTS:
@@ -285,13 +378,13 @@ def unpickle(stream: Any) -> tuple[Any, dict[str, _Storage]]:
         if opcode.name not in _OPCODES:
             raise CheckpointError(
                 f"is a pickle with the opcode {opcode.name}, which weights do "
-                "not need; use a checkpoint that holds a state dict only, "
-                "from a source you trust"
+                "not need; save the model's state dict alone, with torch.save "
+                "as it is by default"
             )
         if i == _MAX_STEPS:
             raise CheckpointError(
                 f"is a pickle of more than {i} steps, which weights do not "
-                "need; use a checkpoint that holds a state dict only"
+                "need; save the model's state dict alone"
             )
         # A pickle numbers what it will need again as it comes.
         if "PUT" in opcode.name and (argument or 0) > i:

@@ -9,16 +9,16 @@ and by their shapes.
 import itertools
 import re
 from collections.abc import Iterator
-from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from keras_resnext import imagenet
+from keras_resnext.weights.files import Tensors
 from keras_resnext.weights.records import IMAGENET_MEAN
 from keras_resnext.weights.records import IMAGENET_STD
 
-Tensors = Mapping[str, np.ndarray]
-Layer = dict[str, np.ndarray]
+Layer = dict[str, Any]
 
 # A letter for each layer: "i" normalizes the input and has no scale, "s" is
 # the stem, "c" 1x1, "G" a grouped 3x3, "n" normalizes, "e" excites, "d" dense.
@@ -57,7 +57,10 @@ def prepare(tensors: Tensors) -> Tensors:
     kinds = "".join(letter for letter, _ in layers)
     if not re.fullmatch(f"i?sn(?:{_BLOCK})+d?", kinds):
         return tensors
-    arrays = [layer for _, layer in layers]
+    arrays = [
+        {name: np.asarray(tensor) for name, tensor in layer.items()}
+        for _, layer in layers
+    ]
     named = dict(zip(_names(kinds), arrays, strict=True))
     if "bn_data" in named:
         _take_our_pixels(named)

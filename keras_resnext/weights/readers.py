@@ -1,135 +1,272 @@
-"""Checkpoint files of other libraries, read as NumPy arrays.
+"""Checkpoint files of other libraries, opened to be read tensor by tensor.
 
 Nothing that a file holds is executed, and no size that it states is believed
 before it has been compared with the file's own. One reader per format; the
 table at the end picks it by the file's first bytes, never by its extension.
 """
 
+import contextlib
+import json
 import os
 import pathlib
+import re
 from collections.abc import Callable
+from collections.abc import Iterator
+from typing import IO
 from typing import NamedTuple
 
-import ml_dtypes  # noqa: F401  safetensors' bfloat16 needs it imported
-import safetensors
+import numpy as np
 
-from keras_resnext.weights.files import DOWNLOAD_AGAIN
-from keras_resnext.weights.files import Arrays
+from keras_resnext.weights.files import NEW_COPY
 from keras_resnext.weights.files import CheckpointError
+from keras_resnext.weights.files import Contents
+from keras_resnext.weights.files import LazyTensor
+from keras_resnext.weights.files import Tensors
 from keras_resnext.weights.files import shown
+from keras_resnext.weights.foreign_files import fault_of_file
+from keras_resnext.weights.foreign_files import fault_of_folder
 from keras_resnext.weights.legacy_keras import read_h5
 from keras_resnext.weights.pytorch import LEGACY_MAGIC
-from keras_resnext.weights.pytorch import read_legacy
-from keras_resnext.weights.pytorch import read_zip
+from keras_resnext.weights.pytorch import open_legacy
+from keras_resnext.weights.pytorch import open_zip
+from keras_resnext.weights.safetensors_files import open_safetensors
+
+Path = str | os.PathLike[str]
 
 
-def read_checkpoint(path: str | os.PathLike[str]) -> Arrays:
-    """Reads the weights in a checkpoint file, without running any of it.
+@contextlib.contextmanager
+def open_checkpoint(
+    path: Path, weight_set: str | None = None
+) -> Iterator[Contents]:
+    """Open a checkpoint file, without running any of it.
 
-    The content tells the format: safetensors, PyTorch (both the zip format
-    and the one before PyTorch 1.6) or Keras' legacy HDF5. Neither PyTorch nor
-    TensorFlow is imported. Of a training checkpoint only the weights are
-    read, from its first entry among `"state_dict"`, `"model"`,
-    `"state_dict_ema"` and `"model_ema"`.
+    The content determines the format: safetensors (also the index of several
+    files), PyTorch (both the zip format and the one before PyTorch 1.6) or
+    Keras' legacy HDF5. Neither PyTorch nor TensorFlow is imported.
 
     Args:
         path: Path of the file.
+        weight_set: Which set of weights of a training checkpoint to read, as
+            for `choose`.
 
-    Returns:
-        A dict that maps each weight's name, less a `"module."` that all names
-        begin with or a final `":0"` of Keras, to an array of the shape and
-        dtype in the file. Weights that were tied share their memory.
+    Yields:
+        The `Contents`. Its tensors have a `shape` and a `dtype`;
+        `np.asarray` reads one. Names are without the prefixes and parts that
+        timm removes too: `module.` of data parallelism, `_orig_mod.` of
+        `torch.compile`; and without a final `":0"` of Keras.
 
     Raises:
         FileNotFoundError: If there is no file at `path`.
         CheckpointError: If the file is damaged, of an unknown format, without
-            weights, or if reading it would mean running code from it.
+            weights, or if it is not clear which of its weights are meant.
 
     Example:
     ```python
-    weights = read_checkpoint("resnext50_32x4d.pth")
-    weights["conv1.weight"].shape  # (64, 3, 7, 7)
+    with open_checkpoint("resnext50_32x4d.pth") as contents:
+        contents.tensors["conv1.weight"].shape  # (64, 3, 7, 7)
     ```
     """
     path = pathlib.Path(path)
+    if match := _SHARD.fullmatch(path.name):
+        raise CheckpointError(
+            f"{path} is part {int(match[1])} of {int(match[2])} of a "
+            "checkpoint; name the index beside it, which ends in "
+            "'.index.json'."
+        )
+    with contextlib.ExitStack() as stack:
+        yield _open(path, stack, weight_set)
+
+
+def read_checkpoint(
+    path: Path, weight_set: str | None = None
+) -> dict[str, np.ndarray]:
+    """Read all weights in a checkpoint file into memory.
+
+    Args:
+        path: As for `open_checkpoint`.
+        weight_set: As for `open_checkpoint`.
+
+    Returns:
+        A dict that maps each weight's name to an array of the shape and dtype
+        in the file.
+
+    Raises:
+        FileNotFoundError: If there is no file at `path`.
+        CheckpointError: As for `open_checkpoint`.
+    """
+    with open_checkpoint(path, weight_set) as contents:
+        return {n: np.asarray(t) for n, t in contents.tensors.items()}
+
+
+def _open(
+    path: pathlib.Path, stack: contextlib.ExitStack, weight_set: str | None
+) -> Contents:
     if not path.exists():
         raise FileNotFoundError(
             f"There is no checkpoint file {path}; check the path or download "
             "the file first."
         )
     if not path.is_file():
-        raise CheckpointError(f"{path} is not a file; name a file inside it.")
-    with path.open("rb") as file:
-        head = file.read(512)
-    try:
-        label, read = _recognise(head)
-        arrays = read(path)
-        if not arrays:
+        raise CheckpointError(f"{path} {fault_of_folder(path)}.")
+    file = stack.enter_context(path.open("rb"))
+    stack.callback(_check_unchanged, file, path, _state(file))
+    head = file.read(512)
+    with _naming(path):
+        label, read = _recognize(head, path)
+    with _naming(path, label):
+        contents = read(path, stack, weight_set)
+        if not contents.tensors:
             raise CheckpointError("holds no weights; use another checkpoint")
+    tensors = {
+        name: tensor
+        if isinstance(tensor, np.ndarray)
+        else _named(tensor, path, label)
+        for name, tensor in _clean(contents.tensors).items()
+    }
+    return contents._replace(tensors=tensors)
+
+
+def _state(file: IO[bytes]) -> tuple[int, int]:
+    state = os.fstat(file.fileno())
+    return state.st_size, state.st_mtime_ns
+
+
+def _check_unchanged(
+    file: IO[bytes], path: pathlib.Path, before: tuple[int, int]
+) -> None:
+    """Refuse a file that another program wrote to while it was read."""
+    if _state(file) != before:
+        raise CheckpointError(
+            f"{path} changed while it was read, and a model may hold parts of "
+            "both states; load it again."
+        )
+
+
+@contextlib.contextmanager
+def _naming(path: pathlib.Path, label: str = "") -> Iterator[None]:
+    """Name the file in errors of readers."""
+    try:
+        yield
     except CheckpointError as error:
+        if str(error).startswith(str(path)):  # a part of an index did
+            raise
         raise CheckpointError(f"{path} {error}.") from error.__cause__
     except Exception as error:  # on hostile bytes a parser raises anything
         reason = " ".join(f"{type(error).__name__}: {error}".split())
+        article = "an" if label == "index" else "a"
         raise CheckpointError(
-            f"{path} can not be read as a {label} file ({shown(reason)}); "
-            f"{DOWNLOAD_AGAIN}."
+            f"{path} can not be read as {article} {label} file "
+            f"({shown(reason)}); "
+            f"it is cut or damaged, {NEW_COPY}."
         ) from error
-    if all(name.startswith("module.") for name in arrays):  # DataParallel
-        return {name.removeprefix("module."): a for name, a in arrays.items()}
-    return arrays
 
 
-# Safetensors -----------------------------------------------------------------
+def _named(tensor: LazyTensor, path: pathlib.Path, label: str) -> LazyTensor:
+    """Name the file in errors of a tensor that is read later."""
+
+    def read() -> np.ndarray:
+        with _naming(path, label):
+            return tensor.read()
+
+    return LazyTensor(tensor.shape, tensor.dtype, read)
 
 
-def _read_safetensors(path: pathlib.Path) -> Arrays:
-    with safetensors.safe_open(path, framework="np") as file:
-        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+# Names -----------------------------------------------------------------------
+
+# What wrappers of modules put into names: at the beginning as timm does, and
+# where the name can't be a layer's own, anywhere.
+_WRAPPER = re.compile(r"^(_orig_mod\.)?module\.")
+_WRAPPERS = re.compile(
+    r"(?<![^.])(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module|"
+    r"_forward_module)\."
+)
+
+
+def _clean(tensors: Tensors) -> Tensors:
+    """Rename tensors as if their modules had not been wrapped."""
+    names = [_WRAPPERS.sub("", _WRAPPER.sub("", name)) for name in tensors]
+    if len(set(names)) < len(names):
+        return tensors
+    return dict(zip(names, tensors.values(), strict=True))
+
+
+# Indices ---------------------------------------------------------------------
+
+
+def _open_index(
+    path: pathlib.Path, stack: contextlib.ExitStack, wanted: str | None
+) -> Contents:
+    """Open the files of a sharded checkpoint by the index beside them."""
+    if path.stat().st_size > _MAX_INDEX:
+        raise CheckpointError("is too large for an index")
+    places = json.loads(path.read_bytes())["weight_map"]
+    shards = {}
+    for name in sorted(set(places.values())):
+        plain = pathlib.PurePath(name).name == name not in ("", "..")
+        if not plain or name.endswith(".index.json"):
+            raise CheckpointError(
+                f"names {shown(name)!r}, which is not a file beside it"
+            )
+        if not (path.parent / name).is_file():
+            raise CheckpointError(
+                f"names the file {shown(name)!r}, which is not beside it; "
+                "download it as well"
+            )
+        shards[name] = _open(path.parent / name, stack, None).tensors
+    found = {key: name for name, shard in shards.items() for key in shard}
+    if found != places:
+        raise CheckpointError(
+            "names other weights than the files beside it hold; get new "
+            "copies of all"
+        )
+    return Contents(
+        {key: shards[name][key] for key, name in places.items()},
+        prefix=wanted or "",
+    )
+
+
+_MAX_INDEX = 1 << 24
+_SHARD = re.compile(r".*-(\d{5})-of-(?!00001)(\d{5})\.(safetensors|bin)")
 
 
 # Formats ---------------------------------------------------------------------
 
 
+def _open_h5(
+    path: pathlib.Path, _stack: contextlib.ExitStack, wanted: str | None
+) -> Contents:
+    return Contents({**read_h5(path)}, prefix=wanted or "")
+
+
+_Opener = Callable[[pathlib.Path, contextlib.ExitStack, str | None], Contents]
+
+
 class _Format(NamedTuple):
     label: str
     matches: Callable[[bytes], bool]
-    read: Callable[[pathlib.Path], Arrays]
+    open: _Opener
 
 
 _FORMATS = [
-    _Format("PyTorch", lambda h: h.startswith(b"PK\x03\x04"), read_zip),
+    _Format("PyTorch", lambda h: h.startswith(b"PK\x03\x04"), open_zip),
     # Protocols above 2 put a frame, of 9 bytes, before the number.
-    _Format("legacy PyTorch", lambda h: LEGACY_MAGIC in h[:32], read_legacy),
+    _Format("legacy PyTorch", lambda h: LEGACY_MAGIC in h[:32], open_legacy),
     _Format(
-        "Keras HDF5", lambda h: h.startswith(b"\x89HDF\r\n\x1a\n"), read_h5
+        "Keras HDF5", lambda h: h.startswith(b"\x89HDF\r\n\x1a\n"), _open_h5
     ),
     # No magic number: 8 bytes of a JSON header's length, then its brace.
-    _Format("safetensors", lambda h: h[4:9] == b"\0\0\0\0{", _read_safetensors),
+    _Format("safetensors", lambda h: h[4:9] == b"\0\0\0\0{", open_safetensors),
 ]
 
-_WEB_PAGE = (
-    "is a web page, perhaps of an error, in place of a checkpoint; "
-    f"{DOWNLOAD_AGAIN}"
-)
-_IMPOSTORS = {
-    b"version https://git-lfs": "is a Git LFS pointer, not the file that it "
-    "points to; run `git lfs pull` or download that file",
-    b"<!doctype": _WEB_PAGE,
-    b"<html": _WEB_PAGE,
-    b"<?xml": _WEB_PAGE,
-}
 
-
-def _recognise(head: bytes) -> tuple[str, Callable[[pathlib.Path], Arrays]]:
-    if not head:
-        raise CheckpointError(f"is empty; {DOWNLOAD_AGAIN}")
-    for start, fault in _IMPOSTORS.items():
-        if head.lstrip().lower().startswith(start):
-            raise CheckpointError(fault)
-    for label, matches, read in _FORMATS:
-        if matches(head):
-            return label, read
+def _recognize(head: bytes, path: pathlib.Path) -> tuple[str, _Opener]:
+    if path.name.endswith(".index.json") and head.lstrip()[:1] == b"{":
+        return "index", _open_index
+    for format in _FORMATS:
+        if format.matches(head):
+            return format.label, format.open
     raise CheckpointError(
-        "is of an unknown format, not one of "
-        f"{', '.join(f.label for f in _FORMATS)}; {DOWNLOAD_AGAIN}"
+        fault_of_file(head, path)
+        or "is of an unknown format, not one of "
+        f"{', '.join(format.label for format in _FORMATS)}; check the path"
     )

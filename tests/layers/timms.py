@@ -66,7 +66,7 @@ def _load(model, module):
     }
     shapes = {key: tuple(v.shape) for key, v in variables.items()}
     values = convert.to_keras(tensors, shapes, [NAME], LAYOUT)
-    for key, value in values.items():
+    for key, value in values:
         variables[key].assign(value)
 
 

@@ -119,8 +119,8 @@ def load(row, tensors, include_top=True):
     assert convert.detect_layout(tensors) == row.layout
     model = model_of(row.variant, row.classes, include_top)
     shapes = tinynet.shapes(model)
-    values = convert.to_keras(
-        tensors, shapes, tinynet.layers(model), row.layout
+    values = dict(
+        convert.to_keras(tensors, shapes, tinynet.layers(model), row.layout)
     )
     assert {key: value.shape for key, value in values.items()} == shapes
 

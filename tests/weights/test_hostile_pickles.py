@@ -1,6 +1,8 @@
 """Pickles and archives that want more than to be read."""
 
+import argparse
 import copyreg
+import os
 import pickle
 import pickletools
 import struct
@@ -43,28 +45,18 @@ def hostile(canary):
         "posix": (call("posix", "system", shell), "'posix.system'"),
         "eval": (call("builtins", "eval", python), "'builtins.eval'"),
         "eval2": (call("__builtin__", "eval", python), "'__builtin__.eval'"),
-        "getattr": (name("builtins", "getattr"), "'builtins.getattr'"),
         "load": (call("torch", "load", plain("x")), "'torch.load'"),
-        "prefix": (
-            name("torch._utils", "_some_other"),
-            "'torch._utils._some_other'",
-        ),
         "dotted": (
             b"\x8c\x05torch\x8c\x15serialization.os.exec\x93",
             "'torch.serialization.os.exec'",
         ),
-        "loads": (
-            name("torch.storage", "_load_from_bytes"),
-            "_load_from_bytes",
-        ),
-        "jit": (name("__torch__.model", "Net"), "'__torch__.model.Net'"),
         "inst": (b"(" + shell + b"ios\nsystem\n", "opcode INST"),
         "obj": (b"(" + name("os", "system") + shell + b"o", "'os.system'"),
         "stack": (
             b"\x8c\x02os\x8c\x06system\x93" + shell + b"\x85R",
             "os.system",
         ),
-        "newobj": (name("torch", "Size") + b")\x81", "NEWOBJ"),
+        "newobj": (name("torch", "Size") + b")\x81", "missing"),
         "build function": (rebuild + setattr_state + b"b", "attribute"),
         "build function state": (rebuild + plain({"a": 1}) + b"b", "attribute"),
         "build tensor": (a + plain({"offset": 9}) + b"b", "attribute"),
@@ -96,7 +88,7 @@ def hostile(canary):
                 storage("0", 6),
                 (2,),
                 (1,),
-                rest=plain(False) + b"}" + plain({"neg": True}),
+                rest=plain(False) + b"}" + plain({"odd": True}),
             ),
             "unknown kind",
         ),
@@ -144,6 +136,39 @@ def test_hostile_pickle_is_refused(write, view, case, tmp_path):
     # Nor did it leave anything behind in the reader.
     good = write(tmp_path / "good", two_tensors(view), {"0": A, "1": B})
     assert_same(read_checkpoint(good), {"a": A, "b": B})
+
+
+INERT = {
+    "name": name("builtins", "getattr"),
+    "call": call("builtins", "getattr", name("torch", "Size"), plain("mro")),
+    "partial": call("functools", "partial", name("builtins", "print")),
+    "touch": call("pathlib", "Path.touch", plain("canary")),
+    "bytes": call("torch.storage", "_load_from_bytes", plain("x")),
+    "jit": name("__torch__.model", "Net") + b")\x81}b",
+    "state": name("argparse", "Namespace") + b")\x81" + plain({"a": 1}) + b"b",
+    "items": name("addict", "Dict") + b")\x81" + plain("a") + plain(1) + b"s",
+    "list": name("mine", "List") + b")\x81K\x01a",
+    "keywords": name("mine", "Odd") + b")}\x92",
+    "of a tensor": name("mine", "Odd")
+    + tensor(storage("0", 6), (6,), (1,))
+    + b"\x85\x81",
+    "defaultdict": call("collections", "defaultdict", name("builtins", "list")),
+    "dtype": name("torch", "qint8"),
+}
+
+
+@pytest.mark.parametrize("case", INERT)
+def test_other_objects_are_inert(case, tmp_path, monkeypatch):
+    """Their classes are neither imported nor called."""
+    monkeypatch.chdir(tmp_path)
+    body = b"}" + plain("args") + INERT[case] + b"s"
+    body += plain("state_dict") + two_tensors() + b"s"
+    path = write_zip(tmp_path / "file", body, {"0": A, "1": B})
+    assert_same(read_checkpoint(path), {"a": A, "b": B})
+    assert os.listdir(tmp_path) == ["file"]
+    # Nor are they weights.
+    body = b"}" + plain("state_dict") + INERT[case] + b"s"
+    assert_refused(write_zip(path, body, {}), "'state_dict'")
 
 
 @pytest.mark.parametrize("place", range(5))
@@ -287,12 +312,11 @@ def test_zip_with_two_parts_of_one_name(tmp_path):
 REFUSED = {
     **{"INT": b"1\n", "LONG": b"1L\n", "FLOAT": b"1.0\n", "STRING": b"'a'\n"},
     **{"UNICODE": b"a\n", "PERSID": b"a\n", "GET": b"0\n", "PUT": b"0\n"},
-    **{"INST": b"torch\nSize\n", "OBJ": b"", "NEWOBJ": b"", "NEWOBJ_EX": b""},
+    **{"INST": b"torch\nSize\n", "OBJ": b""},
     **{"EXT1": b"\1", "EXT2": b"\1\0", "EXT4": b"\1\0\0\0"},
-    **{"LIST": b"", "DICT": b"", "FROZENSET": b""},
-    **{"POP": b"", "DUP": b"", "POP_MARK": b""},
+    **{"LIST": b"", "DICT": b"", "DUP": b""},
     **{"NEXT_BUFFER": b"", "READONLY_BUFFER": b"", "LONG4": b"\1\0\0\0\1"},
-    **{"BINBYTES8": b"\1" + bytes(8), "BYTEARRAY8": b"\1" + bytes(8)},
+    **{"BINBYTES8": b"\1" + bytes(8)},
     **{"BINUNICODE8": b"\1" + bytes(8)},
 }
 CODES = {o.name: o.code.encode("latin-1") for o in pickletools.opcodes}
@@ -306,12 +330,21 @@ def test_other_opcodes_are_refused(write, view, opcode, tmp_path):
     assert_refused(path, f"the opcode {opcode}, which weights do not need")
 
 
+class Odd:
+    def __getnewargs_ex__(self):
+        return (), {"a": 1}
+
+
 def test_the_other_opcodes_are_needed():
     many = [[i] for i in range(300)]
     values = [None, True, 1, 1000, 100_000, 1 << 40, 1.5, {1}, {"a": 1}]
     values += [(), (1,), (1, 2), (1, 2, 3), (1, 2, 3, 4), [], [1], {}]
     values.append({"a": 1, "b": 2})
     values += ["a", "a" * 256, b"a", b"a" * 256, A[0, 0], [*many, *many]]
+    values += [argparse.Namespace(a=1), frozenset({1}), bytearray(b"a"), Odd()]
+    for some in ((), (1, 2, 3)):
+        values.append((*some, []))
+        values[-1][-1].append(values[-1])  # holds itself
     used = {"BINPERSID", "BINSTRING", "SHORT_BINSTRING"}  # not of Python 3
     for protocol in range(2, 6):
         for value in [*values, values]:

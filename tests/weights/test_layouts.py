@@ -65,8 +65,10 @@ def test_names_are_distinct_and_come_back(variant, layout):
     tensors = convert.from_keras(values, tinynet.layers(model), layout)
     assert len(tensors) == len(values)
     assert convert.detect_layout(tensors) == layout
-    back = convert.to_keras(
-        tensors, tinynet.shapes(model), tinynet.layers(model), layout
+    back = dict(
+        convert.to_keras(
+            tensors, tinynet.shapes(model), tinynet.layers(model), layout
+        )
     )
     assert back.keys() == values.keys()
     for key, value in values.items():

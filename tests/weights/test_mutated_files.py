@@ -169,7 +169,7 @@ class Audit:
         self.events = []
 
     def __call__(self, event, args):
-        if self.thread != threading.get_ident() or event == "mmap.__new__":
+        if self.thread != threading.get_ident() or event in IDLE:
             return
         reading = event == "open" and not args[2] & ~(os.O_RDONLY | CLOEXEC)
         if not reading or str(args[0]) != self.path:
@@ -186,6 +186,7 @@ class Audit:
             assert not events
 
 
+IDLE = {"mmap.__new__", "builtins.id"}
 CLOEXEC = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOINHERIT", 0)
 
 

@@ -95,7 +95,7 @@ def test_byteorder(dtype, tmp_path):
 
 @PICKLED
 @pytest.mark.parametrize(
-    "key", ["state_dict", "model", "state_dict_ema", "model_ema"]
+    "key", ["state_dict", "model", "state_dict_ema", "model_ema", "net", "ema"]
 )
 def test_training_checkpoint(write, view, key, tmp_path):
     dtype = call("numpy", "dtype", plain("f8"), plain(False), plain(True))
@@ -125,14 +125,25 @@ def test_only_the_weights_are_loaded(tmp_path):
     assert_same(read_checkpoint(path), {"a": A, "b": B})
 
 
-def test_module_prefix_goes_only_if_common(tmp_path):
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["module.a", "module.module.a"], ["a", "module.a"]),
+        (["module.a", "b"], ["a", "b"]),
+        (["module.a", "a"], ["module.a", "a"]),  # or one would be lost
+        (["_orig_mod.a", "_orig_mod.module.b"], ["a", "b"]),
+        (["module._orig_mod.a", "my_orig_mod.b"], ["a", "my_orig_mod.b"]),
+        (["l.0._orig_mod.a"], ["l.0.a"]),
+        (["l._checkpoint_wrapped_module.a"], ["l.a"]),
+        (["_fsdp_wrapped_module.l._fsdp_wrapped_module.a"], ["l.a"]),
+        (["submodule.a", "_forward_module.b"], ["submodule.a", "b"]),
+    ],
+)  # fmt: skip
+def test_wrappers_are_taken_off_names(names, expected, tmp_path):
     a = tensor(storage("0", 6), (2, 3), (3, 1))
-    items = {"module.a": a, "module.module.a": a, "step": plain(3)}
+    items = {**dict.fromkeys(names, a), "step": plain(3)}
     path = write_zip(tmp_path / "file", ordered_dict(**items), {"0": A})
-    assert_same(read_checkpoint(path), {"a": A, "module.a": A})
-    items["b"] = a
-    path = write_zip(tmp_path / "file", ordered_dict(**items), {"0": A})
-    assert list(read_checkpoint(path)) == ["module.a", "module.module.a", "b"]
+    assert_same(read_checkpoint(path), dict.fromkeys(expected, A))
 
 
 @PICKLED
@@ -254,7 +265,10 @@ def test_torch_training_checkpoint(legacy, tmp_path):
 def test_torch_whole_module_is_refused(legacy, tmp_path):
     torch = pytest.importorskip("torch")
     path = torch_save(tmp_path / "file", torch.nn.Linear(1, 1), legacy)
-    assert_refused(path, "'torch.nn.modules.linear.Linear'", "state dict")
+    words = "a pickled object of 'torch.nn.modules.linear.Linear'"
+    assert_refused(path, words, "save the model's `state_dict()`")
+    torch_save(path, {"epoch": 1, "model": torch.nn.Linear(1, 1)}, legacy)
+    assert_refused(path, f"'epoch' (of type int), 'model' ({words})")
 
 
 @pytest.mark.parity

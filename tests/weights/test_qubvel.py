@@ -197,8 +197,10 @@ def build(config):
 
 def to_keras(tensors, config):
     model = build(config)
-    return convert.to_keras(
-        tensors, tinynet.shapes(model), tinynet.layers(model), "qubvel"
+    return dict(
+        convert.to_keras(
+            tensors, tinynet.shapes(model), tinynet.layers(model), "qubvel"
+        )
     )
 
 

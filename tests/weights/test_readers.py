@@ -1,11 +1,17 @@
 """Checkpoints of every format: read right, or refused in one sentence."""
 
+import bz2
+import io
+import json
+import lzma
+import os
 import pathlib
 import pickle
 import re
 import struct
 import subprocess
 import sys
+import tarfile
 import tracemalloc
 import zipfile
 
@@ -29,15 +35,28 @@ from checkpoint_files import write_legacy
 from checkpoint_files import write_zip
 
 from keras_resnext.weights import files
+from keras_resnext.weights import foreign_files
 from keras_resnext.weights import hdf5
 from keras_resnext.weights import legacy_keras
 from keras_resnext.weights import pickles
 from keras_resnext.weights import pytorch
 from keras_resnext.weights import readers
+from keras_resnext.weights import safetensors_files
+from keras_resnext.weights import weight_sets
 from keras_resnext.weights.readers import CheckpointError
 from keras_resnext.weights.readers import read_checkpoint
 
-MODULES = [files, hdf5, legacy_keras, pickles, pytorch, readers]
+MODULES = [
+    files,
+    foreign_files,
+    hdf5,
+    legacy_keras,
+    pickles,
+    pytorch,
+    readers,
+    safetensors_files,
+    weight_sets,
+]
 EVERY_FORMAT = pytest.mark.parametrize("make", MAKERS)
 
 
@@ -119,6 +138,13 @@ def test_memory_is_that_of_the_weights(kind, tmp_path):
 # What is no checkpoint
 
 
+def tar_of(content):
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as archive:
+        archive.addfile(tarfile.TarInfo("storages"), io.BytesIO(content))
+    return stream.getvalue()
+
+
 def test_missing_file(tmp_path):
     with pytest.raises(
         FileNotFoundError, match=r"no checkpoint file .*no\.pth"
@@ -133,13 +159,23 @@ def test_directory(tmp_path):
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"", "is empty; delete it and download it again"),
+        (b"", "is empty; get a copy that is whole"),
         (b"\n <!DOCTYPE html>\n<html>404</html>", "web page"),
         (b"<HTML><body>Not found</body></HTML>", "web page"),
         (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
         (b"just some text", "unknown format, not one of PyTorch, legacy"),
-        (pickle.dumps({"a": 1}), "unknown format"),
-        (b"\x1f\x8b\x08gzip", "unknown format"),
+        (pickle.dumps({"a": 1}), "a pickle that torch.save did not write"),
+        (pickle.dumps({"a": A}), "a pickle of NumPy arrays"),
+        (b"\x1f\x8b\x08gzip", "compressed by gzip; unpack it first (`gunzip`)"),
+        (bz2.compress(b"a"), "compressed by bzip2"),
+        (lzma.compress(b"a"), "compressed by xz"),
+        (b"\x28\xb5\x2f\xfd", "compressed by Zstandard"),
+        (b"PK\x05\x06" + bytes(18), "empty zip archive"),
+        (b"\x93NUMPY\x01\0v\0{", "array of NumPy"),
+        (bytes(4) + b"TFL3", "TensorFlow Lite"),
+        (b"\x12\x01" + bytes(30), "MXNet"),
+        (b"\x08\x08\x12\x07pytorch\x1a", "ONNX"),
+        (tar_of(b"a"), "tar archive"),
     ],
 )
 def test_what_is_no_checkpoint(content, words, tmp_path):
@@ -187,7 +223,116 @@ def test_keras_3_files(tmp_path):
 
 def test_zip_of_something_else(tmp_path):
     np.savez(tmp_path / "file.npz", a=A)
-    assert_refused(tmp_path / "file.npz", "not one that PyTorch wrote")
+    assert_refused(tmp_path / "file.npz", "is a NumPy archive (.npz)")
+    with zipfile.ZipFile(tmp_path / "file.zip", "w") as archive:
+        archive.writestr("run/last.pth", b"a")
+    assert_refused(tmp_path / "file.zip", "holds 'run/last.pth'; unpack it")
+    with zipfile.ZipFile(tmp_path / "file.zip", "w") as archive:
+        archive.writestr("readme.txt", b"a")
+    assert_refused(tmp_path / "file.zip", "not one that PyTorch wrote")
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("model.onnx", "ONNX"),
+        ("saved_model.pb", "graph of TensorFlow"),
+        ("model.ckpt-5.index", "TensorFlow checkpoint"),
+        ("model.ckpt-5.data-00000-of-00001", "TensorFlow checkpoint"),
+        ("model.msgpack", "Flax"),
+        ("__0_0.distcp", "dcp_to_torch_save"),
+        ("config.json", "JSON file"),
+        ("args.yaml", "text file"),
+        ("weights.dat", "unknown format, not one of PyTorch, legacy PyTorch"),
+    ],
+)
+def test_what_a_name_tells(name, words, tmp_path):
+    path = tmp_path / name
+    path.write_bytes(b"{}")
+    assert_refused(path, words)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("zero_to_fp32.py", "folder of DeepSpeed"),
+        ("mp_rank_00_model_states.pt", "folder of DeepSpeed"),
+        (".metadata", "dcp_to_torch_save"),
+        ("__0_0.distcp", "without its .metadata"),
+        ("saved_model.pb", "SavedModel"),
+        ("_CHECKPOINT_METADATA", "Orbax"),
+        ("model.ckpt-5.index", "TensorFlow checkpoint"),
+        ("model.safetensors", "name a file inside it: model.safetensors"),
+        ("notes", "name a file inside it"),
+    ],
+)
+def test_what_a_folder_is(name, words, tmp_path):
+    (tmp_path / name).touch()
+    assert_refused(tmp_path, words)
+
+
+def test_pipe_is_not_opened(tmp_path):
+    """Or else reading it never ends."""
+    os.mkfifo(tmp_path / "pipe")
+    assert_refused(tmp_path / "pipe", "a device or a pipe")
+
+
+# Sharded checkpoints
+
+
+def write_shards(folder, **changes):
+    """Write two files of weights, and their index."""
+    shards = {
+        "model-00001-of-00002": {"a": A},
+        "model-00002-of-00002": {"b": B},
+    }
+    for name, arrays in shards.items():
+        safetensors.numpy.save_file(arrays, folder / f"{name}.safetensors")
+    places = {
+        key: f"{name}.safetensors"
+        for name, arrays in shards.items()
+        for key in arrays
+    }
+    path = folder / "model.safetensors.index.json"
+    path.write_text(json.dumps({"weight_map": {**places, **changes}}))
+    return path
+
+
+def test_index_of_shards(tmp_path):
+    path = write_shards(tmp_path)
+    assert_same(read_checkpoint(path), {"a": A, "b": B})
+    shard = tmp_path / "model-00002-of-00002.safetensors"
+    assert_refused(shard, "is part 2 of 2 of a checkpoint; name the index")
+    path = write_shards(tmp_path, c=shard.name)
+    assert_refused(path, "names other weights than the files beside it")
+    for other in ("../model-00002-of-00002.safetensors", path.name, "", ".."):
+        assert_refused(write_shards(tmp_path, b=other), "not a file beside it")
+    path = write_shards(tmp_path)
+    shard.unlink()
+    assert_refused(path, "which is not beside it; download")
+    shard.write_bytes(b"")
+    with pytest.raises(CheckpointError, match=r"00002.safetensors is empty"):
+        read_checkpoint(path)
+    for text in ("{}", "{", '{"weight_map": {"a": 3}}'):
+        path.write_text(text)
+        assert_refused(path, "as an index file")
+
+
+# Files that change
+
+
+@EVERY_FORMAT
+def test_file_that_changes_while_it_is_read(make, tmp_path):
+    path = make(tmp_path / "file")
+
+    def read():
+        with readers.open_checkpoint(path) as contents:
+            path.write_bytes(path.read_bytes()[:-1])
+            for tensor in contents.tensors.values():
+                np.asarray(tensor)
+
+    with pytest.raises(CheckpointError, match="changed while it was read"):
+        read()
 
 
 # Safetensors
