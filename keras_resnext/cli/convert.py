@@ -7,7 +7,6 @@ are the source's, bit for bit, or there is no OUTPUT.
 import argparse
 import os
 import pathlib
-import tempfile
 from collections.abc import Callable
 
 import keras
@@ -16,13 +15,15 @@ import rich.console
 import rich.markup
 
 import keras_resnext
+from keras_resnext import atomic_files
 from keras_resnext.cli import networks
 from keras_resnext.cli import printing
 from keras_resnext.weights.addresses import find_checkpoint
+from keras_resnext.weights.save_keras import save_keras
 
 WRITERS: dict[str, Callable] = {
-    ".weights.h5": keras.Model.save_weights,
-    ".keras": keras.Model.save,
+    ".weights.h5": save_keras,
+    ".keras": save_keras,
     ".safetensors": keras_resnext.save_torch_checkpoint,
 }
 
@@ -104,8 +105,7 @@ def convert(
     source_bytes = path.stat().st_size  # now, as it may be what is replaced
     working = rich.console.Console(stderr=True).status
     name = rich.markup.escape(output.name)
-    with tempfile.TemporaryDirectory(prefix=".new-", dir=output.parent) as new:
-        staged = pathlib.Path(new, output.name)
+    with atomic_files.replacing(output) as staged:
         with working(f"Writing {name}"):
             writer(model, staged)
         with working(f"Checking {name}"):
@@ -115,7 +115,6 @@ def convert(
                     "weights would change. Nothing was written."
                 )
         after = keras_resnext.inspect_checkpoint(staged)
-        os.replace(staged, output)
     return {
         "network": model.name,
         "source": source,

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import safetensors.numpy
 
+from keras_resnext import atomic_files
 from keras_resnext.weights import convert
 from keras_resnext.weights.layouts import LAYOUTS
 from keras_resnext.weights.load import variables_of
@@ -79,13 +80,9 @@ def save_torch_checkpoint(
             f"`path` must end in '.safetensors'. Received: '{path}'"
         )
     tensors = _state_dict(model, layout)
-    part = path.with_name(f"{path.name}.part")
+    # `save_file` would let nobody else read it.
     content = safetensors.numpy.save(tensors, metadata={"format": "pt"})
-    try:
-        part.write_bytes(content)  # `save_file` lets nobody else read it
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    atomic_files.write(path, content)
 
 
 def _state_dict(

@@ -66,18 +66,33 @@ MISTAKES = {
     "damaged": (["damaged.keras", "b.safetensors"], "damaged.keras"),
     "cut": (["cut.weights.h5", "b.keras", "--model", MODEL], "cut.weights.h5"),
 }
-# Half a file, and then a signal, for files of a signal's name.
+# A file, and then a signal, for files of a signal's name; for others no file
+# may be larger than 10 kB, as on a disk that is full.
 STOPPED = """
-import keras, signal
+import contextlib, pathlib, resource, signal
+from keras_resnext import atomic_files
 # Which a shell's background jobs ignore.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-def save_weights(model, path, whole=keras.Model.save_weights):
-    if hasattr(signal, path.name.partition(".")[0]):
-        path.write_text("half")
-        signal.raise_signal(getattr(signal, path.name.partition(".")[0]))
-    whole(model, path)
-keras.Model.save_weights = save_weights
+@contextlib.contextmanager
+def replacing(path, whole=atomic_files.replacing):
+    name = pathlib.Path(path).name.partition(".")[0]
+    hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+    if name == "full":
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
+    try:
+        with whole(path) as part:
+            yield part
+            if hasattr(signal, name):
+                signal.raise_signal(getattr(signal, name))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+atomic_files.replacing = replacing
 """
+FULL = {
+    "full.weights.h5": "tiny.keras",
+    "full.keras": "a.safetensors",
+    "full.safetensors": "tiny.keras",
+}
 
 
 def filled(model: keras.Model) -> keras.Model:
@@ -137,6 +152,7 @@ def results(folder: pathlib.Path) -> dict[str, Result]:
         "unavailable": [UNAVAILABLE, "b.keras"],
         "SIGINT": ["tiny.keras", "SIGINT.weights.h5"],
         "SIGTERM": ["tiny.keras", "SIGTERM.weights.h5"],
+        **{name: [source, name] for name, source in FULL.items()},
     }
     found = run_many(
         "keras_resnext",
@@ -229,6 +245,15 @@ def test_unavailable_weights_get_one_sentence(
     assert_one_sentence(stderr, f"Can't get the weights '{UNAVAILABLE}'")
 
 
+@pytest.mark.parametrize("name", FULL)
+def test_a_full_disk_gets_one_sentence(
+    results: dict[str, Result], name: str
+) -> None:
+    assert results[name].status
+    stderr = results[name].stderr
+    assert_one_sentence(stderr, f"Can't write '{name}': File too large.")
+
+
 def test_stopping_leaves_nothing(results: dict[str, Result]) -> None:
     said = "Stopped.\n"
     assert results["SIGINT"] == (130, said, "")
@@ -239,5 +264,5 @@ def test_failures_leave_nothing(
     results: dict[str, Result], folder: pathlib.Path
 ) -> None:
     left = {path.name for path in folder.iterdir()}
-    unwanted = (".new-", "b.", "SIG")
+    unwanted = (".new-", "b.", "SIG", "full")
     assert not {name for name in left if name.startswith(unwanted)}

@@ -1,0 +1,62 @@
+"""Keras' own files, for which a full disk is an error and no crash."""
+
+import io
+import os
+import pathlib
+
+import keras
+
+from keras_resnext import atomic_files
+
+
+def save_keras(model: keras.Model, path: str | os.PathLike[str]) -> None:
+    """Save a model, or its weights, as `model.save` and `save_weights` do.
+
+    The file appears when it is whole. HDF5 itself writes to memory: if a disk
+    is full it can't close its file, and ends the process with a segmentation
+    fault at the latest when Python exits.
+
+    Args:
+        model: Any Keras model.
+        path: Where to write, ending in `.keras` or `.weights.h5`. A file of
+            that name is replaced.
+
+    Raises:
+        WriteError: If the file can't be written, such as on a full disk.
+
+    Example:
+    >>> save_keras(model, "flowers.keras")
+    """
+    with atomic_files.replacing(path) as part:
+        if part.name.endswith(".weights.h5"):
+            content = _Memory(part)
+            model.save_weights(content)
+            part.write_bytes(content.getbuffer())
+            return
+        # By its number, for beside a file with a name Keras would have HDF5
+        # write another one, where it takes the memory to be scarce.
+        number = os.open(part, os.O_WRONLY | os.O_CREAT, 0o666)
+        with _File(io.FileIO(number, "wb"), part) as file:
+            model.save(file)
+
+
+class _Memory(io.BytesIO):
+    """A file in memory, with a name for Keras to see the ending of."""
+
+    def __init__(self, path: pathlib.Path) -> None:
+        super().__init__()
+        self.path = path
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+
+class _File(io.BufferedWriter):
+    """A file on the disk, with a name for Keras to see the ending of."""
+
+    def __init__(self, raw: io.RawIOBase, path: pathlib.Path) -> None:
+        super().__init__(raw)
+        self.path = path
+
+    def __str__(self) -> str:
+        return str(self.path)
