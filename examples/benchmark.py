@@ -194,14 +194,15 @@ def measure(args: argparse.Namespace) -> int:
         "versions": versions(),
         "results": [result.record() for result in results],
     }
-    (args.output / "benchmark.json").write_text(
-        json.dumps(report, indent=1) + "\n", "utf-8"
-    )
-    text = f"{title}\n\n{', '.join(map(' '.join, versions().items()))}\n\n"
-    (args.output / "benchmark.md").write_text(text + markdown(results), "utf-8")
-    # Draws, which takes a second to import.
+    # The one draws, the other brings Keras: seconds to import.
     from benchmarking import chart
+    from keras_resnext import atomic_files
 
+    content = f"{json.dumps(report, indent=1)}\n".encode()
+    atomic_files.write(args.output / "benchmark.json", content)
+    text = f"{title}\n\n{', '.join(map(' '.join, versions().items()))}\n\n"
+    text += markdown(results)
+    atomic_files.write(args.output / "benchmark.md", text.encode())
     chart.draw(results, title, args.output / "benchmark.png")
     print(f"Written to {args.output / 'benchmark'}.json, .md and .png")
     return 0

@@ -37,11 +37,14 @@ import report
 import tensorflow as tf
 
 import keras_resnext
+from keras_resnext import atomic_files
 from keras_resnext import exporting
 from keras_resnext.training.recipes import Recipe
+from keras_resnext.weights.save_keras import save_keras
 from pipeline import batches
 from pipeline.sources import Source
 from skeleton import arguments
+from skeleton import folder
 from skeleton import loop
 from skeleton import prepare
 from skeleton import script
@@ -98,19 +101,22 @@ def finetune(args: argparse.Namespace, recipe: Recipe) -> int:
     model = build(args, recipe, source, None)
     recipe = fitted(args, recipe, source, model)
 
-    histories = []
-    for name, phase in phases(args, recipe).items():
-        args.output = output / name
-        border = BORDER if name == "classifier" else None
-        make = functools.partial(go_on, model, border, args, recipe, source)
-        run = prepare.run(args, phase, source, strategy, make)
-        histories.append(loop.train(run))
-        model = run.model
-    if not strategy.is_chief:
-        return 0
-    with strategy.alone():
-        model = keras.saving.load_model(args.output / "last.keras")
-        return conclude(model, recipe, source, histories, output, args.formats)
+    with folder.hold(output, strategy.is_chief):
+        histories = []
+        for name, phase in phases(args, recipe).items():
+            args.output = output / name
+            border = BORDER if name == "classifier" else None
+            make = functools.partial(go_on, model, border, args, recipe, source)
+            run = prepare.run(args, phase, source, strategy, make)
+            histories.append(loop.train(run))
+            model = run.model
+        if not strategy.is_chief:
+            return 0
+        with strategy.alone():
+            model = keras.saving.load_model(args.output / "last.keras")
+            return conclude(
+                model, recipe, source, histories, output, args.formats
+            )
 
 
 def build(
@@ -217,7 +223,7 @@ def conclude(
     probabilities = np.concatenate([each for each, _, _ in found])[real]
     accuracy = float(np.mean(probabilities.argmax(-1) == true))
     draw(recipe, source, histories, output, data, probabilities, true)
-    model.save(output / "model.keras")
+    save_keras(model, output / "model.keras")
     made = export(model, recipe, source, output, data, formats)
     seconds = time.monotonic() - startup.BEGAN
     record = {
@@ -227,7 +233,8 @@ def conclude(
         "seconds": round(seconds, 1),
         "artefacts": [asdict(row) for row in made.rows],
     }
-    (output / "result.json").write_text(json.dumps(record, indent=2) + "\n")
+    content = f"{json.dumps(record, indent=2)}\n".encode()
+    atomic_files.write(output / "result.json", content)
     print(made)
     print(
         f"{model.name} on {source.name}: {accuracy:.2%} of {len(true):,} test "

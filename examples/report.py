@@ -1,7 +1,6 @@
 """What a training leaves to look at: three pictures and a table."""
 
 import pathlib
-from typing import BinaryIO
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -9,6 +8,8 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from matplotlib.ticker import PercentFormatter
+
+from keras_resnext import atomic_files
 
 # Blue, orange and red that the colour-blind tell apart.
 BLUE, ORANGE, RED = "#2f6db5", "#e08214", "#c8283c"
@@ -24,7 +25,7 @@ MOST_COUNTED_CLASSES = 20
 def draw_curves(
     history: dict[str, list[float]],
     unfrozen: int,
-    file: pathlib.Path | BinaryIO,
+    path: pathlib.Path,
     measure: tuple[str, str] = ("accuracy", "Accuracy"),
 ) -> None:
     """Loss and accuracy of each epoch.
@@ -33,7 +34,7 @@ def draw_curves(
         history: What Keras recorded, one number per epoch.
         unfrozen: Number of epochs after which all layers were trained, 0 if
             they all were from the start.
-        file: The picture to write.
+        path: The picture to write.
         measure: What stands in the place of the accuracy: as in the history,
             and as a title.
     """
@@ -76,7 +77,7 @@ def draw_curves(
     right.set_ylim(top=1 + 0.02 * np.ptp(right.get_ylim()))
     for axes in (left, right):
         axes.legend(frameon=False)
-    figure.savefig(file)
+    save(figure, path)
 
 
 def draw_confusion(
@@ -127,7 +128,7 @@ def draw_confusion(
     )
     bare(axes)
     axes.tick_params(which="both", length=0)
-    figure.savefig(path)
+    save(figure, path)
 
 
 def choose(true: np.ndarray, probabilities: np.ndarray) -> list[int]:
@@ -191,7 +192,13 @@ def draw_predictions(
         color=INK,
         fontweight="bold",
     )
-    figure.savefig(path)
+    save(figure, path)
+
+
+def save(figure: Figure, path: pathlib.Path) -> None:
+    """Write a figure, in the format of the path's ending."""
+    with atomic_files.replacing(path) as part:
+        figure.savefig(part)
 
 
 def bare(axes: Axes, keep: tuple[str, ...] = ()) -> None:

@@ -42,7 +42,18 @@ _LOCKED_BYTE = 1 << 30
 
 
 class WriteError(OSError):
-    """A file can't be written. What was there is unchanged."""
+    """A file can't be written. What was there is unchanged.
+
+    Args:
+        path: The file, or the directory.
+        reason: What the operating system says.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], reason: str) -> None:
+        super().__init__(
+            f"Can't write '{path}': {reason}. What was there is unchanged."
+        )
+        self.reason = reason
 
 
 class InUseError(OSError):
@@ -86,7 +97,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
     """
     target = pathlib.Path(os.path.realpath(path))
     if target.exists() and not target.is_file():
-        raise WriteError(f"Can't write '{path}': it is not a regular file.")
+        raise WriteError(path, "It is not a regular file")
     with _in_a_sentence(path), _staging(target.parent) as folder:
         yield folder / _NEW / target.name
         publish(folder)
@@ -324,10 +335,10 @@ def _is(file: int, path: pathlib.Path) -> bool:
 def _in_a_sentence(path: str | os.PathLike[str]) -> Iterator[None]:
     try:
         yield
-    except (WriteError, BlockingIOError):
+    except WriteError as error:
+        # Of a file within, which nobody knows of.
+        raise WriteError(path, error.reason) from error
+    except BlockingIOError:
         raise
     except OSError as error:
-        raise WriteError(
-            f"Can't write '{path}': {error.strerror or error}. What was there "
-            "is unchanged."
-        ) from error
+        raise WriteError(path, error.strerror or str(error)) from error

@@ -153,14 +153,16 @@ def test_what_fails_changes_nothing(tmp_path: pathlib.Path) -> None:
         assert names(tmp_path) == ["a"]
         assert path.read_text() == "old"
     message = "Can't write '.*a': No space left on device. What was there is"
-    with pytest.raises(atomic_files.WriteError, match=message):
-        fail(OSError(28, "No space left on device"))
+    full = OSError(28, "No space left on device")
+    for error in (full, atomic_files.WriteError("within", full.strerror)):
+        with pytest.raises(atomic_files.WriteError, match=message):
+            fail(error)
     (tmp_path / "folder").mkdir()
     for place, reason in (
-        (tmp_path / "folder", "not a regular file"),
+        (tmp_path / "folder", "It is not a regular file"),
         (tmp_path / "no" / "b", "No such file or directory"),
         (path / "b", "Not a directory"),
-        (pathlib.Path(os.devnull), "not a regular file"),
+        (pathlib.Path(os.devnull), "It is not a regular file"),
     ):
         with pytest.raises(atomic_files.WriteError, match=reason):
             atomic_files.write(place, b"new")

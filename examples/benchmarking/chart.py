@@ -38,7 +38,7 @@ def draw(results: Sequence[Result], title: str, file: pathlib.Path) -> None:
             _bars(axes, result)
         for axes in panels[len(row) :]:
             axes.remove()
-    figure.savefig(file)
+    report.save(figure, file)
 
 
 def _largest(results: Sequence[Result]) -> list[Result]:

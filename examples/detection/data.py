@@ -93,7 +93,9 @@ def source(name: str, data_dir: str | None) -> Source:
         progress.CONSOLE.print(
             f"{bad:,} boxes are empty or outside their picture: left out."
         )
-    return Source(name, labels, splits)
+    return Source(
+        name, labels, splits, images={"version": builder.info.full_name}
+    )
 
 
 def _names(

@@ -60,7 +60,7 @@ def draw(
                 clip_on=True,
                 bbox={"facecolor": color, "edgecolor": "none", "pad": 0.8},
             )
-    figure.savefig(file)
+    report.save(figure, file)
 
 
 def _box(axes: Axes, box: np.ndarray, color: str, width: float) -> None:

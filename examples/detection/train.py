@@ -46,6 +46,7 @@ from detection import pictures
 from detection import shapes
 from detection.metrics import Measures
 from detection.run import Run
+from keras_resnext import atomic_files
 from keras_resnext.training.recipes import Recipe
 from keras_resnext.training.strategy import Strategy
 from pipeline.sources import Source
@@ -167,18 +168,20 @@ def detect(args: argparse.Namespace, recipe: Recipe) -> int:
             backbones.backbone(name, args.weights, size)
     source = load(args, recipe)
     progress.CONSOLE.print("Importing keras-cv, which takes some seconds …")
-    results = []
-    for name in models:
-        if len(models) > 1:
-            progress.CONSOLE.rule(name)
-        each = argparse.Namespace(**vars(args))
-        each.model, each.output = name, output / name.replace(":", "_")
-        results.append(train(each, recipe, source, strategy))
-    conclude(results, source, output)
-    if not args.dry_run:
-        progress.CONSOLE.print(
-            f"Written to {output}: detection.json, and predictions.png of each."
-        )
+    with folder.hold(output, True):
+        results = []
+        for name in models:
+            if len(models) > 1:
+                progress.CONSOLE.rule(name)
+            each = argparse.Namespace(**vars(args))
+            each.model, each.output = name, output / name.replace(":", "_")
+            results.append(train(each, recipe, source, strategy))
+        conclude(results, source, output)
+        if not args.dry_run:
+            progress.CONSOLE.print(
+                f"Written to {output}: detection.json, and predictions.png of "
+                "each."
+            )
     return 0
 
 
@@ -268,10 +271,9 @@ def conclude(
         table.add_row(f"mAP of {label}", *map(told, values))
     progress.CONSOLE.print(table)
     record = [asdict(each) for each in results]
-    (output / "detection.json").write_text(
-        json.dumps({"dataset": source.name, "results": record}, indent=1)
-        + "\n",
-        "utf-8",
+    content = {"dataset": source.name, "results": record}
+    atomic_files.write(
+        output / "detection.json", f"{json.dumps(content, indent=1)}\n".encode()
     )
 
 

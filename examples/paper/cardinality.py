@@ -33,6 +33,7 @@ import keras
 import rich.table
 
 import keras_resnext
+from keras_resnext import atomic_files
 from keras_resnext.training.recipes import Recipe
 from keras_resnext.training.strategy import Strategy
 from paper import figure
@@ -154,11 +155,10 @@ def conclude(
         **folder.describe(recipe, {"scale": args.scale, "seeds": args.seeds}),
         "results": results.record(found),
     }
-    (output / "cardinality.json").write_text(
-        json.dumps(record, indent=1) + "\n", "utf-8"
-    )
+    content = f"{json.dumps(record, indent=1)}\n".encode()
+    atomic_files.write(output / "cardinality.json", content)
     text = f"{title}\n\n{results.markdown(found)}"
-    (output / "cardinality.md").write_text(text, "utf-8")
+    atomic_files.write(output / "cardinality.md", text.encode())
     figure.draw(found, title, output / "cardinality.png")
     progress.CONSOLE.print(
         f"Written to {output / 'cardinality'}.json, .md and .png"

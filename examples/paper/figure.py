@@ -44,7 +44,7 @@ def draw(results: Sequence[Result], title: str, file: pathlib.Path) -> None:
         axes.grid(color=report.FAINT, lw=0.7)
         axes.set_axisbelow(True)
         report.bare(axes, keep=("left", "bottom"))
-    figure.savefig(file)
+    report.save(figure, file)
 
 
 def _curves(axes: Axes, results: Sequence[Result]) -> None:

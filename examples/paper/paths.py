@@ -122,7 +122,7 @@ def draw(found: dict[str, np.ndarray], title: str, file: pathlib.Path) -> None:
     bar = figure.colorbar(image, ax=axes)
     bar.set_label("added to the score of the class")
     bar.outline.set_visible(False)
-    figure.savefig(file)
+    report.save(figure, file)
 
 
 if __name__ == "__main__":

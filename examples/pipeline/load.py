@@ -1,6 +1,7 @@
 """Opens a data set: a folder of pictures, or one of TensorFlow Datasets."""
 
 import contextlib
+import hashlib
 import io
 import math
 import os
@@ -10,6 +11,7 @@ from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import PIL.Image
@@ -97,9 +99,9 @@ def _folder(folder: pathlib.Path, corrupt: str, validate: bool) -> Source:
             f"'{folder}' must hold two folders of pictures or more, one per "
             "class, or folders named train and test that do."
         )
-    found, skipped = {}, 0
+    found, images, skipped = {}, {}, 0
     for name, root in roots.items():
-        found[name], bad = _pictures(root, labels, corrupt)
+        found[name], images[name], bad = _pictures(root, labels, corrupt)
         skipped += bad
     _require_every_class(found["train"], labels, roots["train"])
     splits = {}
@@ -111,13 +113,13 @@ def _folder(folder: pathlib.Path, corrupt: str, validate: bool) -> Source:
             raise ValueError(
                 f"'{folder}' has too few pictures: none is left for {purpose}."
             )
-    return Source(str(folder), labels, splits, skipped=skipped)
+    return Source(str(folder), labels, splits, skipped=skipped, images=images)
 
 
 def _pictures(
     root: pathlib.Path, labels: list[str], corrupt: str
-) -> tuple[Lookup, int]:
-    """A folder's pictures, and how many files are none."""
+) -> tuple[Lookup, dict[str, Any], int]:
+    """A folder's pictures, their identity, and how many files are none."""
     files = sorted(
         file for file in root.glob("[!.]*/*") if file.suffix.lower() in SUFFIXES
     )
@@ -142,11 +144,46 @@ def _pictures(
         )
     index = {label: i for i, label in enumerate(labels)}
     classes = np.array([index[file.parent.name] for file in files], np.int64)
+    images = {
+        "counts": np.bincount(classes, minlength=len(labels)).tolist(),
+        "sha256": _digest(files, root),
+    }
     contents = np.array([str(file) for file in files])
     one_size = len(set(filter(None, sizes))) == 1
     if one_size and len(files) * 3 * math.prod(sizes[0] or ()) <= KEPT_BYTES:
         contents = np.stack(_in_threads(_pixels, files, f"Reading {root.name}"))
-    return Lookup(contents, classes), len(bad)
+    return Lookup(contents, classes), images, len(bad)
+
+
+def _digest(files: list[pathlib.Path], root: pathlib.Path) -> str:
+    """Digest of the names of files below a folder, and of their sizes."""
+    digest = hashlib.sha256()
+    sizes = _in_threads(os.path.getsize, files, f"Listing {root.name}")
+    for file, size in zip(files, sizes, strict=True):
+        digest.update(os.fsencode(file.relative_to(root).as_posix()))
+        digest.update(f"\0{size}\n".encode())
+    return digest.hexdigest()
+
+
+def find_fault(source: Source) -> str | None:
+    """Describe the image files that are missing or damaged by now, if any."""
+    files = [
+        pathlib.Path(content)
+        for part in source.splits.values()
+        if getattr(part, "contents", np.empty(0)).dtype.kind == "U"
+        for content in part.contents
+    ]
+    damaged = missing = [file for file in files if not file.is_file()]
+    if not missing:
+        sizes = _in_threads(_size, files, "Looking for the fault")
+        damaged = [
+            file for file, size in zip(files, sizes, strict=True) if not size
+        ]
+    if not damaged:
+        return None
+    what = "is missing" if missing else "is not an image, or only a part of one"
+    others = f", as are {len(damaged) - 1:,} others" if damaged[1:] else ""
+    return f"'{damaged[0]}' {what}{others}."
 
 
 def _require_every_class(
@@ -261,7 +298,13 @@ def _tfds(name: str, data_dir: str | None, validate: bool) -> Source:
         purpose: _tfds_part(builder, *cut, image.shape)
         for purpose, cut in _cuts(builder.info.splits, validate).items()
     }
-    return Source(name, label.names, splits, image.shape[-1] or 3)
+    images = {"version": builder.info.full_name} | {
+        split: found.num_examples
+        for split, found in builder.info.splits.items()
+    }
+    return Source(
+        name, label.names, splits, image.shape[-1] or 3, images=images
+    )
 
 
 def _tfds_part(

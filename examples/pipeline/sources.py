@@ -6,6 +6,8 @@ files one after another and are read so.
 """
 
 from dataclasses import dataclass
+from dataclasses import field
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -176,6 +178,8 @@ class Source:
         splits: What there is of `"train"`, `"validation"` and `"test"`.
         channels: Of the pictures: 1 or 3.
         skipped: How many files were no pictures and were left out.
+        images: Identity of the images, by which a run recognizes them: JSON
+            values by split.
     """
 
     name: str
@@ -183,6 +187,7 @@ class Source:
     splits: dict[str, Lookup | Records]
     channels: int = 3
     skipped: int = 0
+    images: dict[str, Any] = field(default_factory=dict)
 
     @property
     def held_out(self) -> Lookup | Records:

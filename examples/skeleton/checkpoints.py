@@ -8,7 +8,6 @@ on the disk, and carries its own checksum.
 
 import hashlib
 import json
-import os
 import pathlib
 from collections.abc import Iterator
 from typing import Any
@@ -18,6 +17,8 @@ import keras
 import numpy as np
 import safetensors
 import safetensors.numpy
+
+from keras_resnext import atomic_files
 
 KEPT = 2
 PATTERN = "step-*.safetensors"
@@ -60,7 +61,7 @@ def save(
     metadata = {"state": json.dumps(state)}
     metadata["sha256"] = _digest(arrays, metadata["state"])
     path = folder / PATTERN.replace("*", f"{step:09d}")
-    write(path, safetensors.numpy.save(arrays, metadata))
+    atomic_files.write(path, safetensors.numpy.save(arrays, metadata))
     for old in files(folder)[KEPT:]:
         old.unlink()
 
@@ -170,19 +171,6 @@ def set_generators(states: list[np.ndarray]) -> None:
     processor, *cards = map(torch.from_numpy, states)
     torch.set_rng_state(processor)
     torch.cuda.set_rng_state_all(cards)
-
-
-def write(path: pathlib.Path, data: bytes) -> None:
-    """Replaces a file by one that is on the disk, or leaves it alone."""
-    part = path.with_name(f".{path.name}.part")
-    try:
-        with part.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _numbered(

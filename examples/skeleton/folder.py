@@ -1,6 +1,7 @@
 """The folder of a run, which says exactly what was run."""
 
 import argparse
+import contextlib
 import csv
 import io
 import json
@@ -8,6 +9,7 @@ import os
 import pathlib
 import platform
 import subprocess
+from collections.abc import Iterator
 from dataclasses import asdict
 from importlib import metadata
 from typing import Any
@@ -16,8 +18,8 @@ import keras
 import report
 import tensorflow as tf
 
+from keras_resnext import atomic_files
 from keras_resnext.training.recipes import Recipe
-from skeleton import checkpoints
 
 RECORD = "run.json"
 PACKAGES = ("keras", "keras_resnext", "numpy", "jax", "torch")
@@ -119,6 +121,25 @@ def of_several(args: argparse.Namespace, name: str) -> pathlib.Path:
     return folder
 
 
+@contextlib.contextmanager
+def hold(folder: pathlib.Path, writes: bool) -> Iterator[None]:
+    """Keep other processes from running in a folder, which is made if need be.
+
+    Args:
+        folder: The folder.
+        writes: Whether this worker writes: the others leave the lock to it.
+
+    Raises:
+        OSError: If another process is running there, or it can't be written.
+    """
+    if not writes:
+        yield
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    with atomic_files.lock(folder):
+        yield
+
+
 def claim(
     folder: pathlib.Path, record: dict[str, Any], resume: bool, writes: bool
 ) -> None:
@@ -139,8 +160,7 @@ def claim(
     if not writes:
         return
     if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        checkpoints.write(path, _json(record))
+        atomic_files.write(path, _json(record))
         return
     try:
         before = json.loads(path.read_text("utf-8"))
@@ -152,10 +172,7 @@ def claim(
     if other:
         raise ValueError(
             f"'{folder}' is the folder of another run: "
-            + ", ".join(
-                f"its {key} was {told.get(key)!r}, not {asked[key]!r}"
-                for key in other
-            )
+            + ", ".join(_difference(key, told, asked) for key in other)
             + ". Name another with --output."
         )
     if not resume:
@@ -173,11 +190,9 @@ def write_history(
     rows = csv.DictWriter(text, list(history[0]))
     rows.writeheader()
     rows.writerows(history)
-    checkpoints.write(folder / "history.csv", text.getvalue().encode())
+    atomic_files.write(folder / "history.csv", text.getvalue().encode())
     columns = {key: [row[key] for row in history] for key in history[0]}
-    picture = io.BytesIO()
-    report.draw_curves(columns, 0, picture, measure)
-    checkpoints.write(folder / "curves.png", picture.getvalue())
+    report.draw_curves(columns, 0, folder / "curves.png", measure)
 
 
 def board(folder: pathlib.Path) -> tf.summary.SummaryWriter:
@@ -186,14 +201,61 @@ def board(folder: pathlib.Path) -> tf.summary.SummaryWriter:
 
 
 def write_board(writer: tf.summary.SummaryWriter, row: dict) -> None:
-    with writer.as_default(step=row["epoch"]):
-        for name, value in row.items():
-            tf.summary.scalar(name, value)
-    writer.flush()
+    try:
+        with writer.as_default(step=row["epoch"]):
+            for name, value in row.items():
+                tf.summary.scalar(name, value)
+        writer.flush()
+    except tf.errors.OpError as error:
+        raise OSError(
+            f"Can't write for TensorBoard: {error.message.splitlines()[0]}"
+        ) from error
 
 
 def write_record(folder: pathlib.Path, record: dict[str, Any]) -> None:
-    checkpoints.write(folder / RECORD, _json(record))
+    atomic_files.write(folder / RECORD, _json(record))
+
+
+def _difference(key: str, told: dict[str, Any], asked: dict[str, Any]) -> str:
+    """Describe a difference between a run on the disk and one asked for."""
+    before, now = told.get(key), asked[key]
+    if key == "labels" and before:
+        gone = [label for label in before if label not in now]
+        new = [label for label in now if label not in before]
+        named = [
+            f"{what} {', '.join(map(repr, labels[:3]))}"
+            + (f" and {len(labels) - 3:,} more" if labels[3:] else "")
+            for what, labels in (("without", gone), ("with", new))
+            if labels
+        ]
+        return (
+            f"its classes are now {' and '.join(named) or 'in another order'}"
+        )
+    if key == "images" and before:
+        return " and ".join(
+            _image_difference(split, before.get(split), now.get(split), told)
+            for split in sorted({*before, *now})
+            if before.get(split) != now.get(split)
+        )
+    return f"its {key} was {before!r}, not {now!r}"
+
+
+def _image_difference(
+    split: str, before: Any, now: Any, told: dict[str, Any]
+) -> str:
+    if not (isinstance(before, dict) and isinstance(now, dict)):
+        return f"its {split} images were {before!r}, not {now!r}"
+    counts = [
+        f"{label!r} had {old:,}, not {new:,}"
+        for label, old, new in zip(
+            told["labels"], before["counts"], now["counts"], strict=False
+        )
+        if old != new
+    ]
+    if not counts:
+        return f"some of its {split} images have other names or sizes"
+    more = f" and {len(counts) - 3:,} more classes" if counts[3:] else ""
+    return f"of its {split} images {', '.join(counts[:3])}{more}"
 
 
 def _json(record: dict[str, Any]) -> bytes:

@@ -9,7 +9,9 @@ import keras
 import numpy as np
 
 from keras_resnext.training.averaging import WeightAverage
+from keras_resnext.weights.save_keras import save_keras
 from skeleton import checkpoints
+from skeleton import faults
 from skeleton import folder
 from skeleton import progress
 from skeleton.prepare import Run
@@ -108,7 +110,15 @@ def train(run: Run) -> list[dict[str, Any]]:
     Raises:
         Stopped: If a signal came.
         Diverged: If the loss is no number any more.
+        faults.RunError: If the disk or an image is at fault.
+        OSError: If the folder can't be written, or another run is in it.
+        ValueError: If the folder is another run's.
     """
+    with folder.hold(run.args.output, run.strategy.is_chief):
+        return _train(run)
+
+
+def _train(run: Run) -> list[dict[str, Any]]:
     args, recipe, strategy = run.args, run.recipe, run.strategy
     record = folder.describe(recipe, run.identity())
     folder.claim(args.output, record, args.resume, strategy.is_chief)
@@ -145,7 +155,10 @@ def train(run: Run) -> list[dict[str, Any]]:
         average.set_state(restored.averages)
     saving = Checkpointing(run, history, restored, average)
     board = folder.board(args.output) if strategy.is_chief else None
-    with Stopping(strategy.num_workers == 1) as stopping:
+    with (
+        faults.explained(args.output, run.source),
+        Stopping(strategy.num_workers == 1) as stopping,
+    ):
         for epoch in range(start, recipe.epochs):
             for each in (shown, saving):
                 each.begin(epoch, first_step)
@@ -164,7 +177,7 @@ def train(run: Run) -> list[dict[str, Any]]:
             first_step = 0
             if stopping.received and epoch + 1 < recipe.epochs:
                 raise Stopped(stopping.received)
-    finish(run, record, history)
+        finish(run, record, history)
     return history
 
 
@@ -223,9 +236,7 @@ def deploy(run: Run, history: list[dict[str, Any]]) -> None:
     with run.strategy.alone():
         run.deployed.set_weights(values)
         for name in names:
-            part = output / f".part.{name}"
-            run.deployed.save(part)
-            part.replace(output / name)
+            save_keras(run.deployed, output / name)
 
 
 def finish(
@@ -235,9 +246,7 @@ def finish(
     if not run.strategy.is_chief:
         return
     last = history[-1]
-    folder.write_record(
-        run.args.output, {**record, "labels": run.source.labels, "result": last}
-    )
+    folder.write_record(run.args.output, {**record, "result": last})
     progress.CONSOLE.print(
         f"{run.args.model} on {run.source.name}: {run.verdict(last)}"
         + ("" if run.args.dry_run else f" All is in {run.args.output}.")
@@ -245,16 +254,10 @@ def finish(
 
 
 def diverged(run: Run, step: int) -> str:
-    saved = checkpoints.files(run.args.output)
     return (
         f"The loss was no number any more at step {step:,}, in epoch "
-        f"{(step - 1) // run.steps + 1}. "
-        + (
-            f"The last good checkpoint is '{saved[0]}'. "
-            if saved
-            else "There is no checkpoint from before. "
-        )
-        + "A lower learning rate may help: --set learning_rate="
+        f"{(step - 1) // run.steps + 1}. {faults.last_good(run.args.output)} "
+        "A lower learning rate may help: --set learning_rate="
         f"{run.recipe.learning_rate / 2:g}"
     )
 

@@ -145,6 +145,9 @@ class Run:
         return {
             "model": self.args.model,
             "dataset": self.source.name,
+            "labels": list(self.source.labels),
+            "images": self.source.images
+            or {name: part.count for name, part in self.source.splits.items()},
             "batch_size": self.batch_size,
             "steps": self.steps,
             "precision": self.args.precision,

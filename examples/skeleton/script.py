@@ -12,6 +12,7 @@ import command
 import keras_resnext
 from keras_resnext.training.recipes import Recipe
 from skeleton import arguments
+from skeleton import faults
 from skeleton import loop
 from skeleton import prepare
 
@@ -25,6 +26,7 @@ def main(parser: argparse.ArgumentParser, work: Work) -> int:
         parser,
         functools.partial(by_recipe, work),
         loop.Diverged,
+        faults.RunError,
         keras_resnext.ExportError,
     )
 

@@ -30,6 +30,7 @@ import command
 import keras
 
 import keras_resnext
+from keras_resnext import atomic_files
 from keras_resnext.cli import networks
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -153,7 +154,8 @@ def export(args: argparse.Namespace) -> None:
         "interpolation": transform.interpolation,
         "labels": text.splitlines(),
     }
-    (args.folder / "model.json").write_text(json.dumps(facts), "utf-8")
+    content = json.dumps(facts).encode()
+    atomic_files.write(args.folder / "model.json", content)
     print(
         f"{facts['name']} is exported: {row.bytes / 1e6:.1f} MB, which differ "
         f"from Keras by {row.difference:.0e} of the largest output."

@@ -19,6 +19,8 @@ import pictures
 import runs
 
 import keras_resnext
+from keras_resnext import atomic_files
+from pipeline import load
 from skeleton import arguments
 from skeleton import checkpoints
 from skeleton import loop
@@ -87,7 +89,10 @@ def test_a_run(command: Command, capsys: pytest.CaptureFixture) -> None:
     assert record["identity"]["batch_size"] == 8
     assert record["versions"]["keras"] == keras.__version__
     assert record["versions"]["tensorflow"] == tf.__version__
-    assert record["labels"] == ["blue", "red"]
+    assert record["identity"]["labels"] == ["blue", "red"]
+    counts = {"train": [12, 12], "test": [6, 5]}
+    for split, images in record["identity"]["images"].items():
+        assert images["counts"] == counts[split]
     assert list((folder / "tensorboard").iterdir())
     model = keras.saving.load_model(folder / "last.keras")
     assert model.output_shape == (None, 2)
@@ -195,6 +200,111 @@ def test_a_full_disk(
     message = refused(command, capsys, "--output", "run", *QUICK)
     assert "No space left on device" in message
     assert not any(pathlib.Path("run").glob(".*part"))
+
+
+def test_the_last_good_checkpoint_is_named(
+    command: Command,
+    capsys: pytest.CaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def full(
+        folder: pathlib.Path, whole: Callable = atomic_files.publish
+    ) -> None:
+        if list(folder.glob("new/step-000000006*")):
+            raise OSError(28, "No space left on device")
+        whole(folder)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(atomic_files, "publish", full)
+        message = refused(command, capsys, "--output", "run", *QUICK)
+    assert "No space left on device" in message
+    good = pathlib.Path("run", "step-000000003.safetensors")
+    assert f"The last good checkpoint is '{good}'" in message
+    assert not list(pathlib.Path("run").glob(".*"))
+    assert command("--output", "run", *QUICK, "--resume") == 0
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [(None, "is missing."), (b"\x89PNG and no more", "is not an image")],
+)
+def test_images_that_go_while_a_run_is_on(
+    command: Command,
+    capsys: pytest.CaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: pathlib.Path,
+    content: bytes | None,
+    words: str,
+) -> None:
+    # Or they would be read before.
+    monkeypatch.setattr(load, "KEPT_BYTES", 0)
+    data = pictures.save(tmp_path / "data")
+    file = data / "train" / "red" / "01.png"
+    line = ["--dataset", data, "--output", "run", "--recipe", "a3", "--set"]
+    line += ["epochs=3", "warmup_epochs=1", "train_size=32"]
+    line += ["evaluation_size=32", "evaluation_resize=36"]
+    before = file.read_bytes()
+    begun = loop.Checkpointing.begin
+
+    def begin(self: loop.Checkpointing, epoch: int, first_step: int) -> None:
+        begun(self, epoch, first_step)
+        if epoch == 1 and content is None:
+            file.unlink()
+        elif epoch == 1:
+            file.write_bytes(content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop.Checkpointing, "begin", begin)
+        message = refused(command, capsys, *line)
+    assert f"'{file}' {words}" in message
+    good = pathlib.Path("run", "step-000000003.safetensors")
+    assert message.endswith(f"The last good checkpoint is '{good}'.")
+    file.write_bytes(before)
+    assert command(*line, "--resume") == 0
+
+
+def test_a_run_resumes_on_the_same_images_only(
+    command: Command, capsys: pytest.CaptureFixture, tmp_path: pathlib.Path
+) -> None:
+    data = pictures.save(tmp_path / "data")
+    line = ["--dataset", data, "--output", "run", "--steps", 1]
+    line += ["--set", "epochs=1"]
+    assert command(*line) == 0
+    record = pathlib.Path("run", "run.json").read_text()
+    line.append("--resume")
+
+    def rename(before: str, after: str) -> None:
+        for split in pictures.COUNTS:
+            (data / split / before).rename(data / split / after)
+
+    rename("blue", "violet")
+    message = refused(command, capsys, *line)
+    assert "its classes are now without 'blue' and with 'violet'" in message
+    rename("violet", "blue")
+    file = data / "train" / "red" / "01.png"
+    content = file.read_bytes()
+    file.write_bytes((data / "train" / "red" / "03.png").read_bytes() + b" ")
+    message = refused(command, capsys, *line)
+    assert "some of its train images have other names or sizes" in message
+    file.unlink()
+    message = refused(command, capsys, *line)
+    assert "of its train images 'red' had 12, not 11" in message
+    file.write_bytes(content)
+    assert pathlib.Path("run", "run.json").read_text() == record
+    assert command(*line) == 0
+
+
+def test_two_runs_in_one_folder(
+    command: Command, capsys: pytest.CaptureFixture
+) -> None:
+    line = ("--output", "run", "--steps", 1, "--set", "epochs=1")
+    folder = pathlib.Path("run")
+    folder.mkdir()
+    with atomic_files.lock(folder):
+        message = refused(command, capsys, *line)
+    assert f"'run' is in use by process {os.getpid()} on" in message
+    assert list(folder.iterdir()) == []
+    assert command(*line) == 0
 
 
 def test_the_folder_of_another_run(
