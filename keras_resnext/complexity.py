@@ -2,8 +2,13 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import keras
+
+from keras_resnext.inner import Graph
+from keras_resnext.inner import Value
+from keras_resnext.inner import inner_models
 
 # Those of a bottleneck of ResNet: what the paper keeps constant.
 RESNET_BLOCK = 256 * 64 + 3 * 3 * 64 * 64 + 64 * 256
@@ -26,7 +31,7 @@ class Cost:
 
 
 def num_parameters(model: keras.Model | keras.layers.Layer) -> int:
-    """Counts weights as papers do: without what batch normalization counts.
+    """Count weights as papers do, without the statistics of normalization.
 
     Args:
         model: A model or a layer; its weights may be frozen.
@@ -36,10 +41,17 @@ def num_parameters(model: keras.Model | keras.layers.Layer) -> int:
     >>> keras_resnext.complexity.num_parameters(model)
     25028904
     """
+    statistics = {
+        id(variable)
+        for layer in model._flatten_layers()
+        if isinstance(layer, keras.layers.Normalization)
+        for variable in layer.weights
+    }
     return sum(
         math.prod(variable.shape)
         for variable in model.weights
         if not variable.name.startswith("moving_")
+        and id(variable) not in statistics
     )
 
 
@@ -50,7 +62,8 @@ def multiply_adds(model: keras.Model) -> int:
     (Xie et al., 2017, https://arxiv.org/abs/1611.05431, Table 1).
 
     Args:
-        model: A Functional model of images of a known size.
+        model: A Functional or Sequential model of images of a known size;
+            models within it are counted too.
 
     Raises:
         ValueError: If the size of the images is not known.
@@ -64,13 +77,16 @@ def multiply_adds(model: keras.Model) -> int:
 
 
 def layer_costs(model: keras.Model) -> list[Cost]:
-    """What each layer of a network costs, of those that cost anything.
+    """List what each layer with weights costs, in models within a model too.
+
+    A layer that is called several times multiplies as often, and has its
+    parameters once.
 
     Args:
         model: As for `multiply_adds`.
 
     Returns:
-        A list of `Cost`, in the order of the network.
+        A list of `Cost`, in the order of the model.
 
     Raises:
         ValueError: If the size of the images is not known.
@@ -80,18 +96,27 @@ def layer_costs(model: keras.Model) -> list[Cost]:
     >>> keras_resnext.complexity.layer_costs(model)[0]
     Cost(name='stem_conv1', parameters=9408, multiply_adds=118013952)
     """
+    graph = Graph(model)
+    steps = [step for step in graph.steps if _weights(step.layer)]
+    shapes = {x: x.shape for step in steps for x in step.outputs}
+    if any(None in shape[1:] for shape in shapes.values()):
+        # A model within another may know less of its images than that.
+        shapes = _shapes(graph)
+    totals: dict[Any, int] = {}
+    for step in steps:
+        count = _multiply_adds(step.layer, shapes[step.outputs[0]])
+        totals[step.layer] = totals.get(step.layer, 0) + count
     return [
-        Cost(layer.name, num_parameters(layer), _multiply_adds(layer))
-        for layer in model.layers
-        if layer.weights
+        Cost(layer.name, num_parameters(layer), count)
+        for layer, count in totals.items()
     ]
 
 
 def stage_costs(model: keras.Model) -> list[Cost]:
-    """What each stage of a network costs; its layers' names tell the stage.
+    """Add up what the layers of each stage cost, by the layers' names.
 
     Args:
-        model: As for `multiply_adds`; a network of this package.
+        model: As for `multiply_adds`; a model built here, or one around it.
 
     Returns:
         A list of `Cost`: `"stem"`, `"stage1"` and so on, and the classifier,
@@ -189,18 +214,37 @@ def width_at_constant_complexity(
     return width
 
 
-def _multiply_adds(layer: keras.layers.Layer) -> int:
-    """Those of a layer; 0 unless it is a convolution or dense."""
+def _multiply_adds(
+    layer: keras.layers.Layer, shape: tuple[int | None, ...]
+) -> int:
+    """Count those of a call; 0 unless it is a convolution or dense."""
+    for inner in inner_models(layer):
+        raise ValueError(
+            f"Keras does not know how often '{layer.name}' calls "
+            f"'{inner.name}'. Count the multiplications of '{inner.name}'."
+        )
     if not isinstance(layer, (keras.layers.Conv2D, keras.layers.Dense)):
         return 0
-    outputs = layer.output.shape[1:]
-    if None in outputs:
+    outputs = [size for size in shape[1:] if size is not None]
+    if len(outputs) < len(shape) - 1:
         raise ValueError(
-            f"'{layer.name}' takes images of any size. Build the network "
+            f"'{layer.name}' takes images of any size. Build the model "
             "with an `input_shape` such as (224, 224, 3)."
         )
-    # Each number put out has as many as a filter has weights.
+    # Each number returned has as many as a filter has weights.
     return math.prod(outputs) * math.prod(layer.kernel.shape[:-1])
+
+
+def _weights(layer: Any) -> list[keras.Variable]:
+    return getattr(layer, "weights", [])  # an operation has none
+
+
+def _shapes(graph: Graph) -> dict[Value, tuple[int | None, ...]]:
+    """Return the shape of every value, by the shapes of the model's inputs."""
+    specs = {value: value.spec for value in graph.inputs}
+    values = [value for step in graph.steps for value in step.outputs]
+    specs = dict(zip(values, graph.run(specs, values, spec=True), strict=True))
+    return {value: tuple(spec.shape) for value, spec in specs.items()}
 
 
 def _check_positive(*numbers: object) -> None:
@@ -212,17 +256,19 @@ def _check_positive(*numbers: object) -> None:
 
 
 def receptive_fields(model: keras.Model) -> dict[str, int]:
-    """Tells how much of an image each layer's pixels depend on.
+    """Compute how much of an image each layer's pixels depend on.
 
     That of convolutions and poolings (Araujo et al., 2019,
     https://distill.pub/2019/computing-receptive-fields). Attention looks at
     the whole image on top of that, and is not counted.
 
     Args:
-        model: A Functional model from images to maps or features.
+        model: A Functional or Sequential model from images to maps or
+            features; layers of models within it are listed too.
 
     Returns:
-        Height and width in pixels, by the name of the layer.
+        Height and width by the name of the layer, in pixels as the first
+        convolution takes them.
 
     Example:
     >>> model = keras_resnext.ResNeXt50(weights=None)
@@ -230,22 +276,19 @@ def receptive_fields(model: keras.Model) -> dict[str, int]:
     >>> fields["stage4_block3_out"]
     427
     """
-    # Of each tensor the field, and how far apart the fields of neighbours are.
-    known = {id(image): (1, 1) for image in model.inputs}
+    graph = Graph(model)
+    # Of each tensor the field, and how far apart the fields of neighbors are.
+    known = dict.fromkeys(graph.inputs, (1, 1))
     fields = {}
-    for operation in model.operations:
-        inputs = keras.tree.flatten(operation.input)
-        if all(id(x) not in known for x in inputs):
-            continue
-        field = max(known[id(x)][0] for x in inputs)
-        step = max(known[id(x)][1] for x in inputs)
-        pool_size = getattr(operation, "pool_size", (1,))
-        size = getattr(operation, "kernel_size", pool_size)
-        strides = getattr(operation, "strides", (1,))
-        dilation = getattr(operation, "dilation_rate", (1,))
-        field += (size[0] - 1) * dilation[0] * step
-        step *= strides[0]
-        for output in keras.tree.flatten(operation.output):
-            known[id(output)] = field, step
-        fields[operation.name] = field
+    for step in graph.steps:
+        field = max(known[x][0] for x in step.inputs)
+        distance = max(known[x][1] for x in step.inputs)
+        pool_size = getattr(step.layer, "pool_size", (1,))
+        size = getattr(step.layer, "kernel_size", pool_size)
+        strides = getattr(step.layer, "strides", (1,))
+        dilation = getattr(step.layer, "dilation_rate", (1,))
+        field += (size[0] - 1) * dilation[0] * distance
+        distance *= strides[0]
+        known.update(dict.fromkeys(step.outputs, (field, distance)))
+        fields[step.layer.name] = field
     return fields

@@ -1,4 +1,4 @@
-"""Why a network says what it says: where it looked, which paths spoke."""
+"""Explanations of a model's answers: heat maps, contributions of paths."""
 
 from collections.abc import Iterable
 from collections.abc import Sequence
@@ -9,8 +9,12 @@ import numpy as np
 from keras import ops
 from PIL import Image
 
-from keras_resnext.features import block_outputs
-from keras_resnext.features import last_layer
+from keras_resnext.features import BLOCKS
+from keras_resnext.features import ends_of
+from keras_resnext.features import last_steps
+from keras_resnext.inner import Graph
+from keras_resnext.inner import Value
+from keras_resnext.inner import graph_of_ours
 from keras_resnext.kernels import kernels
 from keras_resnext.kernels.generic import Tensor
 from keras_resnext.suggestions import did_you_mean
@@ -34,19 +38,21 @@ def grad_cam(
     layer: str | None = None,
     classes: int | Sequence[int] | None = None,
 ) -> np.ndarray:
-    """Shows where a network looks to find a class: Grad-CAM.
+    """Show where a model looks to find a class: Grad-CAM.
 
     Each channel of a feature map counts as much as the class's score rises
     with it, on average over the map, and only what speaks for the class is
     shown (Selvaraju et al., 2017, https://arxiv.org/abs/1610.02391,
-    equations 1 and 2). The score is the one before the softmax.
+    equations 1 and 2). The score is the one before the softmax or sigmoid.
 
     Args:
-        model: A model built here, with its top.
-        images: Normalized pixels, `(batch, height, width, channels)`, as the
-            model takes them.
+        model: A model built here with its top, or a Functional or Sequential
+            model that contains one and ends in scores of classes.
+        images: What the model takes, such as normalized pixels, `(batch,
+            height, width, channels)`; where it has several inputs, their
+            list or dictionary.
         layer: The maps to look at: `"stage4"`, `"stage3_block2"`, or the name
-            of a layer past which nothing flows. `None` for the last maps.
+            of any layer that returns maps. `None` for the last block's.
         classes: The class to look for, one for all images or one for each.
             `None` takes the most probable of each.
 
@@ -56,8 +62,8 @@ def grad_cam(
         class and all is 0.
 
     Raises:
-        ValueError: If the model is not one of ours or has no classifier, or
-            there is no such layer or class.
+        ValueError: If the model does not contain one built here or has no
+            classifier, or there is no such layer or class.
 
     Example:
     >>> heatmaps = keras_resnext.explain.grad_cam(model, pixels, "stage4")
@@ -65,17 +71,20 @@ def grad_cam(
     (1, 7, 7)
     >>> keras_resnext.explain.overlay(picture, heatmaps[0]).save("cat.png")
     """
-    blocks = block_outputs(model).output
-    maps = blocks[list(blocks)[-1]]
+    graph = graph_of_ours(model)
+    (*_, maps) = ends_of(graph, BLOCKS).values()
     if layer is not None:
-        maps = last_layer(model, layer).output
+        (name,) = {step.layer.name for step in last_steps(graph, layer)}
+        step = graph.find(name)
+        assert step is not None
+        maps = step.outputs[0]
     if len(maps.shape) != 4:
-        raise ValueError(f"The layer {layer!r} puts out no feature maps.")
-    parts = _Parts(model, maps)
+        raise ValueError(f"The layer {layer!r} does not return feature maps.")
+    parts = _Parts(graph, maps)
     return np.concatenate(
         [
             _heatmaps(parts, some, chosen)
-            for some, chosen in _batches(model, images, classes)
+            for some, chosen in _batches(graph, images, classes)
         ]
     )
 
@@ -95,7 +104,7 @@ def path_contributions(
     comes behind.
 
     Args:
-        model: A model built here, with its top.
+        model: As for `grad_cam`.
         images: As for `grad_cam`.
         block: Name of the block, such as `"stage4_block3"`.
         classes: As for `grad_cam`.
@@ -105,37 +114,40 @@ def path_contributions(
         without that one, so that what speaks for the class is positive.
 
     Raises:
-        ValueError: If the model is not one of ours or has no classifier, or
-            there is no such block or class.
+        ValueError: If the model does not contain one built here or has no
+            classifier, or there is no such block or class.
 
     Example:
     >>> path_contributions(model, pixels, "stage4_block3").shape
     (1, 32)
     """
-    names = [name for name in block_outputs(model).output if name != "stem"]
+    graph = graph_of_ours(model)
+    names = [name for name in ends_of(graph, BLOCKS) if name != "stem"]
     if block not in names:
         raise ValueError(
             f"'{model.name}' has no block {block!r}."
             f"{did_you_mean(block, names)} Blocks: {', '.join(names)}"
         )
-    paths, groups = _paths(model, block)
-    parts = _Parts(model, [paths, *_beside(model, block)])
+    paths, groups = _paths(graph, block)
+    parts = _Parts(graph, paths)
     width = paths.shape[parts.channel_axis]
+    assert width is not None
     of_group = np.arange(width) // (width // groups)
     shape = [1, 1, 1, 1]
     shape[parts.channel_axis] = width
     rows = []
-    for some, chosen in _batches(model, images, classes):
-        before, *beside = parts.before(some)
-        features = parts.behind([before, *beside])
-        chosen = parts.classes(features, chosen)
-        score = parts.scores(features, chosen)
+    for some, chosen in _batches(graph, images, classes):
+        maps, beside = parts.before(some)
+        logits = parts.logits(maps, beside)
+        score = _of_classes(logits, chosen)
+        if chosen is None:
+            chosen = ops.argmax(logits, -1)
         without = []
         for group in range(groups):
             mask = np.reshape(of_group != group, shape)
-            masked = before * ops.cast(mask, before.dtype)
-            features = parts.behind([masked, *beside])
-            without.append(parts.scores(features, chosen))
+            masked = maps * ops.cast(mask, maps.dtype)
+            logits = parts.logits(masked, beside)
+            without.append(_of_classes(logits, chosen))
         added = score[:, None] - ops.stack(without, 1)
         rows.append(np.asarray(ops.convert_to_numpy(added)))
     return np.concatenate(rows)
@@ -186,56 +198,85 @@ def overlay(
 
 
 class _Parts:
-    """A network cut in two, and its scores before the softmax."""
+    """A model cut in two, and its scores before the softmax."""
 
-    def __init__(self, model: keras.Model, cut: Tensor | list[Tensor]) -> None:
-        top = model.layers[-1]
-        if not isinstance(top, keras.layers.Dense):
+    def __init__(self, graph: Graph, cut: Value) -> None:
+        self.graph = graph
+        self.cut = cut
+        name = graph.model.name
+        if len(graph.outputs) > 1:
             raise ValueError(
-                f"'{model.name}' has no classifier. Build it with "
-                "include_top=True."
+                f"'{name}' must have one output. It has {len(graph.outputs)}; "
+                "use a keras.Model that returns the scores of classes alone."
             )
-        self.head = top
-        self.before = keras.Model(model.input, cut)
-        try:
-            # Not `top.input`: networks may share their classifier.
-            self.behind = keras.Model(cut, model.layers[-2].output)
-        except ValueError as error:
+        (*_, maps) = ends_of(graph, BLOCKS).values()
+        self.last = graph.before_activations(graph.outputs[0])
+        if len(self.last.shape) != 2 or not any(
+            len(variable.shape) > 1
+            for step in graph.behind(maps)
+            for variable in getattr(step.layer, "weights", ())
+        ):
             raise ValueError(
-                f"'{model.name}' can't be cut there, since others pass the "
-                "maps by. Name a stage or a block."
-            ) from error
-        convs = (
-            layer
-            for layer in model.layers
-            if isinstance(layer, keras.layers.Conv2D)
+                f"'{name}' has no classifier. Build it with include_top=True."
+            )
+        self.head = None
+        step = graph.source(self.last)
+        if step and isinstance(step.layer, keras.layers.Dense):
+            self.head = _without_activation(step.layer)
+            (self.last,) = step.inputs
+        if self.last is not cut and not any(
+            self.last in step.outputs for step in graph.behind(cut)
+        ):
+            raise ValueError(
+                f"The scores of '{name}' do not depend on the maps of "
+                f"'{cut.spec.name}'."
+            )
+        self.beside = graph.beside(cut, [self.last])
+        first = next(
+            step.layer.data_format
+            for step in graph.steps
+            if isinstance(step.layer, keras.layers.Conv2D)
         )
-        first = next(convs).data_format == "channels_first"
-        self.channel_axis = 1 if first else 3
+        self.channel_axis = 1 if first == "channels_first" else 3
 
-    def classes(self, features: Tensor, chosen: np.ndarray | None) -> Tensor:
-        """Those asked for, or the most probable."""
-        if chosen is not None:
-            return ops.convert_to_tensor(chosen)
-        kernel, bias = map(ops.convert_to_tensor, self.head.weights)
-        return ops.argmax(ops.cast(features, kernel.dtype) @ kernel + bias, -1)
+    def before(self, inputs: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """Compute the maps, and what the scores need besides."""
+        given = dict(zip(self.graph.inputs, inputs, strict=True))
+        wanted = [self.cut, *self.beside]
+        maps, *beside = self.graph.run(given, wanted, training=False)
+        return maps, beside
 
-    def scores(self, features: Tensor, classes: Tensor) -> Tensor:
-        """One for each image, that of its class."""
-        kernel, bias = map(ops.convert_to_tensor, self.head.weights)
-        columns = ops.take(ops.transpose(kernel), classes, axis=0)
-        products = ops.cast(features, kernel.dtype) * columns
-        return ops.sum(products, -1) + ops.take(bias, classes)
+    def logits(self, maps: Tensor, beside: list[Tensor]) -> Tensor:
+        """Compute the scores of all classes, `(batch, classes)`."""
+        given = dict(zip(self.beside, beside, strict=True))
+        last = self.graph.run({**given, self.cut: maps}, self.last, False)
+        return last if self.head is None else self.head(last)
+
+
+def _without_activation(layer: keras.layers.Dense) -> keras.layers.Dense:
+    """Return a layer of the same variables, of any kind, without activation."""
+    other = object.__new__(type(layer))
+    linear = {"activation": keras.activations.linear}
+    other.__dict__.update({**layer.__dict__, **linear})
+    return other
+
+
+def _of_classes(logits: Tensor, classes: Tensor | None) -> Tensor:
+    """Return the score of each image's class, or its highest."""
+    logits = ops.cast(logits, "float32")
+    if classes is None:
+        return ops.max(logits, -1)
+    indices = ops.expand_dims(ops.convert_to_tensor(classes), -1)
+    return ops.squeeze(ops.take_along_axis(logits, indices, -1), -1)
 
 
 def _heatmaps(
-    parts: _Parts, images: Tensor, chosen: np.ndarray | None
+    parts: _Parts, inputs: list[Tensor], chosen: np.ndarray | None
 ) -> np.ndarray:
-    maps = parts.before(images)
-    classes = parts.classes(parts.behind(maps), chosen)
+    maps, beside = parts.before(inputs)
 
     def scores(maps: Tensor) -> Tensor:
-        return parts.scores(parts.behind(maps), classes)
+        return _of_classes(parts.logits(maps, beside), chosen)
 
     slopes, maps = (
         np.asarray(ops.convert_to_numpy(ops.cast(x, "float32")))
@@ -249,54 +290,79 @@ def _heatmaps(
 
 
 def _batches(
-    model: keras.Model, images: Any, classes: int | Sequence[int] | None
-) -> Iterable[tuple[Tensor, np.ndarray | None]]:
-    """Some images at a time, with the classes asked for."""
-    images = np.asarray(ops.convert_to_numpy(images))
-    if images.ndim != 4 or not len(images):
-        raise ValueError(
-            "`images` must be a batch, (batch, height, width, channels). "
-            f"Received shape: {images.shape}"
-        )
+    graph: Graph, images: Any, classes: int | Sequence[int] | None
+) -> Iterable[tuple[list[Tensor], np.ndarray | None]]:
+    """Yield a model's inputs for some images, with the classes asked for."""
+    inputs = _arrays(graph, images)
+    count = len(inputs[0])
     chosen = None
     if classes is not None:
         chosen = np.asarray(classes)
-        count = model.output_shape[-1]
+        known = graph.outputs[0].shape[-1]
         if chosen.dtype.kind not in "iu" or chosen.shape not in (
             (),
-            (len(images),),
+            (count,),
         ):
             raise ValueError(
                 "`classes` must be a whole number, or one for each of the "
-                f"{len(images)} images. Received: {classes!r}"
+                f"{count} images. Received: {classes!r}"
             )
-        if chosen.min() < 0 or chosen.max() >= count:
+        if chosen.min() < 0 or chosen.max() >= known:
             raise ValueError(
-                f"`classes` must be in [0, {count}). Received: {classes!r}"
+                f"`classes` must be in [0, {known}). Received: {classes!r}"
             )
-        chosen = np.broadcast_to(chosen, len(images))
-    for start in range(0, len(images), _BATCH):
+        chosen = np.broadcast_to(chosen, count)
+    for start in range(0, count, _BATCH):
         part = slice(start, start + _BATCH)
-        some = ops.convert_to_tensor(images[part], "float32")
+        some = [
+            ops.convert_to_tensor(array[part], value.spec.dtype)
+            for array, value in zip(inputs, graph.inputs, strict=True)
+        ]
         yield some, None if chosen is None else chosen[part]
 
 
-def _paths(model: keras.Model, block: str) -> tuple[Tensor, int]:
-    """What a block's paths put out, and how many there are."""
-    layers = {layer.name: layer for layer in model.layers}
-    if f"{block}_select" in layers:  # which chooses channel by channel
-        groups = layers[f"{block}_path1_conv"].groups
-        return layers[f"{block}_select"].output, groups
-    conv = layers[f"{block}_conv2"]
-    # A network for inference has no batch normalization any more.
-    return layers.get(f"{block}_bn2", conv).output, conv.groups
+def _arrays(graph: Graph, images: Any) -> list[np.ndarray]:
+    """Return an array for each input of a model."""
+    if isinstance(graph.input, dict):
+        names = list(graph.input)
+        if not isinstance(images, dict) or set(images) != set(names):
+            raise ValueError(
+                f"`images` must be a dictionary of {', '.join(names)}, as "
+                f"'{graph.model.name}' takes. Received: {type(images).__name__}"
+            )
+    several = len(graph.inputs) > 1
+    parts = keras.tree.flatten(images) if several else [images]
+    arrays = [np.asarray(ops.convert_to_numpy(part)) for part in parts]
+    shapes = [array.shape for array in arrays]
+    if (
+        len(arrays) != len(graph.inputs)
+        or any(
+            len(shape) != len(value.shape)
+            for shape, value in zip(shapes, graph.inputs, strict=True)
+        )
+        or len({shape[0] for shape in shapes}) != 1
+        or not shapes[0][0]
+    ):
+        expected = ", ".join(
+            str(("batch", *value.shape[1:])).replace("'", "")
+            for value in graph.inputs
+        )
+        raise ValueError(
+            f"`images` must be a batch, {expected}. Received shape: "
+            f"{', '.join(map(str, shapes))}"
+        )
+    return arrays
 
 
-def _beside(model: keras.Model, block: str) -> list[Tensor]:
-    """What passes a block's paths by, and is needed behind them."""
-    beside = [model.get_layer(f"{block}_out").input[1]]
-    names = {layer.name for layer in model.layers}
-    concat = f"{block.partition('_')[0]}_concat"
-    if concat in names:
-        beside.append(model.get_layer(concat).input[0])
-    return beside
+def _paths(graph: Graph, block: str) -> tuple[Value, int]:
+    """Return what a block's paths return, and how many there are."""
+    select = graph.find(f"{block}_select")
+    if select:  # which chooses channel by channel
+        path = graph.find(f"{block}_path1_conv")
+        assert path is not None
+        return select.outputs[0], path.layer.groups
+    conv = graph.find(f"{block}_conv2")
+    assert conv is not None
+    # A model for inference has no batch normalization any more.
+    norm = graph.find(f"{block}_bn2") or conv
+    return norm.outputs[0], conv.layer.groups

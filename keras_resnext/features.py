@@ -1,4 +1,4 @@
-"""What a network knows before its last layer: pyramids, and every block."""
+"""Feature maps of a model: pyramids, and the output of every block."""
 
 import math
 import re
@@ -6,7 +6,14 @@ from collections.abc import Collection
 
 import keras
 
+from keras_resnext.inner import Graph
+from keras_resnext.inner import Step
+from keras_resnext.inner import Value
+from keras_resnext.inner import graph_of_ours
 from keras_resnext.suggestions import did_you_mean
+
+# A part's layers start with its name; the last of them ends it.
+BLOCKS = r"(stem|stage\d+_block\d+)_.+"
 
 
 def feature_pyramid(
@@ -20,17 +27,19 @@ def feature_pyramid(
     with a smaller `output_stride` keeps its names.
 
     Args:
-        model: A model built here, with or without its top.
+        model: A model built here, with or without its top, or a Functional or
+            Sequential model that contains one.
         levels: Which maps to give out, `None` for all: `"P2"` to `"P5"` for
             the networks for ImageNet.
 
     Returns:
-        A `keras.Model` of the same layers, from images to a dictionary of
-        maps, `(batch, height / 2^n, width / 2^n, channels)`, in the model's
-        compute dtype.
+        A `keras.Model` of the same layers, from the inputs of `model` to a
+        dictionary of maps, `(batch, height / 2^n, width / 2^n, channels)`, in
+        the model's compute dtype.
 
     Raises:
-        ValueError: If the model is not one of ours or has no such level.
+        ValueError: If the model does not contain one built here, or has no
+            such level.
 
     Example:
     >>> backbone = keras_resnext.ResNeXt50(include_top=False, weights=None)
@@ -38,9 +47,10 @@ def feature_pyramid(
     >>> {name: maps.shape for name, maps in pyramid.output.items()}
     {'P2': (None, None, None, 256), 'P3': (None, None, None, 512), ...}
     """
-    first = round(math.log2(_stem_strides(model)))
+    graph = graph_of_ours(model)
+    first = round(math.log2(_stem_strides(graph)))
     # Stages follow one another, so the last layer of each ends it.
-    ends = _ends(model, r"(stage\d+)_.+")
+    ends = ends_of(graph, r"(stage\d+)_.+")
     maps = {f"P{first + i}": output for i, output in enumerate(ends.values())}
     chosen = list(maps) if levels is None else sorted(levels)
     if unknown := sorted(set(chosen) - set(maps)):
@@ -48,10 +58,8 @@ def feature_pyramid(
             f"'{model.name}' has the levels {', '.join(maps)}. Received: "
             f"levels={unknown}"
         )
-    return keras.Model(
-        model.input,
-        {level: maps[level] for level in chosen},
-        name=f"{model.name}_pyramid",
+    return graph.model_of(
+        {level: maps[level] for level in chosen}, f"{model.name}_pyramid"
     )
 
 
@@ -59,64 +67,68 @@ def block_outputs(model: keras.Model) -> keras.Model:
     """Gives out what each residual block puts out.
 
     Args:
-        model: A model built here, with or without its top.
+        model: As for `feature_pyramid`.
 
     Returns:
-        A `keras.Model` of the same layers, from images to a dictionary of
-        maps by `"stem"`, `"stage1_block1"`, `"stage1_block2"`, …
+        A `keras.Model` of the same layers, from the inputs of `model` to a
+        dictionary of maps by `"stem"`, `"stage1_block1"`, `"stage1_block2"`, …
 
     Raises:
-        ValueError: If the model is not one of ours.
+        ValueError: If the model does not contain one built here.
 
     Example:
     >>> outputs = keras_resnext.block_outputs(model)(images)
     >>> outputs["stage4_block3"].shape
     (1, 7, 7, 2048)
     """
-    return keras.Model(
-        model.input,
-        _ends(model, r"(stem|stage\d+_block\d+)_.+"),
-        name=f"{model.name}_blocks",
-    )
+    graph = graph_of_ours(model)
+    return graph.model_of(ends_of(graph, BLOCKS), name=f"{model.name}_blocks")
 
 
-def last_layer(model: keras.Model, name: str) -> keras.layers.Layer:
-    """The layer of that name, or the last of the stage of that name."""
-    names = [layer.name for layer in model.layers]
+def last_steps(graph: Graph, name: str) -> list[Step]:
+    """Return the calls of the layer of that name, or of a stage's last layer.
+
+    Raises:
+        ValueError: If there is neither; the message lists what there is.
+    """
+    names = [step.layer.name for step in graph.steps]
     members = [n for n in names if n == name or n.startswith(f"{name}_")]
     if members:
-        return model.get_layer(members[-1])
+        return [step for step in graph.steps if step.layer.name == members[-1]]
     stages = list(dict.fromkeys(n.partition("_")[0] for n in names))
     hint = did_you_mean(name, [*names, *stages])
     raise ValueError(
-        f"'{model.name}' has no stage or layer {name!r}.{hint} Stages: "
+        f"'{graph.model.name}' has no stage or layer {name!r}.{hint} Stages: "
         f"{', '.join(s for s in stages if s.startswith('st'))}. Layers: "
         f"{', '.join(names)}"
     )
 
 
-def _ends(model: keras.Model, pattern: str) -> dict[str, keras.KerasTensor]:
-    """The output of the last layer of each part that a pattern's group names.
+def ends_of(graph: Graph, pattern: str) -> dict[str, Value]:
+    """Return what each part returns that a pattern's group names.
 
-    Layers stand in the order in which they compute.
+    Raises:
+        ValueError: If there is no such part, or it is called several times.
     """
     ends = {}
-    for layer in model.layers:
-        if match := re.fullmatch(pattern, layer.name):
-            ends[match[1]] = layer.output
+    for step in graph.steps:
+        if match := re.fullmatch(pattern, step.layer.name):
+            graph.find(step.layer.name)  # refuses a second call
+            ends[match[1]] = step.outputs[0]
     if not ends:
         raise ValueError(
-            f"'{model.name}' has no stages. It must be a model that "
-            "keras_resnext built, not one that holds such a model as a layer."
+            f"'{graph.model.name}' has no stages, only the layers "
+            f"{', '.join(step.layer.name for step in graph.steps)}."
         )
     return ends
 
 
-def _stem_strides(model: keras.Model) -> int:
-    """How many pixels of the image one pixel behind the stem stands for."""
+def _stem_strides(graph: Graph) -> int:
+    """Return the pixels of the image that a pixel behind the stem covers."""
     strides = [
-        layer.strides[0]
-        for layer in model.layers
-        if layer.name.startswith("stem_") and hasattr(layer, "strides")
+        step.layer.strides[0]
+        for step in graph.steps
+        if step.layer.name.startswith("stem_")
+        and hasattr(step.layer, "strides")
     ]
     return math.prod(strides)

@@ -9,38 +9,55 @@ from keras import ops
 
 from keras_resnext.blocks import Activation
 from keras_resnext.blocks import classifier
-from keras_resnext.features import last_layer
+from keras_resnext.features import BLOCKS
+from keras_resnext.features import ends_of
+from keras_resnext.features import last_steps
+from keras_resnext.inner import Graph
+from keras_resnext.inner import Value
+from keras_resnext.inner import check_graph
+from keras_resnext.inner import graph_of_ours
+from keras_resnext.inner import graphs_within
+from keras_resnext.inner import own_variables
 from keras_resnext.kernels.generic import Tensor
 from keras_resnext.resnext_model import ResNeXtModel
 
 
 def freeze(model: keras.Model, up_to: str | None) -> None:
-    """Freezes a model from its input up to a stage, that stage included.
+    """Freeze a model from its input up to a stage, that stage included.
 
     Frozen layers keep their weights, and their batch normalization runs on
     the statistics that it has and keeps them. Every other layer is unfrozen,
-    so that calling this again moves the border. Compile afterwards.
+    in models within the model too, whatever was frozen before, so that
+    calling this again moves the border. Kernels with LoRA stay frozen: their
+    adapters train. Compile afterwards.
 
     Args:
-        model: A model built here.
+        model: A model built here, or any model that contains one. In a
+            subclassed model, whose graph Keras does not know, the layers
+            around the model built here are unfrozen.
         up_to: `"stem"`, `"stage1"`, …; the name of any layer; or `None` to
             unfreeze everything.
 
     Raises:
-        ValueError: If the model has no such stage or layer; the message says
-            which there are.
+        ValueError: If the model does not contain one built here, or has no
+            such stage or layer; the message says which there are.
 
     Example:
     >>> keras_resnext.finetuning.freeze(model, "stage3")
     >>> model.compile("sgd", "sparse_categorical_crossentropy")
     """
-    frozen = set()
-    if up_to is not None:
-        border = last_layer(model, up_to)
-        before = keras.Model(model.input, border.output)
-        frozen = {layer.name for layer in before.layers}
-    for layer in model.layers:
-        layer.trainable = layer.name not in frozen
+    frozen = [] if up_to is None else _layers_up_to(model, up_to)
+    # Models too: one that is frozen hides what trains in it. And each by
+    # itself: TensorFlow passes over an attribute that has the value already.
+    for layer in model._flatten_layers():
+        layer.trainable = True
+    for layer in model._flatten_layers():
+        if getattr(layer, "lora_enabled", False):
+            for variable in own_variables(layer):
+                if variable.name in ("kernel", "embeddings"):
+                    variable.trainable = False
+    for layer in frozen:
+        layer.trainable = False
 
 
 def replace_classifier(
@@ -50,12 +67,17 @@ def replace_classifier(
     dropout: float = 0.0,
     labels: Sequence[str] | None = None,
 ) -> ResNeXtModel:
-    """Gives a model a new, randomly initialized classifier.
+    """Give a model a new, randomly initialized classifier.
+
+    If the model ends in a Dense layer, anybody's, this replaces it, together
+    with the activation behind it and the dropout before it. A model that ends
+    in features gets a classifier on top of them.
 
     Args:
         model: A model built here with its top, or without it and with
-            `pooling`. Its other layers are shared, not copied.
-        classes: Number of classes to tell apart.
+            `pooling`; or a Functional or Sequential model that contains one.
+            Its other layers are shared, not copied.
+        classes: Number of classes to distinguish.
         activation: Activation of the classifier, `None` for logits.
         dropout: Share of the features to drop before it while training.
         labels: Names of the classes in their order, as a data set's
@@ -65,27 +87,93 @@ def replace_classifier(
         A `ResNeXtModel` from the same inputs to `(batch, classes)` in float32.
 
     Raises:
-        ValueError: If the model ends in feature maps rather than features.
+        ValueError: If the model ends in feature maps, in several outputs or
+            in a layer with weights that is not a Dense layer.
 
     Example:
     >>> model = keras_resnext.ResNeXt50(weights="imagenet")
     >>> model = keras_resnext.finetuning.replace_classifier(model, 10)
     """
-    features = model.output
-    if model.layers[-1].name == "predictions":
-        features = model.layers[-1].input
-        if isinstance(model.layers[-2], keras.layers.Dropout):
-            features = model.layers[-2].input
-    if len(features.shape) != 2:
+    graph = graph_of_ours(model)
+    features = _features(graph)
+    inputs, x = graph.tensors(features)
+    if dropout:
+        taken = {step.layer.name for step in graph.before([features])}
+        name = "predictions_dropout" if "dropout" in taken else "dropout"
+        x = keras.layers.Dropout(dropout, name=name)(x)
+    outputs = classifier(x, classes, activation, labels)
+    return ResNeXtModel(inputs, outputs, name=model.name)
+
+
+def _layers_up_to(model: Any, name: str) -> list[keras.layers.Layer]:
+    """Return the layers that compute what a stage or layer returns."""
+    graphs = graphs_within(model)
+    if not graphs:
+        check_graph(model)
+        graph_of_ours(model)
+    if graphs != [model]:
+        return [layer for each in graphs for layer in _layers_up_to(each, name)]
+    graph = Graph(model)
+    steps = [
+        step
+        for step in graph.steps
+        if isinstance(step.layer, keras.layers.Layer)
+    ]
+    # Layers that keep a model of ours to themselves: all before them, and
+    # a part of theirs.
+    holders = [step for step in steps if graphs_within(step.layer)]
+    if holders:
+        border = [value for step in holders for value in step.inputs]
+    else:
+        ends = last_steps(graph, name)
+        border = [value for step in ends for value in step.outputs]
+    before = graph.before(border)
+    return [step.layer for step in steps if step in before] + [
+        layer for step in holders for layer in _layers_up_to(step.layer, name)
+    ]
+
+
+def _features(graph: Graph) -> Value:
+    """Return what the classifier of a model takes, or would take.
+
+    Raises:
+        ValueError: If the model has no one classifier or features.
+    """
+    name = graph.model.name
+    if len(graph.outputs) > 1:
         raise ValueError(
-            f"'{model.name}' puts out feature maps of shape {features.shape}. "
+            f"'{name}' must have one output to replace its classifier. It has "
+            f"{len(graph.outputs)}; use a keras.Model that returns one of them."
+        )
+    (output,) = graph.outputs
+    last = graph.before_activations(output)
+    head = graph.source(last)
+    if len(output.shape) != 2:
+        raise ValueError(
+            f"'{name}' returns feature maps of shape {output.shape}. "
             "Build it with pooling='avg', or with include_top=True."
         )
-    x = features
-    if dropout:
-        x = keras.layers.Dropout(dropout, name="dropout")(x)
-    outputs = classifier(x, classes, activation, labels)
-    return ResNeXtModel(model.input, outputs, name=model.name)
+    if head and isinstance(head.layer, keras.layers.Dense):
+        (features,) = head.inputs
+        before = graph.source(features)
+        if before and isinstance(before.layer, keras.layers.Dropout):
+            (features,) = before.inputs
+        return features
+    *_, maps = ends_of(graph, BLOCKS).values()
+    dense = [
+        step.layer.name
+        for step in graph.behind(maps)
+        if any(len(w.shape) > 1 for w in getattr(step.layer, "weights", ()))
+        and len(step.outputs[0].shape) == 2
+    ]
+    if dense or last is not output:
+        end = graph.source(output)
+        raise ValueError(
+            f"'{name}' ends in '{end and end.layer.name}', neither in a Dense "
+            "layer nor in features. Use a keras.Model that ends before its "
+            "classifier."
+        )
+    return output
 
 
 def reestimate_batch_norm(

@@ -14,7 +14,17 @@ from typing import Any
 import keras
 
 from keras_resnext.kernels.generic import Tensor
+from keras_resnext.layers import Conv2D
 
+# Layers and operations of Keras that may follow a classifier's last Dense.
+_ACTIVATIONS = {
+    "Activation",
+    "Cast",
+    "Identity",
+    "LogSoftmax",
+    "Sigmoid",
+    "Softmax",
+}
 # The first convolution, by whose name a model built here is recognized.
 STEM = "stem_conv1"
 
@@ -25,11 +35,13 @@ class Value:
 
     Args:
         spec: Its shape and dtype, as the model that holds the step knows them.
-        opened: Whether the step stands in a model within the model.
     """
 
     spec: keras.KerasTensor
-    opened: bool
+
+    @property
+    def shape(self) -> tuple[int | None, ...]:
+        return tuple(self.spec.shape)
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,12 +90,13 @@ class Graph:
         self.model = model
         self.steps: list[Step] = []
         function = _function(model)
-        self.input = keras.tree.map_structure(
-            lambda x: Value(x, False), function.input
-        )
-        self.output = self._open(
-            function, keras.tree.flatten(self.input), None, False
-        )
+        self.input = keras.tree.map_structure(Value, function.input)
+        # The tensors of the model itself, in which nothing is opened.
+        self._tensors = {value: value.spec for value in self.inputs}
+        self.output = self._open(function, self.inputs, None, self._tensors)
+        self._sources = {
+            value: step for step in self.steps for value in step.outputs
+        }
 
     @property
     def inputs(self) -> list[Value]:
@@ -110,19 +123,38 @@ class Graph:
             )
         return found[0] if found else None
 
+    def source(self, value: Value) -> Step | None:
+        """Return the step that computes a value; `None` for an input."""
+        return self._sources.get(value)
+
+    def before_activations(self, value: Value) -> Value:
+        """Return the value that activations at the end of a model change."""
+        step = self.source(value)
+        while step and type(step.layer).__name__ in _ACTIVATIONS:
+            (value,) = step.inputs
+            step = self.source(value)
+        return value
+
     def before(self, values: Iterable[Value]) -> list[Step]:
         """Return the steps that compute values, in order."""
         return self._between((), values)
+
+    def behind(self, value: Value) -> list[Step]:
+        """Return the steps that a value has an effect on, in order."""
+        changed = {value}
+        steps = []
+        for step in self.steps:
+            if not changed.isdisjoint(step.inputs):
+                changed.update(step.outputs)
+                steps.append(step)
+        return steps
 
     def beside(self, cut: Value, wanted: Iterable[Value]) -> list[Value]:
         """Return the values besides `cut` that steps behind `cut` need.
 
         `run` computes `wanted` from `cut` and these.
         """
-        behind = {cut}
-        for step in self.steps:
-            if behind.intersection(step.inputs):
-                behind.update(step.outputs)
+        behind = {cut, *(x for step in self.behind(cut) for x in step.outputs)}
         needed = dict.fromkeys(wanted)
         for step in self._between([cut], needed):
             if behind.intersection(step.outputs):
@@ -134,6 +166,7 @@ class Graph:
         given: Mapping[Value, Tensor],
         wanted: Any,
         training: bool | None = None,
+        spec: bool = False,
     ) -> Any:
         """Compute values from others, steps that are not needed left out.
 
@@ -142,6 +175,8 @@ class Graph:
             wanted: Structure of `Value`.
             training: Mode of every layer; `None` leaves each in the mode that
                 the model calls it in.
+            spec: Whether to compute shapes and dtypes alone, of symbolic
+                tensors, and leave no trace in the layers.
 
         Returns:
             Tensors in the structure of `wanted`.
@@ -156,19 +191,34 @@ class Graph:
                 filled, (step.args, step.kwargs)
             )
             kwargs = _in_mode(step.layer, kwargs, training)
-            returned = keras.tree.flatten(step.layer(*args, **kwargs))
+            call = step.layer.compute_output_spec if spec else step.layer
+            returned = keras.tree.flatten(call(*args, **kwargs))
             known.update(zip(step.outputs, returned, strict=True))
         return keras.tree.map_structure(filled, wanted)
 
     def model_of(self, wanted: Any, name: str) -> keras.Model:
         """Build a model of the same layers from the same inputs to values."""
-        if not any(value.opened for value in keras.tree.flatten(wanted)):
-            outputs = keras.tree.map_structure(lambda x: x.spec, wanted)
-            return keras.Model(_function(self.model).input, outputs, name=name)
-        inputs = keras.tree.map_structure(same_input, self.model.input)
-        given = zip(self.inputs, keras.tree.flatten(inputs), strict=True)
-        outputs = self.run(dict(given), wanted)
+        inputs, outputs = self.tensors(wanted)
         return keras.Model(inputs, outputs, name=name)
+
+    def tensors(self, wanted: Any) -> tuple[Any, Any]:
+        """Return symbolic tensors from which `keras.Model` builds a model.
+
+        Models within the model are opened only if values in them are wanted.
+
+        Args:
+            wanted: Structure of `Value`.
+
+        Returns:
+            The structure of inputs, and tensors in that of `wanted`.
+        """
+        own, function = self._tensors, _function(self.model)
+        if all(value in own for value in keras.tree.flatten(wanted)):
+            outputs = keras.tree.map_structure(lambda x: own[x], wanted)
+            return function.input, outputs
+        inputs = keras.tree.map_structure(same_input, function.input)
+        given = zip(self.inputs, keras.tree.flatten(inputs), strict=True)
+        return inputs, self.run(dict(given), wanted)
 
     def _between(
         self, given: Iterable[Value], wanted: Iterable[Value]
@@ -187,9 +237,9 @@ class Graph:
         model: keras.Model,
         inputs: list[Value],
         training: bool | None,
-        opened: bool,
+        tensors: dict[Value, keras.KerasTensor],
     ) -> Any:
-        """Append the steps of a model; return its output."""
+        """Append the steps of a model, and its tensors; return its output."""
         known = dict(zip(map(id, model.inputs), inputs, strict=True))
 
         def value(x: Any) -> Any:
@@ -207,13 +257,38 @@ class Graph:
                 function = _function(layer)
                 taken = _taken(function, *args, **kwargs)
                 mode = kwargs.get("training")
-                returned = self._open(function, taken, mode, True)
+                returned = self._open(function, taken, mode, {})
                 returned = keras.tree.flatten(returned)
             else:
-                returned = [Value(x, opened) for x in node.outputs]
+                returned = [Value(x) for x in node.outputs]
                 self.steps.append(Step(layer, args, kwargs, returned))
             known.update(zip(map(id, node.outputs), returned, strict=True))
+            for found, x in zip(returned, node.outputs, strict=True):
+                tensors.setdefault(found, x)
         return keras.tree.map_structure(value, model.output)
+
+
+def graph_of_ours(model: Any) -> Graph:
+    """Open a model that was built here or contains such a model.
+
+    Raises:
+        ValueError: If it is no such model, or Keras does not know its graph.
+    """
+    graph = Graph(model)
+    if any(isinstance(step.layer, Conv2D) for step in graph.steps):
+        return graph
+    for step in graph.steps:
+        if isinstance(step.layer, keras.layers.Layer):
+            for inner in inner_models(step.layer):
+                raise ValueError(
+                    f"'{model.name}' calls '{inner.name}' within the layer "
+                    f"'{step.layer.name}', whose graph Keras does not know. "
+                    f"Use '{inner.name}' itself."
+                )
+    raise ValueError(
+        f"'{model.name}' must be a model built by keras_resnext, or a "
+        "Functional or Sequential model that contains one."
+    )
 
 
 def is_graph(layer: Any) -> bool:
@@ -270,6 +345,24 @@ def inner_models(model: Any) -> list[keras.Model]:
         if isinstance(layer, keras.Model)
         and any(child.name == STEM for child in layer.layers)
     ]
+
+
+def graphs_within(layer: Any) -> list[keras.Model]:
+    """Return the outermost models in a layer that contain ours in a graph.
+
+    That is the layer itself if it is a Functional or Sequential model around
+    a model built here, and what a subclassed model holds otherwise.
+    """
+    if not inner_models(layer):
+        return []
+    if is_graph(layer):
+        return [layer]
+    return [model for part in layer._layers for model in graphs_within(part)]
+
+
+def own_variables(layer: keras.layers.Layer) -> list[keras.Variable]:
+    """Return a layer's weights without those of the layers within it."""
+    return [*layer._trainable_variables, *layer._non_trainable_variables]
 
 
 def nodes(model: keras.Model) -> list[Any]:

@@ -2,6 +2,7 @@
 
 import keras
 import pytest
+import ways
 
 import keras_resnext
 from keras_resnext.complexity import block_parameters
@@ -70,6 +71,69 @@ def test_costs_by_layer_and_stage_by_hand():
         costs[f"stage1_block2_conv{number}"].parameters for number in (1, 2, 3)
     ]
     assert sum(middle) == block_parameters(32, 4) == 70144
+
+
+@pytest.mark.parametrize("way", ways.GRAPHS)
+@pytest.mark.parametrize("sized", [True, False])
+def test_a_model_that_contains_ours_costs_what_ours_does(tiny, way, sized):
+    if not sized:
+        if way in ("flat", "augmented_flat"):
+            pytest.skip("such a model's images are of its own size")
+        base = ways.backbone
+        shapeless = {"input_shape": (None, None, 3)}
+        ways.backbone, undo = lambda *a, **k: base(*a, **k, **shapeless), base
+    try:
+        model = ways.build(way, "two_dense", tiny)
+    finally:
+        if not sized:
+            ways.backbone = undo
+    base = ways.backbone(tiny)
+    width = 66 if way == "two_inputs" else 64
+    head = width * 8 + 8 * ways.CLASSES
+    assert multiply_adds(model) == multiply_adds(base) + head
+    biases = 8 + ways.CLASSES
+    assert num_parameters(model) == num_parameters(base) + head + biases
+    costs = {cost.name: cost for cost in stage_costs(model)}
+    for cost in stage_costs(base):
+        assert costs[cost.name] == cost
+    fields = receptive_fields(model)
+    for name, field in receptive_fields(base).items():
+        if name != "avg_pool":  # which has another name outside
+            assert fields[name] == field
+
+
+def test_two_calls_cost_twice_and_weigh_once(tiny):
+    model = ways.build("siamese", "logits", tiny)
+    base = ways.backbone(tiny)
+    head = 64 * ways.CLASSES
+    assert multiply_adds(model) == 2 * multiply_adds(base) + head
+    names = [cost.name for cost in layer_costs(model)]
+    assert len(names) == len(set(names))
+    parameters = num_parameters(base) + head + ways.CLASSES
+    assert sum(c.parameters for c in layer_costs(model)) == parameters
+
+
+@pytest.mark.parametrize(
+    ("way", "match"),
+    [
+        ("subclassed", "'outer' is a subclassed model"),
+        ("over_time", "how often 'time_distributed' calls 'resnext'"),
+    ],
+)
+def test_what_keras_does_not_know_is_not_counted(tiny, way, match):
+    model = ways.build(way, "logits", tiny)
+    with pytest.raises(ValueError, match=match):
+        multiply_adds(model)
+    expected = num_parameters(ways.backbone(tiny)) + 65 * ways.CLASSES
+    assert num_parameters(model) == expected
+
+
+def test_statistics_are_not_parameters(tiny):
+    inputs = ways.image()
+    normalize = keras.layers.Normalization()
+    base = ways.backbone(tiny)
+    model = keras.Model(inputs, base(normalize(inputs)))
+    assert num_parameters(model) == num_parameters(base)
 
 
 def test_table_2():

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import PIL.Image
 import pytest
+import ways
 from keras import ops
 
 import keras_resnext
@@ -155,27 +156,141 @@ def test_paths_are_what_is_gone_without_them(tiny, images, kind, folded):
     assert np.abs(found).max() > 1e-4
 
 
+def expected_heat(way, head, model, inputs, chosen):
+    """Equations 1 and 2, the head's slope by its values left and right."""
+    maps = ways.numpy(
+        ways.own_maps(model, "stage2_block1_out")(ways.pixels_of(way, inputs))
+    )
+
+    def score(pooled):
+        features = pooled.astype("float64")
+        if way == "two_inputs":
+            features = np.concatenate([features, inputs["age"]], -1)
+        return ways.logits_of(head, features)
+
+    pooled = maps.mean((1, 2))
+    if chosen is None:
+        chosen = score(pooled).argmax(-1)
+    slopes = np.zeros_like(pooled)
+    for channel in range(pooled.shape[-1]):
+        step = np.zeros(pooled.shape[-1])
+        step[channel] = 1e-4
+        rise = (score(pooled + step) - score(pooled - step)) / 2e-4
+        slopes[:, channel] = rise[np.arange(len(rise)), chosen]
+    heat = np.maximum(np.einsum("bhwc,bc->bhw", maps, slopes), 0)
+    return heat / np.maximum(heat.max((1, 2), keepdims=True), 1e-9)
+
+
+@pytest.mark.parametrize(("way", "head"), ways.CASES)
+def test_any_model_that_contains_ours(tiny, way, head):
+    model, layers = ways.build_with_head(way, head, tiny)
+    inputs = ways.inputs_of(model)
+    if way == "two_outputs":
+        with pytest.raises(ValueError, match="must have one output"):
+            explain.grad_cam(model, inputs)
+        model = keras.Model(model.input, model.output["label"])
+    # Integers are not differentiated: Keras' gradient is that of floats.
+    rough = way == "mixed_precision" or head == "int8"
+    for chosen in (None, 3):
+        if chosen is None and rough:
+            continue  # two scores may be alike
+        expected = expected_heat(way, layers, model, inputs, chosen)
+        found = explain.grad_cam(model, inputs, classes=chosen)
+        np.testing.assert_allclose(
+            found, expected, atol=0.05 if rough else 1e-4
+        )
+    earlier = explain.grad_cam(model, inputs, "stage1_block1_conv2")
+    assert earlier.shape == (3, 4, 4)
+    assert 0 <= earlier.min() <= earlier.max() <= 1
+
+    # The next convolution does not see a path whose weights are zero there.
+    block = "stage2_block1"
+    found = explain.path_contributions(model, inputs, block, classes=3)
+    whole = scores_of(model, layers, inputs)[:, 3]
+    (conv,) = [
+        layer
+        for layer in model._flatten_layers()
+        if layer.name == f"{block}_conv3"
+    ]
+    (kernel,) = conv.get_weights()
+    width = kernel.shape[2] // 4
+    for group in range(4):
+        without = kernel.copy()
+        without[:, :, group * width : (group + 1) * width] = 0
+        conv.set_weights([without])
+        rest = scores_of(model, layers, inputs)[:, 3]
+        scale = np.abs(whole).max()
+        np.testing.assert_allclose(
+            found[:, group],
+            whole - rest,
+            atol=(0.03 if rough else 1e-4) * scale,
+        )
+
+
+def scores_of(model, head, inputs):
+    """The scores before the softmax, by the model itself."""
+    (last,) = [
+        layer
+        for layer in head[-2:]
+        if isinstance(layer, keras.layers.Dense) and layer.units == 5
+    ]
+    activation, last.activation = last.activation, keras.activations.linear
+    try:
+        outer = (
+            model
+            if isinstance(head[-1], keras.layers.Dense)
+            else keras.Model(model.input, last.output)
+        )
+        return ways.predict(outer, inputs)
+    finally:
+        last.activation = activation
+
+
+REFUSED = {
+    "subclassed": "'outer' is a subclassed model.*Use 'resnext'",
+    "siamese": r"'outer' calls layers named 'stem_conv1' 2 times",
+    "over_time": "'outer' calls 'resnext' within the layer 'time_distributed'",
+}
+
+
+@pytest.mark.parametrize("way", REFUSED)
+def test_what_has_no_maps_of_one_image_is_refused(tiny, way):
+    model = ways.build(way, "plain", tiny)
+    inputs = ways.inputs_of(model)
+    with pytest.raises(ValueError, match=REFUSED[way]):
+        explain.grad_cam(model, inputs)
+    with pytest.raises(ValueError, match=REFUSED[way]):
+        explain.path_contributions(model, inputs, "stage1_block1")
+
+
 def test_other_models_are_refused(tiny, images):
-    model = build(tiny)
-    inputs = keras.Input((32, 32, 3))
-    outer = keras.Model(inputs, model(inputs), name="outer")
-    with pytest.raises(ValueError, match="'outer' has no stages"):
-        explain.grad_cam(outer, images)
     bare = keras_resnext.ResNeXt(tiny, include_top=False)
-    for function, name in (
-        (explain.grad_cam, "stage1"),
-        (explain.path_contributions, "stage1_block1"),
-    ):
-        with pytest.raises(ValueError, match="has no classifier"):
-            function(bare, images, name)
+    pooled = keras_resnext.ResNeXt(tiny, include_top=False, pooling="avg")
+    for model in (bare, pooled):
+        for function, name in (
+            (explain.grad_cam, "stage1"),
+            (explain.path_contributions, "stage1_block1"),
+        ):
+            with pytest.raises(ValueError, match="has no classifier"):
+                function(model, images, name)
+
+
+def test_inputs_are_named_as_the_model_names_them(tiny):
+    model = ways.build("two_inputs", "plain", tiny)
+    inputs = ways.inputs_of(model)
+    for wrong in (inputs["image"], {"image": inputs["image"]}):
+        with pytest.raises(ValueError, match="a dictionary of age, image"):
+            explain.grad_cam(model, wrong)
+    short = {**inputs, "age": inputs["age"][:2]}
+    with pytest.raises(ValueError, match=r"batch, 2.*batch, 16.*\(2, 2\)"):
+        explain.grad_cam(model, short)
 
 
 @pytest.mark.parametrize(
     ("options", "match"),
     [
         ({"layer": "stage9"}, "no stage or layer 'stage9'"),
-        ({"layer": "avg_pool"}, "puts out no feature maps"),
-        ({"layer": "stage2_block1_conv2"}, "can't be cut there"),
+        ({"layer": "avg_pool"}, "does not return feature maps"),
         ({"classes": 7}, r"in \[0, 7\)"),
         ({"classes": -1}, r"in \[0, 7\)"),
         ({"classes": [1, 2]}, "one for each of the 3 images"),

@@ -5,6 +5,7 @@ import dataclasses
 import keras
 import numpy as np
 import pytest
+import ways
 from keras import ops
 
 import keras_resnext
@@ -92,11 +93,48 @@ def test_block_outputs():
     }
 
 
-@pytest.mark.parametrize(
-    "function", [keras_resnext.feature_pyramid, keras_resnext.block_outputs]
-)
-def test_other_models_are_refused(function):
-    inputs = keras.Input((64, 64, 3))
-    outer = keras.Model(inputs, build(include_top=False)(inputs), name="outer")
-    with pytest.raises(ValueError, match=r"'outer' has no stages"):
-        function(outer)
+@pytest.mark.parametrize("way", ways.GRAPHS)
+def test_a_model_that_contains_ours(tiny, way):
+    model = ways.build(way, "plain", tiny)
+    inputs = ways.inputs_of(model)
+    pixels = ways.pixels_of(way, inputs)
+    stages = ("stage1_block1", "stage2_block1")
+    expected = [
+        ways.numpy(ways.own_maps(model, f"{stage}_out")(pixels))
+        for stage in stages
+    ]
+    pyramid = keras_resnext.feature_pyramid(model)
+    blocks = keras_resnext.block_outputs(model)
+    for made, names in ((pyramid, ("P2", "P3")), (blocks, stages)):
+        assert {v.path for v in made.weights} <= {v.path for v in model.weights}
+        found = ways.predict(made, inputs)
+        for name, maps in zip(names, expected, strict=True):
+            np.testing.assert_allclose(
+                found[name], maps, atol=1e-5 * np.abs(maps).max()
+            )
+
+
+REFUSED = {
+    "subclassed": "'outer' is a subclassed model.*Use 'resnext'",
+    "siamese": r"'outer' calls layers named 'st.*' 2 times",
+    "over_time": "'outer' calls 'resnext' within the layer 'time_distributed'",
+}
+
+
+@pytest.mark.parametrize("way", REFUSED)
+def test_what_has_no_maps_of_one_image_is_refused(tiny, way):
+    model = ways.build(way, "plain", tiny)
+    for function in (
+        keras_resnext.feature_pyramid,
+        keras_resnext.block_outputs,
+    ):
+        with pytest.raises(ValueError, match=REFUSED[way]):
+            function(model)
+
+
+def test_other_models_are_refused():
+    inputs = keras.Input((8, 8, 3))
+    outputs = keras.layers.Conv2D(2, 3)(inputs)
+    other = keras.Model(inputs, outputs, name="other")
+    with pytest.raises(ValueError, match="'other' must be a model built by"):
+        keras_resnext.block_outputs(other)

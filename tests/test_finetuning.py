@@ -1,16 +1,19 @@
 """Freezing, another classifier, statistics gathered anew."""
 
 import dataclasses
+import warnings
 
 import keras
 import numpy as np
 import pytest
+import ways
 from keras import ops
 
 from keras_resnext import ResNeXt
 from keras_resnext.finetuning import freeze
 from keras_resnext.finetuning import reestimate_batch_norm
 from keras_resnext.finetuning import replace_classifier
+from keras_resnext.inner import inner_models
 
 
 def pixels(count, size=16):
@@ -107,6 +110,137 @@ def test_frozen_statistics_stay_and_later_ones_move(model):
             layer.get_weights(), before[layer.name], strict=True
         ):
             assert (new == old).all() == early, layer.name
+
+
+def weights_by_layer(model):
+    """Each layer's own weights; of layers of layers, those of the parts."""
+    return {
+        layer.name: layer.get_weights()
+        for layer in model._flatten_layers()
+        if layer.weights and not layer._layers
+    }
+
+
+@pytest.mark.parametrize("way", ways.WAYS)
+def test_any_model_that_contains_ours_is_frozen_up_to_a_stage(tiny, way):
+    """Whatever was frozen before, as the first line of every tutorial does."""
+    model = ways.build(way, "plain", tiny)
+    everything = len(model.trainable_variables)
+    for container in (model, *inner_models(model)):
+        container.trainable = False
+        freeze(model, None)
+        assert len(model.trainable_variables) == everything
+    model.trainable = False
+    freeze(model, "stage1")
+    model.compile("sgd", "mse", run_eagerly=True)
+    inputs = ways.inputs_of(model, 4)
+    targets = keras.tree.map_structure(
+        lambda x: np.ones(x.shape, "float32"), ways.predict(model, inputs)
+    )
+    before = weights_by_layer(model)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # the order of a dict
+        model.train_on_batch(inputs, targets)
+    for name, weights in weights_by_layer(model).items():
+        moved = [
+            (new != old).any()
+            for new, old in zip(weights, before[name], strict=True)
+        ]
+        if name.startswith(("stem_", "stage1_")):
+            assert not any(moved), name
+        else:
+            assert any(moved), name
+            assert all(moved[2:]), name  # the statistics
+
+
+def test_freeze_trains_adapters_and_not_what_they_adapt(tiny):
+    model = ways.build("nested", "lora", tiny)
+    freeze(model, "stage1")
+    trainable = {variable.path for variable in model.trainable_variables}
+    layers = {layer.name: layer for layer in model._flatten_layers()}
+    for name in ("adapted", "stage2_block1_conv2"):
+        layer = layers[name]
+        assert layer.lora_kernel_a.path in trainable
+        assert layer._kernel.path not in trainable
+
+
+@pytest.mark.parametrize("way", ways.WAYS)
+def test_freeze_suggests_in_any_model(tiny, way):
+    model = ways.build(way, "plain", tiny)
+    trainable = len(model.trainable_variables)
+    with pytest.raises(ValueError, match="Did you mean 'stage2'"):
+        freeze(model, "stage3")
+    assert len(model.trainable_variables) == trainable
+
+
+def test_freeze_refuses_other_models():
+    inputs = keras.Input((4,))
+    other = keras.Model(inputs, keras.layers.Dense(2)(inputs), name="other")
+    with pytest.raises(ValueError, match="'other' must be a model built by"):
+        freeze(other, "stage1")
+
+
+@pytest.mark.parametrize(("way", "head"), ways.CASES)
+def test_the_classifier_of_any_model_is_replaced(tiny, way, head):
+    model, layers = ways.build_with_head(way, head, tiny)
+    inputs = ways.inputs_of(model)
+    if way == "two_outputs":
+        with pytest.raises(ValueError, match="must have one output"):
+            replace_classifier(model, 3)
+        model = keras.Model(model.input, model.output["label"])
+    before = ways.numpy_features(way, layers, model, inputs)
+    new = replace_classifier(model, 3, dropout=0.5)
+    assert new.name == model.name
+    assert [layer.name for layer in new.layers[-2:]] == [
+        "dropout",
+        "predictions",
+    ]
+    assert type(new.layers[-3]) is not keras.layers.Dropout
+    kernel, bias = new.layers[-1].get_weights()
+    scores = before @ kernel + bias
+    expected = np.exp(scores - scores.max(-1, keepdims=True))
+    expected /= expected.sum(-1, keepdims=True)
+    rough = way == "mixed_precision"
+    np.testing.assert_allclose(
+        ways.predict(new, inputs), expected, atol=0.02 if rough else 1e-4
+    )
+
+
+def test_replace_classifier_within_a_model(tiny):
+    """Where ours, with its top, is the last layer of another model."""
+    inner = ResNeXt(tiny, classes=10, input_shape=(16, 16, 3))
+    inputs = ways.image()
+    outer = keras.Model(inputs, inner(keras.layers.Rescaling(0.1)(inputs)))
+    x = pixels(2)
+    expected = replace_classifier(inner, 3)
+    new = replace_classifier(outer, 3)
+    new.layers[-1].set_weights(expected.layers[-1].get_weights())
+    np.testing.assert_allclose(
+        ways.predict(new, x), ways.predict(expected, x * 0.1), atol=1e-5
+    )
+    assert len(new.weights) == len(outer.weights)
+
+
+def endings(features):
+    dense = keras.layers.Dense(8)(features)
+    return {
+        "'softmax_end', neither": keras.layers.Softmax(name="softmax_end")(
+            features
+        ),
+        "'norm_end', neither": keras.layers.BatchNormalization(name="norm_end")(
+            dense
+        ),
+        "'scale_end', neither": keras.layers.Rescaling(2, name="scale_end")(
+            dense
+        ),
+    }
+
+
+def test_replace_classifier_refuses_what_it_can_not_tell(tiny):
+    model = ResNeXt(tiny, include_top=False, pooling="avg")
+    for message, output in endings(model.output).items():
+        with pytest.raises(ValueError, match=message):
+            replace_classifier(keras.Model(model.input, output), 3)
 
 
 def test_replace_classifier(model):

@@ -139,7 +139,7 @@ OURS = {
     "preprocessing": {"resizing", "resnext_model", "tensors", *L0},
     "resizing": set(),
     "tensors": set(),
-    "inner": {TENSOR},
+    "inner": {"layers", TENSOR},
     "complexity": {"inner"},
     "features": {"inner", "suggestions"},
     "finetuning": {

@@ -177,8 +177,22 @@ HEADS = {
 }
 
 
+# Each way once, and each head in the two commonest.
+CASES = [(way, "plain") for way in GRAPHS] + [
+    (way, head)
+    for way in ("flat", "nested")
+    for head in HEADS
+    if head != "plain"
+]
+
+
 def build(way, head, config):
     """A model of a way and a head, with weights as after training."""
+    return build_with_head(way, head, config)[0]
+
+
+def build_with_head(way, head, config):
+    """The same, and the layers of its head."""
     layers = HEADS[head]()
     model = WAYS[way](config, layers)
     random = np.random.default_rng(0)
@@ -201,7 +215,57 @@ def build(way, head, config):
             layer.lora_kernel_b.assign(random.normal(0, 0.1, shape))
     if head == "int8":
         layers[-1].quantize("int8")
-    return model
+    return model, layers
+
+
+def kernel_of(layer):
+    """The kernel that a Dense layer multiplies by, in float64."""
+    kernel = numpy(layer.kernel).astype("float64")
+    if layer.quantization_mode == "int8":
+        kernel /= numpy(layer.kernel_scale)
+    return kernel
+
+
+def logits_of(head, features):
+    """The scores before the softmax, by NumPy."""
+    for layer in head:
+        if isinstance(layer, keras.layers.Dense):
+            features = features @ kernel_of(layer)
+            if layer.use_bias:
+                features = features + numpy(layer.bias)
+            if layer.activation is keras.activations.relu:
+                features = np.maximum(features, 0)
+    return features
+
+
+def numpy_features(way, head, model, inputs):
+    """What the last Dense layer takes, by NumPy from the last maps."""
+    maps = own_maps(model, "stage2_block1_out")(pixels_of(way, inputs))
+    features = numpy(maps).mean((1, 2))
+    if way == "two_inputs":
+        features = np.concatenate([features, inputs["age"]], -1)
+    dense = [x for x in head if isinstance(x, keras.layers.Dense)]
+    return logits_of(dense[:-1], features)
+
+
+def pixels_of(way, inputs):
+    """What reaches the first convolution in inference."""
+    image = inputs["image"] if way == "two_inputs" else inputs
+    if way in ("doubly_nested", "augmented"):
+        return image / 127.5 - 1
+    return image * 0.02 if way == "augmented_flat" else image
+
+
+def own_maps(model, name):
+    """A model from the pixels of the first convolution to a layer's maps."""
+    (base,) = [
+        layer
+        for layer in model._flatten_layers()
+        if isinstance(layer, keras.Model)
+        and "stem_conv1" in [part.name for part in layer.layers]
+    ]
+    first = base.get_layer("stem_conv1").input
+    return keras.Model(first, base.get_layer(name).output)
 
 
 def inputs_of(model, count=3):
@@ -209,7 +273,8 @@ def inputs_of(model, count=3):
     random = np.random.default_rng(1)
 
     def drawn(shape):
-        return random.normal(size=(count, *shape[1:])).astype("float32")
+        x = random.normal(size=(count, *shape[1:]))
+        return (100 * x if len(shape) == 4 else x).astype("float32")
 
     if isinstance(model, Subclassed):
         return drawn((None, SIZE, SIZE, 3))
