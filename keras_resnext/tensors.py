@@ -35,15 +35,14 @@ def framework_of(x: Any) -> str | None:
 
 def cast(x: Any, dtype: str) -> Any:
     """Cast an array or a tensor of any framework, within its framework."""
-    match framework_of(x):
-        case "keras":
-            return keras.ops.cast(x, dtype)
-        case "tensorflow":
-            return sys.modules["tensorflow"].cast(x, dtype)
-        case "torch":
-            return x.to(getattr(sys.modules["torch"], dtype))
-        case _:
-            return x.astype(dtype)
+    framework = framework_of(x)  # with no `match`: AutoGraph can't read it
+    if framework == "keras":
+        return keras.ops.cast(x, dtype)
+    if framework == "tensorflow":
+        return sys.modules["tensorflow"].cast(x, dtype)
+    if framework == "torch":
+        return x.to(getattr(sys.modules["torch"], dtype))
+    return x.astype(dtype)
 
 
 def constant(value: np.ndarray, like: Any) -> Any:
