@@ -177,6 +177,7 @@ OURS = {
     "cli": {
         "",
         "cli",
+        "exporting.formats",
         "weights.addresses",
         "weights.fetch",
         "weights.save_keras",

@@ -3,17 +3,34 @@
 Exit status 0 is success, 1 a failure, 2 a wrong command line.
 """
 
+import contextlib
 import importlib
+import io
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from collections.abc import Sequence
 
 from keras_resnext.cli import arguments
+from keras_resnext.cli import printing
 
 
 class Failure(Exception):
-    """What a right command line ends with when something else is wrong."""
+    """A failure that another command line would not avoid: status 1."""
+
+
+class UsageError(Exception):
+    """A mistake in the command line: status 2."""
+
+
+@contextlib.contextmanager
+def usage() -> Iterator[None]:
+    """Turn a ValueError about an argument's value into a UsageError."""
+    try:
+        yield
+    except ValueError as error:
+        raise UsageError(error) from error
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -26,6 +43,9 @@ def main(words: Sequence[str] | None = None) -> int:
         The exit status.
     """
     args = arguments.parser().parse_args(words)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # Not every name of a file can be written in every encoding.
+        sys.stdout.reconfigure(errors="backslashreplace")
     # As for Ctrl-C: what was begun is removed.
     before = signal.signal(
         signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM)
@@ -34,31 +54,39 @@ def main(words: Sequence[str] | None = None) -> int:
         command = importlib.import_module(f"keras_resnext.cli.{args.module}")
         status = command.run(args)
         sys.stdout.flush()
-    except Failure as error:
+    except UsageError as error:
+        return complain(error, 2)
+    except BrokenPipeError:  # as of `| head`
+        _discard_output()
+        return 1
+    except (Failure, ValueError, OSError) as error:
         return complain(error)
-    except (ValueError, OSError) as error:
-        if isinstance(error, BrokenPipeError):  # as of `| head`
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return 1
-        return complain(error, _status(error))
     except KeyboardInterrupt:
         print("Stopped.", file=sys.stderr)
         return 128 + signal.SIGINT
     finally:
         signal.signal(signal.SIGTERM, before)
+        try:
+            sys.stdout.flush()
+        except OSError:  # on a full disk; Python would flush once more
+            _discard_output()
     return status
 
 
 def complain(error: object, status: int = 1) -> int:
     """Says in one sentence what is wrong."""
-    text = " ".join(str(error).split())
-    print(f"{arguments.PROGRAM}: error: {text}", file=sys.stderr)
+    if isinstance(error, OSError) and error.strerror:
+        file = "" if error.filename is None else f": '{error.filename}'"
+        error = f"{error.strerror}{file}"
+    note(f"error: {error}")
     return status
 
 
-def _status(error: Exception) -> int:
-    """1 where nothing is wrong with the command line."""
-    # With NumPy, for which `list` would wait.
-    from keras_resnext.weights.fetch import WeightsUnavailableError
+def note(text: str) -> None:
+    """Print one line on standard error."""
+    line = printing.printable(" ".join(text.split()))
+    print(f"{arguments.PROGRAM}: {line}", file=sys.stderr)
 
-    return 1 if isinstance(error, WeightsUnavailableError) else 2
+
+def _discard_output() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -6,6 +6,11 @@ import sys
 from typing import NoReturn
 
 PROGRAM = "keras-resnext"
+STATUS = (
+    "Exit status: 0 for success; 1 for a failure, such as a file that is "
+    "missing or damaged, a failed download or a full disk; 2 for wrong usage "
+    "alone."
+)
 
 
 class Parser(argparse.ArgumentParser):
@@ -27,14 +32,16 @@ def parser() -> argparse.ArgumentParser:
     whole = Parser(
         PROGRAM,
         description="ResNeXt for Keras 3: networks, weights, predictions.",
-        epilog=f"{PROGRAM} COMMAND --help tells more of a command.",
+        epilog=f"{PROGRAM} COMMAND --help tells more of a command. {STATUS}",
     )
     commands = whole.add_subparsers(
         required=True, metavar="COMMAND", title="commands"
     )
 
     def command(name: str, module: str, text: str) -> argparse.ArgumentParser:
-        made = commands.add_parser(name, help=text, description=text)
+        made = commands.add_parser(
+            name, help=text, description=text, epilog=STATUS
+        )
         made.set_defaults(module=module, command=name)
         made.add_argument(
             "--json", action="store_true", help="print JSON, for programs"
@@ -116,9 +123,10 @@ def _add_predict(predict: argparse.ArgumentParser) -> None:
     predict.add_argument(
         "pictures",
         nargs="+",
-        metavar="PICTURE",
+        metavar="IMAGE",
         type=path,
-        help="files of any kind that Pillow reads",
+        help="image files of any kind that Pillow reads, or folders, which "
+        "are searched for images",
     )
     predict.add_argument(
         "--model",
@@ -133,11 +141,17 @@ def _add_predict(predict: argparse.ArgumentParser) -> None:
         help="how many classes to print for each (default: 5)",
     )
     predict.add_argument(
+        "--labels",
+        type=path,
+        metavar="FILE",
+        help="names of the classes, one on each line (default: the model's)",
+    )
+    predict.add_argument(
         "--gradcam",
         type=path,
         metavar="OUT.png",
-        help="write a picture of where the network looked for the first "
-        "class; several stand side by side",
+        help="write an image of where the model looked for the first class of "
+        "each image, side by side, of the first 100 at most",
     )
 
 

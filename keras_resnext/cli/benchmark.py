@@ -12,6 +12,7 @@ import rich.progress
 import keras_resnext
 from keras_resnext.cli import networks
 from keras_resnext.cli import printing
+from keras_resnext.cli import usage
 
 ROUNDS = 5
 SECONDS = 20  # after which a batch size has no further round
@@ -21,9 +22,10 @@ def run(args: argparse.Namespace) -> int:
     """Measures, and prints a table."""
     variant = args.model.partition(".")[0]
     size = args.size or networks.own_size(variant)
-    plain = keras_resnext.get_model(
-        variant, weights=None, input_shape=networks.shape(size)
-    )
+    with usage():
+        plain = keras_resnext.get_model(
+            variant, weights=None, input_shape=networks.shape(size)
+        )
     models = {"as it is": plain} | {
         f"folded, {dtype}": keras_resnext.optimize_for_inference(plain, dtype)
         for dtype in args.dtypes

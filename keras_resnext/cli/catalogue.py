@@ -4,7 +4,9 @@ import argparse
 import dataclasses
 import fnmatch
 
+from keras_resnext.cli import UsageError
 from keras_resnext.cli import printing
+from keras_resnext.cli import usage
 from keras_resnext.config import Template
 from keras_resnext.suggestions import did_you_mean
 from keras_resnext.variants import VARIANTS
@@ -25,7 +27,7 @@ def print_networks(pattern: str, as_json: bool) -> None:
     """Prints the networks whose names match."""
     names = sorted(fnmatch.filter(VARIANTS, pattern))
     if not names:
-        raise ValueError(
+        raise UsageError(
             f"No network is called '{pattern}'."
             f"{did_you_mean(pattern, VARIANTS)}"
         )
@@ -72,18 +74,16 @@ def print_weights(pattern: str, license: str | None, as_json: bool) -> None:
     variant, _, tag = pattern.partition(".")
     variants = {row.variant for row in list_weights()}
     if not fnmatch.filter(variants, variant):
-        raise ValueError(
+        raise UsageError(
             f"No weights are published for '{variant}'."
             f"{did_you_mean(variant, variants)}"
         )
-    rows = [
-        row
-        for row in list_weights(variant, license)
-        if fnmatch.fnmatchcase(row.tag, tag or "*")
-    ]
+    with usage():
+        licensed = list_weights(variant, license)
+    rows = [row for row in licensed if fnmatch.fnmatchcase(row.tag, tag or "*")]
     if tag and not rows:
-        tags = [row.tag for row in list_weights(variant, license)]
-        raise ValueError(
+        tags = [row.tag for row in licensed]
+        raise UsageError(
             f"{variant} has no weights '{tag}'.{did_you_mean(tag, tags)}"
         )
     if as_json:

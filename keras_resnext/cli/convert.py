@@ -16,6 +16,8 @@ import rich.markup
 
 import keras_resnext
 from keras_resnext import atomic_files
+from keras_resnext.cli import Failure
+from keras_resnext.cli import UsageError
 from keras_resnext.cli import networks
 from keras_resnext.cli import printing
 from keras_resnext.weights.addresses import find_checkpoint
@@ -60,20 +62,20 @@ def check(args: argparse.Namespace) -> Callable:
     ]
     if not writers:
         *endings, last = WRITERS
-        raise ValueError(
+        raise UsageError(
             f"OUTPUT must end in {', '.join(endings)} or {last}, not "
             f"'{output}'."
         )
     if not output.parent.is_dir():
-        raise ValueError(f"There is no folder '{output.parent}'.")
+        raise Failure(f"There is no folder '{output.parent}'.")
     if output.is_dir():
-        raise ValueError(f"'{output}' is a folder.")
+        raise Failure(f"'{output}' is a folder.")
     if output.exists() and not args.force:
-        raise ValueError(f"There is '{output}' already; --force replaces it.")
+        raise Failure(f"There is '{output}' already; --force replaces it.")
     if args.model and args.source.endswith(".keras"):
-        raise ValueError("A .keras file holds its network; no --model then.")
+        raise UsageError("A .keras file holds its network; no --model then.")
     if args.model and not networks.is_file(args.source):
-        raise ValueError(f"'{args.source}' names its network; no --model then.")
+        raise UsageError(f"'{args.source}' names its network; no --model then.")
     return writers[0]
 
 
@@ -95,6 +97,7 @@ def convert(
             path = pathlib.Path(find_checkpoint(source))
             license = None
         else:
+            networks.check_name(source)
             model = keras_resnext.get_model(
                 source, input_shape=networks.shape()
             )
@@ -110,7 +113,7 @@ def convert(
             writer(model, staged)
         with working(f"Checking {name}"):
             if not same_again(model, staged):
-                raise ValueError(
+                raise Failure(
                     f"'{source}' can't be written as {output.name}: the "
                     "weights would change. Nothing was written."
                 )

@@ -5,6 +5,7 @@ import dataclasses
 import pathlib
 from collections.abc import Sequence
 
+import keras
 import numpy as np
 import rich.console
 import rich.progress
@@ -14,19 +15,31 @@ from keras_resnext.cli import Failure
 from keras_resnext.cli import networks
 from keras_resnext.cli import pictures
 from keras_resnext.cli import printing
+from keras_resnext.cli import usage
+from keras_resnext.exporting import formats
 
 
 def run(args: argparse.Namespace) -> int:
     """Exports, and prints how the files do."""
     if args.directory.exists() and not args.directory.is_dir():
-        raise ValueError(f"'{args.directory}' is no folder.")
-    for path in args.pictures or ():
-        pictures.check(path)
-    labels = args.labels and args.labels.read_text("utf-8").splitlines()
+        raise Failure(f"'{args.directory}' is no folder.")
+    try:
+        with usage():
+            formats.chosen(
+                args.formats, keras.config.backend(), bool(args.pictures)
+            )
+    except ImportError as error:
+        raise Failure(error) from error
+    try:
+        for path in args.pictures or ():
+            pictures.check(path)
+    except pictures.ImageError as error:
+        raise Failure(error) from error
+    labels = args.labels and networks.read_labels(args.labels)
     model = networks.load_for_export(args.model, args.weights, args.size)
     transform = networks.transform_for(model, args.size)
-    data = args.pictures and read(args.pictures, transform, args.normalized)
     try:
+        data = args.pictures and read(args.pictures, transform, args.normalized)
         report = keras_resnext.export(
             model,
             args.directory,
@@ -36,7 +49,11 @@ def run(args: argparse.Namespace) -> int:
             transform=transform,
             labels=labels,
         )
-    except (ImportError, keras_resnext.ExportError) as error:
+    except (
+        ImportError,
+        keras_resnext.ExportError,
+        pictures.ImageError,
+    ) as error:
         raise Failure(error) from error
     if args.json:
         printing.print_json({**dataclasses.asdict(report), "ok": report.ok})

@@ -7,6 +7,7 @@ import keras
 import keras_resnext
 from keras_resnext.cli import networks
 from keras_resnext.cli import printing
+from keras_resnext.cli import usage
 
 
 def run(args: argparse.Namespace) -> int:
@@ -47,7 +48,7 @@ def information(name: str, size: int | None) -> dict:
     size = size or networks.own_size(variant)
     shape = networks.shape(size)
     # Without a single weight, of which there may be 828 million.
-    with keras.StatelessScope(initialize_variables=False):
+    with usage(), keras.StatelessScope(initialize_variables=False):
         model = keras_resnext.get_model(
             variant, weights=None, input_shape=shape
         )

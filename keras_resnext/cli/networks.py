@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import pathlib
 from contextlib import AbstractContextManager
 
 import keras
@@ -9,7 +10,11 @@ import rich.console
 import rich.markup
 
 import keras_resnext
+from keras_resnext.cli import Failure
+from keras_resnext.cli import UsageError
+from keras_resnext.cli import usage
 from keras_resnext.weights.addresses import find_checkpoint
+from keras_resnext.weights.catalogue import find_weights
 
 SUFFIXES = (".bin", ".h5", ".keras", ".pt", ".pth", ".safetensors")
 DEFAULT = "resnext50_32x4d"
@@ -26,12 +31,14 @@ def load(
         size: Height and width of the pictures; `None` leaves them open.
 
     Raises:
-        ValueError: If there is no such network, or it has no classifier.
+        UsageError: If no variant or checkpoint has that name.
+        ValueError: If the network has no classifier, or the file is damaged.
         OSError: If there is no such file, or weights are out of reach.
     """
     if weights is not None and is_file(weights):
         model = from_file(weights, name, size=size)
     else:
+        check_name(name or DEFAULT, weights)
         given = {} if weights is None else {"weights": weights}
         model = keras_resnext.get_model(
             name or DEFAULT, input_shape=shape(size), **given
@@ -53,21 +60,49 @@ def load_for_export(
             own.
 
     Raises:
-        ValueError: As in `load`, or if a file does not tell its network.
+        UsageError: As in `load`, or if a file does not tell its network.
+        ValueError: As in `load`.
         OSError: As in `load`.
     """
     if not is_file(name):
         return load(name, weights, size or own_size(name.partition(".")[0]))
     if weights is not None:
-        raise ValueError(f"'{name}' holds weights; no --weights then.")
+        raise UsageError(f"'{name}' holds weights; no --weights then.")
     path = os.fspath(find_checkpoint(name))
     fitting = keras_resnext.inspect_checkpoint(path).variants
     if len(fitting) != 1 and not path.endswith(".keras"):
-        raise ValueError(
+        raise UsageError(
             f"'{name}' does not tell its network. Name it as MODEL, and the "
             "file as --weights."
         )
     return load(None, name, size or own_size(*fitting[:1]))
+
+
+def check_name(name: str, weights: str | None = None) -> None:
+    """Refuse a name or a tag that the catalog does not list.
+
+    Args:
+        name: `"variant"` or `"variant.tag"`.
+        weights: A tag in place of the name's; `None` for the default.
+
+    Raises:
+        UsageError: If there is no such variant or checkpoint.
+    """
+    variant, _, tag = name.partition(".")
+    check_variant(variant)
+    with usage():
+        find_weights(variant, weights or tag or "imagenet")
+
+
+def check_variant(name: str) -> None:
+    """Refuse the name of a variant that is not in the table.
+
+    Raises:
+        UsageError: If there is no such variant, with a suggestion.
+    """
+    if name not in keras_resnext.VARIANTS:
+        with usage():
+            keras_resnext.get_model(name)  # raises
 
 
 def is_file(word: str) -> bool:
@@ -94,8 +129,9 @@ def from_file(
             `None` leaves them open.
 
     Raises:
-        ValueError: If the file can't be read, or the variant is neither
-            told nor given, or the wrong one.
+        UsageError: If the variant is neither told nor given.
+        ValueError: If the file can't be read, or the variant is the wrong
+            one.
         OSError: If there is no such file.
     """
     file = find_checkpoint(path)
@@ -105,12 +141,13 @@ def from_file(
     if variant is None:
         if len(info.variants) != 1:
             fitting = " or ".join(info.variants)
-            raise ValueError(
+            raise UsageError(
                 f"'{path}' does not tell its network"
                 + (f", which is {fitting}" if fitting else "")
                 + ". Name it with --model."
             )
         (variant,) = info.variants
+    check_variant(variant)
     return keras_resnext.get_model(
         variant,
         weights=file,
@@ -119,6 +156,19 @@ def from_file(
         classifier_activation=activation,
         input_shape=shape(size),
     )
+
+
+def read_labels(path: pathlib.Path) -> list[str]:
+    """Read names of classes, one on each line.
+
+    Raises:
+        Failure: If the file is not text.
+        OSError: If there is no such file.
+    """
+    try:
+        return path.read_text("utf-8-sig").rstrip("\r\n").splitlines()
+    except UnicodeDecodeError:
+        raise Failure(f"'{path}' is not a text file in UTF-8.") from None
 
 
 def reading(word: str) -> AbstractContextManager:
@@ -158,8 +208,12 @@ def transform_for(
         size: Height and width, if not the model's own or best published.
 
     Raises:
-        ValueError: If the model does not take images, or not of that size.
+        UsageError: If the model does not take images of the given size.
+        ValueError: If the model does not take square images.
     """
-    if size is None and keras_resnext.get_data_config(model).size is None:
+    if size is not None:
+        with usage():
+            return keras_resnext.evaluation_transform(model, size)
+    if keras_resnext.get_data_config(model).size is None:
         size = own_size(model.name)
     return keras_resnext.evaluation_transform(model, size)

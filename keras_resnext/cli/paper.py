@@ -9,6 +9,7 @@ import rich.progress
 
 import keras_resnext
 from keras_resnext.cli import Failure
+from keras_resnext.cli import UsageError
 from keras_resnext.cli import printing
 from keras_resnext.paper import Check
 
@@ -18,12 +19,12 @@ def run(args: argparse.Namespace) -> int:
 
     Raises:
         Failure: If a figure disagrees.
-        ValueError: If the paper has no such table.
+        UsageError: If the paper has no such table.
     """
     titles = keras_resnext.paper.TITLES
     tables = args.tables or list(titles)
     if unknown := sorted(set(tables) - set(titles)):
-        raise ValueError(
+        raise UsageError(
             f"The tables that can be checked are "
             f"{', '.join(map(str, titles))}. Received: --tables "
             f"{' '.join(map(str, unknown))}"

@@ -1,70 +1,127 @@
-"""Picture files of every kind, as what a network was trained on: RGB."""
+"""Image files of every kind, as what a model was trained on: RGB."""
 
+import os
 import pathlib
+import stat
 import warnings
+from collections.abc import Callable
+from collections.abc import Iterator
 
 import numpy as np
 import PIL.Image
 import PIL.ImageOps
 
+# Files that a folder is searched for.
+ENDINGS = (
+    *(".avif", ".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".jp2"),
+    *(".png", ".tif", ".tiff", ".webp"),
+)
+
+
+class ImageError(Exception):
+    """An image that can't be read, in one sentence."""
+
+
+def find(
+    folder: pathlib.Path, on_error: Callable[[ImageError], object]
+) -> Iterator[pathlib.Path]:
+    """List the images in a folder and the folders inside it, sorted.
+
+    Names that begin with a dot are skipped, and links to folders.
+
+    Args:
+        folder: The folder.
+        on_error: Called for each folder that can't be read.
+    """
+
+    def report(error: OSError) -> None:
+        on_error(unreadable(pathlib.Path(error.filename), error))
+
+    for root, folders, files in os.walk(folder, onerror=report):
+        folders[:] = sorted(name for name in folders if name[0] != ".")
+        for name in sorted(files):
+            if name[0] != "." and name.lower().endswith(ENDINGS):
+                yield pathlib.Path(root, name)
+
 
 def check(path: pathlib.Path) -> None:
-    """Refuses what can be refused by a file's first bytes.
+    """Refuse what a file's kind and its first bytes show to be no image.
 
     Raises:
-        ValueError: If there is no such file, or it is not a picture.
+        ImageError: If there is no such file, or it is not an image.
     """
     _open(path).close()
 
 
 def read(path: pathlib.Path) -> PIL.Image.Image:
-    """Reads a picture, turned upright as its camera says; of several the first.
+    """Read an image, turned upright as its camera says; of several the first.
 
     Returns:
         A PIL image of mode RGB. Transparency is dropped, and of 16 bits the
         upper 8 are taken.
 
     Raises:
-        ValueError: If the file is damaged, or no picture of whole numbers.
+        ImageError: If the file is damaged, too large, or no image of whole
+            numbers.
     """
     with _open(path) as image:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                return _to_rgb(PIL.ImageOps.exif_transpose(image))
+                image.load()
+                PIL.ImageOps.exif_transpose(image, in_place=True)
+                return _to_rgb(image)
         # Whatever a damaged file makes Pillow stumble over.
         except Exception as error:
-            raise _unreadable(path, error) from error
+            raise unreadable(path, error) from error
 
 
 def _open(path: pathlib.Path) -> PIL.Image.Image:
     try:
+        # Opening a pipe would wait for somebody to write to it.
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise ImageError(f"'{path}' is not a file.")
         with warnings.catch_warnings():
-            # Of pictures of more than 89 million pixels; 179 are an error.
+            # Of images of half the limit or more.
             warnings.simplefilter("ignore")
-            return PIL.Image.open(path)
+            image = PIL.Image.open(path)
     except PIL.UnidentifiedImageError:
-        raise ValueError(f"'{path}' is not a picture.") from None
+        raise ImageError(f"'{path}' is not an image.") from None
+    except PIL.Image.DecompressionBombError:
+        limit = 2 * (PIL.Image.MAX_IMAGE_PIXELS or 0)
+        raise ImageError(
+            f"'{path}' has more than {limit:,} pixels. Scale it down first."
+        ) from None
     except FileNotFoundError:
-        raise ValueError(f"There is no file '{path}'.") from None
+        raise ImageError(f"There is no file '{path}'.") from None
     except Exception as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
+    if image.format == "EPS":
+        image.close()
+        raise ImageError(f"'{path}' is a program in PostScript, not an image.")
+    return image
 
 
-def _unreadable(path: pathlib.Path, error: Exception) -> ValueError:
+def unreadable(path: pathlib.Path, error: Exception) -> ImageError:
+    """Say in one sentence which file an error is about."""
+    if isinstance(error, ImageError):
+        return error
     text = getattr(error, "strerror", None) or str(error)
     reason = text.strip().partition("\n")[0] or type(error).__name__
-    return ValueError(f"Can't read '{path}': {reason}")
+    return ImageError(f"Can't read '{path}': {reason}")
 
 
 def _to_rgb(image: PIL.Image.Image) -> PIL.Image.Image:
     if image.mode[0] == "I":  # 16 bits, in a mode of 16 or of 32
-        values = np.asarray(image).astype("int64")
+        values = np.asarray(image)
         if values.min() < 0 or values.max() > 65535:
             raise ValueError("it has more than 16 bits per channel")
         image = PIL.Image.fromarray((values >> 8).astype("uint8"))
     elif image.mode == "F":
         raise ValueError("its pixels are fractions, of an unknown range")
-    elif image.mode == "P":  # whose transparency may be more than one colour
+    elif image.mode == "P":  # whose transparency may be more than one color
         image = image.convert("RGBA")
+    # A copy doubles the memory, and only a file of several images needs one.
+    if image.mode == "RGB" and not getattr(image, "is_animated", False):
+        return image
     return image.convert("RGB")

@@ -1,84 +1,163 @@
-"""The command `predict`: what is on pictures, and where."""
+"""The command `predict`: what is on images, and where.
+
+Results are printed as they come. An image that can't be read ends nothing but
+itself: it is named on standard error, skipped and counted.
+"""
 
 import argparse
 import math
 import os
 import pathlib
+import sys
 from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Sequence
 
+import keras
 import numpy as np
 import PIL.Image
 import rich.console
 import rich.progress
 
 import keras_resnext
+from keras_resnext import imagenet
 from keras_resnext.cli import Failure
+from keras_resnext.cli import UsageError
 from keras_resnext.cli import complain
 from keras_resnext.cli import networks
+from keras_resnext.cli import note
 from keras_resnext.cli import pictures
 from keras_resnext.cli import printing
 
 BATCH = 64
-# How wide a picture of `--gradcam` is.
+# Height and width of an image on the sheet of `--gradcam`, and how many fit.
 WIDTH = 320
+MAX_DRAWN = 100
 ENDINGS = (".png", ".jpg", ".jpeg")
 
 
+class Skipped:
+    """Images without a prediction, which are named at once and counted."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __call__(self, error: Exception) -> None:
+        """Name one more."""
+        self.count += 1
+        complain(error)
+
+
 def run(args: argparse.Namespace) -> int:
-    """Prints the most probable classes of pictures."""
-    for path in args.pictures:
-        pictures.check(path)
+    """Prints the most probable classes of images."""
     if args.gradcam and args.gradcam.suffix.lower() not in ENDINGS:
-        raise ValueError(f"'{args.gradcam}' must end in .png or .jpg.")
+        raise UsageError(f"'{args.gradcam}' must end in .png or .jpg.")
     if args.gradcam and not args.gradcam.parent.is_dir():
-        raise ValueError(f"There is no folder '{args.gradcam.parent}'.")
+        raise Failure(f"There is no folder '{args.gradcam.parent}'.")
+    skipped = Skipped()
+    files = expand(args.pictures, skipped)
+    total = len(files) + skipped.count
+    if readable := from_first_readable(files, skipped):
+        predict(args, readable, skipped)
+    elif args.json:
+        printing.print_json([])
+    if skipped.count and total > 1:
+        complain(f"Skipped {skipped.count:,} of {total:,} images.")
+    return 1 if skipped.count else 0
+
+
+def predict(
+    args: argparse.Namespace, paths: list[pathlib.Path], skipped: Skipped
+) -> None:
+    """Print the predictions for images."""
     model = networks.load(args.model, args.weights)
     classes = model.output_shape[-1]
     if (args.top or 1) > classes:
-        raise ValueError(
+        raise UsageError(
             f"--top {args.top} is more than the network's {classes} classes."
         )
-    top = args.top or min(5, classes)
     transform = networks.transform_for(model)
     names = keras_resnext.get_data_config(model).labels
-    found: list[dict] = []
-    sights: list[PIL.Image.Image] = []
-    for paths, pixels in batches(args.pictures, transform):
-        if networks.channels_first():
-            pixels = pixels.transpose(0, 3, 1, 2)
-        predicted = model.predict_on_batch(pixels)
-        found += [
-            {"picture": os.fspath(path), "classes": classes}
-            for path, classes in zip(
-                paths, best(np.asarray(predicted), top, names), strict=True
+    if args.labels:
+        names = tuple(networks.read_labels(args.labels))
+        if len(names) != classes:
+            raise Failure(
+                f"'{args.labels}' has {len(names):,} lines. It must name the "
+                f"{classes:,} classes of the model, one on each line."
             )
-        ]
-        if args.gradcam:
-            heat = keras_resnext.explain.grad_cam(model, pixels)
-            sights += sight(paths, transform, heat)
-    if args.json:
-        printing.print_json(found)
-    else:
-        printing.show(*map(table, found))
+    if args.gradcam and len(paths) > MAX_DRAWN:
+        note(f"--gradcam draws the first {MAX_DRAWN} of {len(paths):,} images.")
+    sights: list[PIL.Image.Image] = []
+    with progress(hidden=len(paths) == 1) as bar:
+        tracked = bar.track(paths, description="Predicting")
+        results = predictions(
+            batches(tracked, transform, skipped),
+            model,
+            transform,
+            args.top or min(5, classes),
+            names,
+            skipped,
+            sights if args.gradcam else None,
+        )
+        if args.json:
+            printing.print_json_list(results)
+        else:
+            for result in results:
+                show(result)
     if sights:
         _save(side_by_side(sights), args.gradcam)
-    return 0 if len(found) == len(args.pictures) else 1
+
+
+def expand(paths: list[pathlib.Path], skipped: Skipped) -> list[pathlib.Path]:
+    """Replace folders by the images in them."""
+    files: list[pathlib.Path] = []
+    for path in paths:
+        if not path.is_dir():
+            files.append(path)
+            continue
+        before = skipped.count
+        found = list(pictures.find(path, skipped))
+        if found:
+            note(f"{len(found):,} images in '{path}'.")
+        elif skipped.count == before:
+            skipped(Failure(f"The folder '{path}' has no images."))
+        files += found
+    return files
+
+
+def from_first_readable(
+    paths: list[pathlib.Path], skipped: Skipped
+) -> list[pathlib.Path]:
+    """Drop images up to the first that can be opened.
+
+    So a wrong path is noticed before weights are downloaded for nothing.
+    """
+    for i, path in enumerate(paths):
+        try:
+            pictures.check(path)
+        except pictures.ImageError as error:
+            skipped(error)
+        else:
+            return paths[i:]
+    return []
 
 
 def batches(
-    paths: list[pathlib.Path], transform: keras_resnext.EvaluationTransform
+    paths: Iterable[pathlib.Path],
+    transform: keras_resnext.EvaluationTransform,
+    skipped: Skipped,
 ) -> Iterator[tuple[list[pathlib.Path], np.ndarray]]:
-    """Pictures as pixels, many at a time; complains of the damaged ones."""
+    """Read images as uint8 pixels, many at a time; skip the damaged ones."""
     good: list[pathlib.Path] = []
     pixels: list[np.ndarray] = []
-    for path in _progress(paths):
+    for path in paths:
         try:
-            pixels.append(transform(pictures.read(path)))
-            good.append(path)
-        except ValueError as error:
-            complain(error)
+            pixels.append(transform.pixels(pictures.read(path)))
+        # Out of memory, and whatever else one image may bring about.
+        except Exception as error:
+            skipped(pictures.unreadable(path, error))
+            continue
+        good.append(path)
         if len(good) == BATCH:
             yield good, np.stack(pixels)
             good, pixels = [], []
@@ -86,11 +165,58 @@ def batches(
         yield good, np.stack(pixels)
 
 
+def predictions(
+    read: Iterable[tuple[list[pathlib.Path], np.ndarray]],
+    model: keras.Model,
+    transform: keras_resnext.EvaluationTransform,
+    top: int,
+    names: Sequence[str] | None,
+    skipped: Skipped,
+    sights: list[PIL.Image.Image] | None,
+) -> Iterator[dict]:
+    """Predict batches of images.
+
+    Args:
+        read: Paths and pixels of images.
+        model: The model.
+        transform: The transform, for its normalization.
+        top: Number of classes for each image.
+        names: Names of the classes, if they are known.
+        skipped: Called for each image whose prediction is not finite.
+        sights: A list that receives what the model looked at, or `None`.
+
+    Yields:
+        The path of each image and its most probable classes, `None` if the
+        model's output is not finite.
+    """
+    for paths, pixels in read:
+        x = transform.normalize(pixels)
+        if networks.channels_first():
+            x = x.transpose(0, 3, 1, 2)
+        predicted = np.asarray(model.predict_on_batch(x), "float32")
+        finite = np.isfinite(predicted).all(-1)
+        found = iter(best(predicted[finite], top, names))
+        for path, is_finite in zip(paths, finite, strict=True):
+            result = {"picture": os.fspath(path), "classes": None}
+            if is_finite:
+                yield result | {"classes": next(found)}
+            else:
+                error = "The model's output is NaN or infinite."
+                skipped(Failure(f"Can't name '{path}': {error}"))
+                yield result | {"error": error}
+        if sights is not None and finite.any():
+            chosen = np.flatnonzero(finite)[: MAX_DRAWN - len(sights)]
+            if len(chosen):
+                heat = keras_resnext.explain.grad_cam(model, x[chosen])
+                sights += sight(pixels[chosen], heat)
+
+
 def best(
     predicted: np.ndarray, top: int, names: Sequence[str] | None
 ) -> list[list[dict]]:
     """The most probable classes of each picture."""
-    if predicted.shape[-1] == 1000:
+    imagenet_names = [each.name for each in imagenet.classes()]
+    if names is not None and list(names) == imagenet_names:
         decoded = keras_resnext.decode_predictions(predicted, top)
         return [
             [
@@ -116,27 +242,29 @@ def best(
     ]
 
 
-def table(found: dict) -> rich.table.Table:
-    """The most probable classes of one picture."""
-    rows = printing.table(
-        "class", "probability>", title=pathlib.Path(found["picture"]).name
-    )
+def show(result: dict) -> None:
+    """Print the most probable classes of one image."""
+    if not result["classes"]:
+        return
+    print(printing.printable(result["picture"]))
+    rows = printing.table("class", "probability>")
     rows.columns[0].min_width = 24
-    for each in found["classes"]:
-        rows.add_row(each["name"], f"{each['probability']:.1%}")
-    return rows
+    for each in result["classes"]:
+        name = printing.printable(each["name"])
+        rows.add_row(name, f"{each['probability']:.1%}")
+    printing.show(rows)
+    sys.stdout.flush()
 
 
 def sight(
-    paths: Iterable[pathlib.Path],
-    transform: keras_resnext.EvaluationTransform,
-    heatmaps: np.ndarray,
+    pixels: np.ndarray, heatmaps: np.ndarray
 ) -> Iterator[PIL.Image.Image]:
-    """What the network saw of pictures, and where it looked."""
-    for path, heatmap in zip(paths, heatmaps, strict=True):
-        picture = PIL.Image.fromarray(transform.pixels(pictures.read(path)))
-        picture = picture.resize((WIDTH, WIDTH))
-        yield keras_resnext.explain.overlay(picture, heatmap)
+    """Draw where the model looked, on what it saw."""
+    for image, heatmap in zip(pixels, heatmaps, strict=True):
+        gray_or_rgb = image[..., 0] if image.shape[-1] == 1 else image
+        seen = PIL.Image.fromarray(gray_or_rgb).convert("RGB")
+        seen = seen.resize((WIDTH, WIDTH))
+        yield keras_resnext.explain.overlay(seen, heatmap)
 
 
 def side_by_side(sights: list[PIL.Image.Image]) -> PIL.Image.Image:
@@ -149,17 +277,22 @@ def side_by_side(sights: list[PIL.Image.Image]) -> PIL.Image.Image:
     return sheet
 
 
+def progress(hidden: bool) -> rich.progress.Progress:
+    """A bar below what is printed, if anybody sees it."""
+    is_seen = sys.stdout.isatty()
+    console = rich.console.Console(stderr=not is_seen)
+    return rich.progress.Progress(
+        console=console,
+        transient=True,
+        disable=hidden or not console.is_terminal,
+        # What goes into a file or a pipe must not end up on the terminal.
+        redirect_stdout=is_seen,
+        redirect_stderr=sys.stderr.isatty(),
+    )
+
+
 def _save(picture: PIL.Image.Image, path: pathlib.Path) -> None:
     try:
         picture.save(path)
     except OSError as error:
         raise Failure(f"Can't write '{path}': {error.strerror}") from error
-
-
-def _progress(paths: list[pathlib.Path]) -> Iterable[pathlib.Path]:
-    """Draws a bar on a terminal while there is more than one."""
-    console = rich.console.Console(stderr=True)
-    hidden = not console.is_terminal or len(paths) == 1
-    return rich.progress.track(
-        paths, "Predicting", console=console, disable=hidden, transient=True
-    )

@@ -1,6 +1,11 @@
 """How commands print: tables for people, JSON for programs."""
 
 import json
+import math
+import re
+import sys
+from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import Any
 
 import rich.box
@@ -8,9 +13,53 @@ import rich.console
 import rich.table
 
 
+def printable(text: str) -> str:
+    """Escape what a terminal would obey, as a file's name may hold it."""
+    return re.sub(
+        r"[\x00-\x1f\x7f-\x9f]", lambda found: f"\\x{ord(found[0]):02x}", text
+    )
+
+
 def print_json(value: Any) -> None:
-    """Prints a value as JSON."""
-    print(json.dumps(value, indent=2, ensure_ascii=False))
+    """Prints a value as JSON; NaN and infinity, which it has not, as null."""
+    print(_json(value))
+
+
+def print_json_list(values: Iterable[Any]) -> None:
+    """Print values as one JSON array, each as soon as it is known."""
+    before = "["
+    for value in values:
+        # Not by lines: inside strings JSON may have other ends of lines.
+        indented = _json(value).replace("\n", "\n  ")
+        print(before, indented, sep="\n  ", end="")
+        sys.stdout.flush()
+        before = ","
+    print("[]" if before == "[" else "\n]")
+
+
+def _json(value: Any) -> str:
+    value = _finite(value)
+    for ascii_only in (False, True):
+        text = json.dumps(
+            value, indent=2, ensure_ascii=ascii_only, allow_nan=False
+        )
+        try:
+            # Names of files may be no text, and a terminal may not know all.
+            text.encode(sys.stdout.encoding or "utf-8")
+            break
+        except UnicodeEncodeError:
+            continue
+    return text
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {key: _finite(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(each) for each in value]
+    return value
 
 
 def print_pairs(**pairs: str) -> None:

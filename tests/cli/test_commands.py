@@ -211,23 +211,10 @@ def test_predict_names_the_classes_of_the_weights(run, picture):
     assert names < set(labels.CIFAR10)
 
 
-def test_many_pictures_and_a_damaged_one(run, weights, picture, tmp_path):
-    data = pathlib.Path(picture).read_bytes()
-    pathlib.Path("cut.png").write_bytes(data[: len(data) // 2])
-    words = [picture, "cut.png", *[picture] * 40]
-    options = "--model", MODEL, "--weights", weights, "--gradcam", "out.png"
-    status, out, err = run("predict", *words, "--json", *options)
-    assert status == 1
-    assert err.startswith("keras-resnext: error: Can't read 'cut.png'")
-    assert err.count("\n") == 1
-    assert len(json.loads(out)) == 41
-    with PIL.Image.open("out.png") as sheet:
-        assert sheet.size == (7 * 320, 6 * 320)
-
-
 def test_mistakes_get_one_sentence(run, weights, picture, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     pathlib.Path("text.jpg").write_text("no picture")
+    pathlib.Path("empty").mkdir()
     predict = "predict", picture, "--model", MODEL
     expected = {
         (): (2, "COMMAND"),
@@ -238,18 +225,19 @@ def test_mistakes_get_one_sentence(run, weights, picture, monkeypatch):
         ("weights", "--license", "gpl"): (2, "license"),
         ("info", "resnext51"): (2, "There is no variant 'resnext51'"),
         ("info", MODEL, "--size", "0"): (2, "--size"),
-        ("predict",): (2, "PICTURE"),
-        ("predict", "missing.jpg"): (2, "There is no file 'missing.jpg'"),
-        ("predict", "text.jpg"): (2, "'text.jpg' is not a picture"),
-        ("predict", "."): (2, "Can't read '.'"),
+        ("predict",): (2, "IMAGE"),
+        ("predict", "missing.jpg"): (1, "There is no file 'missing.jpg'"),
+        ("predict", "text.jpg"): (1, "'text.jpg' is not an image"),
+        ("predict", "empty"): (1, "folder 'empty' has no images"),
+        (*predict, "--weights", "missing.pth"): (1, "missing.pth"),
         (*predict, "--top", "0"): (2, "--top"),
         (*predict, "--top", "1001", "--weights", weights): (2, "1000"),
         (*predict, "--weights", "nothing"): (2, "nothing"),
         (*predict, "--gradcam", "out.txt"): (2, ".png"),
-        (*predict, "--gradcam", "none/out.png"): (2, "folder 'none'"),
+        (*predict, "--gradcam", "none/out.png"): (1, "folder 'none'"),
         ("predict", picture, "--model", "resnext51"): (2, "'resnext51'"),
-        ("predict", picture, "--weights", "text.jpg"): (2, "text.jpg"),
-        ("export", MODEL, "text.jpg"): (2, "'text.jpg' is no folder"),
+        ("predict", picture, "--weights", "text.jpg"): (1, "text.jpg"),
+        ("export", MODEL, "text.jpg"): (1, "'text.jpg' is no folder"),
         ("export", MODEL, "out", "--formats", "onxx", "--weights", weights): (
             2,
             "Did you mean 'onnx'",
@@ -257,7 +245,7 @@ def test_mistakes_get_one_sentence(run, weights, picture, monkeypatch):
         ("export", weights, "out", "--weights", weights): (2, "no --weights"),
         ("export", weights, "out"): (2, "the file as --weights"),
         ("export", "resnext51", "out"): (2, "'resnext51'"),
-        ("export", MODEL, "out", "--pictures", "text.jpg"): (2, "text.jpg"),
+        ("export", MODEL, "out", "--pictures", "text.jpg"): (1, "text.jpg"),
         ("benchmark", "resnext51"): (2, "'resnext51'"),
         ("benchmark", MODEL, "--batches", "0"): (2, "--batches"),
     }
@@ -279,6 +267,29 @@ def test_weights_out_of_reach_are_a_failure(run, picture, monkeypatch):
         1,
         "keras-resnext: error: Can't get the weights.\n",
     )
+
+
+def test_a_full_disk_is_a_failure():
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "keras_resnext", "list"],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == (
+        "keras-resnext: error: No space left on device"
+    )
+
+
+def test_help_states_the_exit_statuses(run):
+    for words in ([], ["list"], ["predict"], ["convert"]):
+        status, out, _ = run(*words, "--help")
+        assert status == 0
+        assert "2 for wrong usage alone" in " ".join(out.split())
 
 
 def test_a_closed_pipe_is_no_traceback():

@@ -1,7 +1,9 @@
 """Pictures of every kind become RGB, or are refused in one sentence."""
 
 import io
+import os
 import pathlib
+import socket
 
 import numpy as np
 import PIL.Image
@@ -87,7 +89,7 @@ def test_truncated_pictures_are_refused(tmp_path, kind, share):
     data = file.getvalue()
     path = tmp_path / "cut"
     path.write_bytes(data[: int(len(data) * share)])
-    with pytest.raises(ValueError, match=f"'{path}'") as caught:
+    with pytest.raises(pictures.ImageError, match=f"'{path}'") as caught:
         pictures.read(path)
     assert "\n" not in str(caught.value)
 
@@ -102,23 +104,71 @@ def test_truncated_pictures_are_refused(tmp_path, kind, share):
 )
 def test_unknown_ranges_are_refused(tmp_path, image, reason):
     path = save(tmp_path, image, "deep.tif")
-    with pytest.raises(ValueError, match=reason):
+    with pytest.raises(pictures.ImageError, match=reason):
         pictures.read(path)
+
+
+def test_of_an_animation_in_color_the_first(tmp_path):
+    others = [plain(color=(0, 0, 255))]
+    for name in ("moving.webp", "pages.tif", "moving.png"):
+        path = save(
+            tmp_path, plain(), name, save_all=True, append_images=others
+        )
+        assert pixel(path)[2] < 128
 
 
 def test_other_files_are_refused(tmp_path):
     (tmp_path / "text.jpg").write_text("no picture")
+    (tmp_path / "empty.png").touch()
+    (tmp_path / "endless.eps").write_text(
+        "%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"
+        "%%EndComments\n{} loop\n"
+    )
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "link.png").symlink_to(tmp_path / "pipe.png")
+    (tmp_path / "lost.png").symlink_to(tmp_path / "nowhere.png")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tmp_path / "socket.png"))
     for name, match in (
         ("missing.jpg", "There is no file"),
-        ("text.jpg", "is not a picture"),
-        (".", "Can't read"),
+        ("lost.png", "There is no file"),
+        ("text.jpg", "is not an image"),
+        ("empty.png", "is not an image"),
+        ("endless.eps", "PostScript"),
+        ("pipe.png", "is not a file"),
+        ("link.png", "is not a file"),
+        ("socket.png", "is not a file"),
+        ("/dev/zero", "is not a file"),
+        (".", "is not a file"),
+        ("text.jpg/a.png", "Not a directory"),
+        ("a" * 300, "File name too long"),
     ):
-        with pytest.raises(ValueError, match=match):
-            pictures.check(tmp_path / name)
+        for read in (pictures.check, pictures.read):
+            with pytest.raises(pictures.ImageError, match=match) as caught:
+                read(tmp_path / name)
+            assert name in str(caught.value)
 
 
-def test_enormous_pictures_are_refused(tmp_path, monkeypatch):
+def test_enormous_images_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(PIL.Image, "MAX_IMAGE_PIXELS", 500)
     path = save(tmp_path, plain(), "large.png")
-    with pytest.raises(ValueError, match="exceeds limit"):
+    with pytest.raises(pictures.ImageError, match="more than 1,000 pixels"):
         pictures.check(path)
+
+
+def test_images_of_a_folder(tmp_path):
+    for name in (
+        *("b.PNG", "a.jpeg", "c.txt", ".hidden.png", "model.h5"),
+        *("z/d.webp", "z/.e/f.png", "z/y/g.Tif", "z/h.pdf"),
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "z" / "round").symlink_to(tmp_path)
+    errors = []
+    found = pictures.find(tmp_path, errors.append)
+    assert [path.relative_to(tmp_path).as_posix() for path in found] == [
+        *("a.jpeg", "b.PNG", "z/d.webp", "z/y/g.Tif")
+    ]
+    assert not errors
+    assert not list(pictures.find(tmp_path / "no", errors.append))
+    assert "No such file" in str(errors[0])
