@@ -41,8 +41,25 @@ _PACKINGS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
 def is_keras_file(path: str | os.PathLike[str]) -> bool:
-    """Whether a path is that of a file, and its ending Keras' own."""
-    return os.fspath(path).endswith(SUFFIXES) and os.path.isfile(path)
+    """Tell files of Keras 3 by their ending, or under any name by content."""
+    file = pathlib.Path(path)
+    if not file.is_file():
+        return False
+    if file.name.endswith(SUFFIXES):
+        return True
+    with contextlib.suppress(Exception):  # whatever a parser raises
+        if _is_archive(file):
+            with zipfile.ZipFile(file) as archive:
+                return WEIGHTS in archive.namelist()
+        with open_h5(file) as root:
+            legacy = root.names("layer_names") or "model_weights" in root.links
+            return not legacy and bool({"layers", "vars"} & root.links.keys())
+    return False
+
+
+def _is_archive(path: pathlib.Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(4) == b"PK\3\4"
 
 
 @dataclass(frozen=True)
@@ -121,7 +138,7 @@ def open_weights(path: str | os.PathLike[str]) -> Iterator[StoredWeights]:
     path = file = pathlib.Path(path)
     with contextlib.ExitStack() as stack:
         with _reading(path):
-            if path.suffix == ".keras":
+            if path.suffix == ".keras" or _is_archive(path):
                 folder = stack.enter_context(tempfile.TemporaryDirectory())
                 unpack(path, folder, WEIGHTS.__eq__)
                 file = pathlib.Path(folder, WEIGHTS)

@@ -243,6 +243,15 @@ def test_open_model(tmp_path):
         keras_resnext.model_from_checkpoint(path, classes=3)
 
 
+@SUFFIXES
+@pytest.mark.parametrize("name", ["model.h5", "blob", "model.zip"])
+def test_file_of_any_name(suffix, name, tmp_path):
+    saved = filled(tinynet.build())
+    path = save(saved, tmp_path / f"model{suffix}").rename(tmp_path / name)
+    assert keras_resnext.inspect_checkpoint(path).layout == "keras"
+    tinynet.assert_values(tinynet.build(weights=path), tinynet.values(saved))
+
+
 # HDF5
 
 
