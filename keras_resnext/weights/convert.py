@@ -1,6 +1,7 @@
 """Applies a layout: foreign tensors to the variables of a model, and back."""
 
 import contextlib
+import itertools
 import re
 from collections.abc import Iterable
 from collections.abc import Iterator
@@ -228,32 +229,39 @@ def _part(tensors: Tensors, prefix: str) -> Tensors:
 
 
 def _prefixes(tensors: Tensors) -> list[str]:
-    """List what comes before the names of networks, none within another."""
-    found: set[str] = set()
+    """List what comes before the names of networks, none within another.
+
+    Of two readings of the same names, `""` and mmpretrain's layout or
+    `"backbone."` and timm's, the one with a classifier counts.
+    """
+    found: dict[str, bool] = {}
     for layout in LAYOUTS.values():
-        stems, firsts = (
+        if layout.separator != ".":
+            continue
+        stems, firsts, heads = (
             {
                 _kernel(layer, names, layout)
                 for names in (layout.names, *layout.special.values())
                 if foreign_name(names, layer)
             }
-            for layer in (STEM, FIRST)
+            for layer in (STEM, FIRST, HEAD)
         )
-        if layout.separator != ".":
+        for name, stem in itertools.product(tensors, stems):
+            prefix = name.removesuffix(stem)
+            if (
+                prefix != name
+                and prefix[-1:] in ("", ".")
+                and any(f"{prefix}{first}" in tensors for first in firsts)
+            ):
+                headed = any(f"{prefix}{head}" in tensors for head in heads)
+                found[prefix] = found.get(prefix, False) or headed
+    prefixes: list[str] = []
+    for prefix in sorted(found):
+        outer = [p for p in prefixes if prefix.startswith(p)]
+        if outer and (found[outer[0]] or not found[prefix]):
             continue
-        found |= {
-            prefix
-            for name in tensors
-            for stem in stems
-            if (prefix := name.removesuffix(stem)) != name
-            and prefix[-1:] in ("", ".")
-            and any(f"{prefix}{first}" in tensors for first in firsts)
-        }
-    return [
-        prefix
-        for prefix in sorted(found)
-        if not any(prefix != p and prefix.startswith(p) for p in found)
-    ]
+        prefixes = [p for p in prefixes if p not in outer] + [prefix]
+    return prefixes
 
 
 def num_classes(tensors: Tensors, layout: str) -> int | None:
