@@ -4,12 +4,14 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+from typing import NamedTuple
 
 import scipy.stats
 
 from paper.networks import Contestant
 
-# Below this a difference is called one: that of two means, by Welch's test.
+# Below this a difference of two means is called one: by Welch's two-sided test
+# and Holm's correction for the number of claims.
 SIGNIFICANCE = 0.05
 
 History = list[dict[str, Any]]
@@ -48,78 +50,132 @@ def spread(values: Sequence[float]) -> float:
     return statistics.stdev(values) if len(values) > 1 else 0.0
 
 
-def p_value(better: Sequence[float], worse: Sequence[float]) -> float:
-    """How probable it is that the first is as far below by chance alone.
+def p_value(first: Sequence[float], second: Sequence[float]) -> float:
+    """Return how probable means as far apart are by chance alone, two-sided.
 
     Args:
-        better: Errors, one of each seed.
-        worse: Those of another network.
+        first: Errors of a network, one of each seed.
+        second: Errors of another network.
 
     Returns:
         One if the seeds tell nothing of chance: if there is one only, or all
         give the same.
     """
-    if not spread(better) and not spread(worse):
+    if not spread(first) and not spread(second):
         return 1.0
     samples = (
         number
-        for errors in (better, worse)
+        for errors in (first, second)
         for number in (statistics.mean(errors), spread(errors), len(errors))
     )
     return float(
-        scipy.stats.ttest_ind_from_stats(
-            *samples, equal_var=False, alternative="less"
-        ).pvalue
+        scipy.stats.ttest_ind_from_stats(*samples, equal_var=False).pvalue
     )
 
 
-def verdict(results: Sequence[Result]) -> list[str]:
-    """Says of each claim whether it was reproduced, one sentence each.
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Correct p-values for their number, by Holm's method.
+
+    Args:
+        p_values: p-values of several tests.
+
+    Returns:
+        The corrected p-values, in the same order.
+    """
+    corrected, highest = [0.0] * len(p_values), 0.0
+    order = sorted(range(len(p_values)), key=lambda i: p_values[i])
+    for rank, i in enumerate(order):
+        highest = max(highest, min(1.0, p_values[i] * (len(order) - rank)))
+        corrected[i] = highest
+    return corrected
+
+
+class Comparison(NamedTuple):
+    """A claim, and the two networks whose errors decide about it.
+
+    Args:
+        claim: The claim in words.
+        better: The network with the lower errors, by the claim.
+        worse: The other network.
+        what: `"errors"` or `"training_errors"`.
+    """
+
+    claim: str
+    better: Result
+    worse: Result
+    what: str = "errors"
+
+    @property
+    def samples(self) -> tuple[list[float], list[float]]:
+        """The errors of both networks, one of each seed."""
+        return getattr(self.better, self.what), getattr(self.worse, self.what)
+
+
+def comparisons(results: Sequence[Result]) -> list[Comparison]:
+    """Return the comparisons that the paper's claims need.
 
     Args:
         results: Of all networks of a scale.
     """
     equal = [each for each in results if each.contestant.group == "equal"]
-    least, most = equal[0], equal[-1]
-    lines = [
-        "Table 3, the error falls as cardinality rises at constant "
-        f"complexity: {_compared(most, least)}"
-    ]
     rivals = [
         each for each in results if each.contestant.group in ("deeper", "wider")
     ]
     best = min(rivals, key=lambda each: statistics.mean(each.errors))
-    lines += [
-        "Table 4, more paths are better than more depth or width at twice "
-        f"the complexity: {_compared(each, best)}"
-        for each in results
-        if each.contestant.group == "more paths"
+    more = [each for each in results if each.contestant.group == "more paths"]
+    return [
+        Comparison(
+            "Table 3, the error is lower at the highest cardinality than at "
+            "the lowest, at about equal complexity",
+            *(equal[-1], equal[0]),
+        ),
+        *(
+            Comparison(
+                "Table 4, more paths are better than more depth or width, at "
+                "up to twice the complexity",
+                *(each, best),
+            )
+            for each in more
+        ),
+        Comparison(
+            "Section 5.1, the training error is lower, too, so that it is no "
+            "matter of regularization",
+            *(equal[-1], equal[0], "training_errors"),
+        ),
     ]
-    lines.append(
-        "Section 5.1, the training error falls, too, so that it is no matter "
-        f"of regularization: {_compared(most, least, 'training_errors')}"
-    )
-    return lines
 
 
-def _compared(better: Result, worse: Result, what: str = "errors") -> str:
-    first, second = (getattr(each, what) for each in (better, worse))
-    means = (
-        f"{better.contestant.label}: {statistics.mean(first):.2%}; "
-        f"{worse.contestant.label}: {statistics.mean(second):.2%}"
-    )
-    chance = p_value(first, second)
-    if chance < SIGNIFICANCE:
-        return f"reproduced at this scale. {means} (p = {chance:.2g})"
-    contrary = p_value(second, first)
-    if contrary < SIGNIFICANCE:
-        return (
-            f"the contrary was seen at this scale. {means} (p = {contrary:.2g})"
+def verdict(results: Sequence[Result]) -> list[str]:
+    """Say of each claim whether it was reproduced, one sentence each.
+
+    Args:
+        results: Of all networks of a scale.
+    """
+    found = comparisons(results)
+    chances = [p_value(*each.samples) for each in found]
+    return [
+        f"{each.claim}: {_compared(each, chance, corrected)}"
+        for each, chance, corrected in zip(
+            found, chances, holm(chances), strict=True
         )
-    return (
-        f"not shown at this scale. {means}, which seeds alone may explain "
-        f"(p = {chance:.2g})"
+    ]
+
+
+def _compared(found: Comparison, chance: float, corrected: float) -> str:
+    lower, higher = map(statistics.mean, found.samples)
+    means = (
+        f"{found.better.contestant.label}: {lower:.2%}; "
+        f"{found.worse.contestant.label}: {higher:.2%}"
     )
+    chances = f"p = {chance:.2g}, corrected {corrected:.2g}"
+    if corrected >= SIGNIFICANCE:
+        return (
+            f"not shown at this scale. {means}, which seeds alone may explain "
+            f"({chances})"
+        )
+    if lower < higher:
+        return f"reproduced at this scale. {means} ({chances})"
+    return f"the contrary was seen at this scale. {means} ({chances})"
 
 
 def rows(results: Sequence[Result]) -> list[tuple[str, ...]]:

@@ -119,7 +119,9 @@ class WeightAverage(keras.callbacks.Callback):
 
     def _assign(self, values: list[np.ndarray]) -> None:
         for variable, value in zip(self.model.weights, values, strict=True):
-            variable.assign(value)
+            # A copy: on JAX's CPU a variable may share an array's memory,
+            # which its next step would write to.
+            variable.assign(keras.ops.copy(value))
 
 
 def _array(variable: Any) -> np.ndarray:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from keras_resnext.suggestions import did_you_mean
+from keras_resnext.training import recipe_sources as recipe_sources
 from keras_resnext.training.recipe import Recipe as Recipe
 
 _PAPER = Recipe(

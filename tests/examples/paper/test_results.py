@@ -1,11 +1,13 @@
 """examples/paper/results.py: means, spreads and what may be claimed."""
 
+import json
 import pathlib
 
 import numpy as np
 import PIL.Image
 import pytest
 import scipy.stats
+from run_script import ROOT
 
 from paper import figure
 from paper import networks
@@ -75,10 +77,38 @@ def test_a_verdict_needs_more_than_chance(
 def test_chance_is_welchs() -> None:
     """Of all errors, as of the few numbers that it is computed from."""
     better, worse = [0.21, 0.2, 0.24], [0.25, 0.22, 0.27]
-    welch = scipy.stats.ttest_ind(
-        better, worse, equal_var=False, alternative="less"
-    )
+    welch = scipy.stats.ttest_ind(better, worse, equal_var=False)
     assert results.p_value(better, worse) == pytest.approx(welch.pvalue)
+    assert results.p_value(worse, better) == pytest.approx(welch.pvalue)
+
+
+def test_many_claims_need_more() -> None:
+    """Holm's method, worked out by hand."""
+    found = results.holm([0.01, 0.04, 0.03, 0.5])
+    assert found == pytest.approx([0.04, 0.09, 0.09, 0.5])
+    assert results.holm([0.6, 0.9]) == [1.0, 1.0]
+
+
+def test_the_page_says_what_the_figures_say() -> None:
+    """examples/paper/README.md, from examples/paper/cardinality.json."""
+    paper = ROOT / "examples" / "paper"
+    rows = json.loads((paper / "cardinality.json").read_text())["results"]
+    contestants = {each.label: each for each in networks.contestants("small")}
+    found = [
+        Result(
+            contestants[row["network"]],
+            row["parameters"],
+            row["multiply_adds"],
+            [
+                [{"accuracy": 1 - training, "val_accuracy": 1 - error}]
+                for error, training in zip(
+                    row["errors"], row["training_errors"], strict=True
+                )
+            ],
+        )
+        for row in rows
+    ]
+    assert results.markdown(found) in (paper / "README.md").read_text("utf-8")
 
 
 def test_seeds_that_agree_show_nothing() -> None:

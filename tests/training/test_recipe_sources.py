@@ -1,0 +1,44 @@
+"""Sources of the recipes' fields, and the page that shows them."""
+
+import pytest
+from run_script import ROOT
+
+from keras_resnext.training import recipe_sources
+from keras_resnext.training import recipes
+
+with pytest.MonkeyPatch.context() as patch:
+    patch.syspath_prepend(str(ROOT / "examples" / "imagenet"))
+    import recipes_table
+
+
+@pytest.mark.parametrize("name", recipes.list_recipes())
+def test_every_field_has_a_source(name):
+    fields = set(recipe_sources._fields())
+    sources = recipe_sources.SOURCES[name]
+    idle = recipe_sources.without_effect(recipes.get(name))
+    assert fields - idle <= sources.keys() <= fields
+    known = tuple(recipe_sources.REPOSITORIES)
+    assert all(source.text.startswith(known) for source in sources.values())
+
+
+def test_what_was_not_read_is_named():
+    unread = {
+        (name, field)
+        for name, sources in recipe_sources.SOURCES.items()
+        for field, source in sources.items()
+        if not source.read and not name.startswith("retinanet")
+    }
+    assert unread == {
+        ("torchvision_v2", "batch_size"),
+        ("torchvision_v2_fixres", "batch_size"),
+        ("torchvision_v2_fixres", "train_size"),
+        ("a1", "bce_target_thresh"),
+        ("a3", "bce_target_thresh"),
+    }
+
+
+def test_page_is_current():
+    current = recipes_table.PATH.read_text("utf-8")
+    assert recipes_table.page() == current, (
+        "Run `python examples/imagenet/recipes_table.py`."
+    )
