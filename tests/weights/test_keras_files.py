@@ -163,13 +163,13 @@ def test_state_of_an_optimizer(suffix, tmp_path):
         model.optimizer.build(model.trainable_variables)
     for variable in saved.optimizer.variables:
         if variable.name != "learning_rate":
-            variable.assign(keras.ops.ones_like(variable) * 3)
+            variable.assign(np.full(variable.shape, 3, variable.dtype))
     path = save(saved, tmp_path / f"model{suffix}")
     for model in (same, other, plain):
         load.load_checkpoint(model, path)
         tinynet.assert_values(model, tinynet.values(saved))
-    assert int(same.optimizer.iterations) == 3
-    assert int(other.optimizer.iterations) == 0
+    assert int(same.optimizer.iterations.numpy()) == 3
+    assert int(other.optimizer.iterations.numpy()) == 0
     if suffix == ".keras":
         opened = keras_resnext.model_from_checkpoint(path)
         tinynet.assert_values(opened, tinynet.values(saved))
