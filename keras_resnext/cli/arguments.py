@@ -114,8 +114,8 @@ def _add_size(made: argparse.ArgumentParser) -> None:
 def _add_weights(made: argparse.ArgumentParser, default: str) -> None:
     made.add_argument(
         "--weights",
-        help=f"imagenet, a tag of {PROGRAM} weights, or the path of a "
-        f"checkpoint (default: {default})",
+        help=f"imagenet, a tag of {PROGRAM} weights, or the path or address "
+        f"(hf://…, https://…) of a checkpoint (default: {default})",
     )
 
 
@@ -160,7 +160,7 @@ def _add_export(export: argparse.ArgumentParser) -> None:
         "model",
         metavar="MODEL",
         help=f"one of {PROGRAM} list, NAME.TAG of {PROGRAM} weights, or the "
-        "path of a checkpoint or .keras file",
+        "path or address of a checkpoint or .keras file",
     )
     export.add_argument(
         "directory", metavar="DIRECTORY", type=path, help="where to"
@@ -198,9 +198,9 @@ def _add_convert(convert: argparse.ArgumentParser) -> None:
     convert.add_argument(
         "source",
         metavar="SOURCE",
-        help=f"NAME.TAG of {PROGRAM} weights, or a file: of timm or "
-        "torchvision (.safetensors, .pth), of the old keras-applications "
-        "(.h5), or Keras' own (.weights.h5, .keras)",
+        help=f"NAME.TAG of {PROGRAM} weights, or a file or its address: of "
+        "timm or torchvision (.safetensors, .pth), of the old "
+        "keras-applications (.h5), or Keras' own (.weights.h5, .keras)",
     )
     convert.add_argument(
         "output",
