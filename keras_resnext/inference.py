@@ -1,12 +1,19 @@
-"""A network for use, not for training: batch normalization folded away."""
+"""Models for prediction alone: batch normalization folded away."""
 
 from collections import Counter
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
+from keras_resnext.inner import graph_of_ours
+from keras_resnext.inner import is_graph
+from keras_resnext.inner import nodes
+from keras_resnext.inner import own_variables
+from keras_resnext.inner import same_input
 from keras_resnext.kernels.generic import Tensor
+from keras_resnext.layers import BatchNormalization
 from keras_resnext.layers import BilinearAttention
 from keras_resnext.layers import Conv2D
 from keras_resnext.layers import SelectiveKernel
@@ -16,12 +23,45 @@ from keras_resnext.resnext_model import ResNeXtModel
 
 DTYPES = ("bfloat16", "float16", "float32")
 
-# What does nothing in inference.
-_IDLE = (
-    keras.layers.Dropout,
-    keras.layers.SpatialDropout2D,
+# The identity in inference, but for a change of dtype. Subclasses of these
+# may compute something else.
+_IDLE = {
     StochasticDepth,
-)
+    keras.layers.ActivityRegularization,
+    keras.layers.AlphaDropout,
+    keras.layers.AugMix,
+    keras.layers.CutMix,
+    keras.layers.Dropout,
+    keras.layers.GaussianDropout,
+    keras.layers.GaussianNoise,
+    keras.layers.MixUp,
+    keras.layers.RandAugment,
+    keras.layers.RandomBrightness,
+    keras.layers.RandomColorDegeneration,
+    keras.layers.RandomColorJitter,
+    keras.layers.RandomContrast,
+    keras.layers.RandomElasticTransform,
+    keras.layers.RandomErasing,
+    keras.layers.RandomFlip,
+    keras.layers.RandomGaussianBlur,
+    keras.layers.RandomGrayscale,
+    keras.layers.RandomHue,
+    keras.layers.RandomInvert,
+    keras.layers.RandomPerspective,
+    keras.layers.RandomPosterization,
+    keras.layers.RandomRotation,
+    keras.layers.RandomSaturation,
+    keras.layers.RandomSharpness,
+    keras.layers.RandomShear,
+    keras.layers.RandomTranslation,
+    keras.layers.RandomZoom,
+    keras.layers.SpatialDropout1D,
+    keras.layers.SpatialDropout2D,
+    keras.layers.SpatialDropout3D,
+}
+# Subclasses of Keras' own, of others, may normalize or convolve otherwise.
+_CONVS = (Conv2D, keras.layers.Conv2D)
+_NORMS = (BatchNormalization, keras.layers.BatchNormalization)
 _ATTENTIONS = (BilinearAttention, SelectiveKernel)
 _CHANNEL_AXIS = {"channels_first": 1, "channels_last": 3}
 
@@ -29,18 +69,21 @@ _CHANNEL_AXIS = {"channels_first": 1, "channels_last": 3}
 def optimize_for_inference(
     model: keras.Model, dtype: str | None = None
 ) -> keras.Model:
-    """Makes a network that predicts the same, faster.
+    """Make a model that predicts the same, faster.
 
     In inference batch normalization is a scale and an offset for each
     channel. They are folded into the convolution before it (Jacob et al.,
     2018, https://arxiv.org/abs/1712.05877, section 3.2), along with the
     activation after it, so that a framework computes all three at once.
-    Dropout and stochastic depth, which only training knows, are left out. The
-    model stays as it is, and shares with the new one those weights that both
-    have alike.
+    Dropout, stochastic depth, noise and random augmentation, which only
+    training knows, are left out, and LoRA is merged into the kernels. Models
+    within the model are treated likewise. The model stays as it is, and
+    shares with the new one those weights that both have alike, such as those
+    of quantized layers.
 
     Args:
-        model: A model built here, or one that contains such a model.
+        model: A model built here, or a Functional or Sequential model that
+            contains one.
         dtype: `"bfloat16"` or `"float16"` to compute in, from the first
             convolution to the last feature map, with weights of that dtype.
             What comes before and after the maps, such as the classifier,
@@ -50,8 +93,9 @@ def optimize_for_inference(
         A `keras.Model` of the same inputs and outputs, not compiled.
 
     Raises:
-        ValueError: If the model is not one of ours or not built, or if there
-            is no such `dtype`.
+        ValueError: If the model does not contain one built here or is not
+            built, if a weight is NaN or infinite or becomes so in `dtype`, or
+            if there is no such `dtype`.
 
     Example:
     >>> model = keras_resnext.ResNeXt50(weights="imagenet")
@@ -64,42 +108,19 @@ def optimize_for_inference(
             f"Received: {dtype!r}"
         )
     check_ours(model)
-    return _Optimizer(model, dtype).optimized()
+    _check_finite(model, "Load weights that are finite")
+    made = _Optimizer(model, dtype).optimized()
+    _check_finite(made, "Use a `dtype` of a larger range")
+    return made
 
 
 def check_ours(model: Any) -> None:
-    """Refuses what is no model of this package, or holds none.
+    """Refuse what neither was built here nor contains such a model.
 
     Raises:
         ValueError: If so, or if the model is not built.
     """
-    if not isinstance(model, keras.Model):
-        raise ValueError(
-            f"This is no keras.Model but a {type(model).__name__}."
-        )
-    if not model.built:
-        raise ValueError(
-            f"'{model.name}' is not built. Call it on images once, or give it "
-            "an input shape."
-        )
-    if not _is_graph(model) or not _holds_ours(model):
-        raise ValueError(
-            f"'{model.name}' must be a model that keras_resnext built, or a "
-            "Functional or Sequential model that holds one."
-        )
-
-
-def _is_graph(layer: Any) -> bool:
-    return isinstance(layer, keras.Sequential) or (
-        isinstance(layer, keras.Model) and hasattr(layer, "operations")
-    )
-
-
-def _holds_ours(model: keras.Model) -> bool:
-    return any(
-        isinstance(layer, Conv2D) or (_is_graph(layer) and _holds_ours(layer))
-        for layer in model.layers
-    )
+    graph_of_ours(model)
 
 
 class _Optimizer:
@@ -115,15 +136,15 @@ class _Optimizer:
             model.outputs[0] if single else model.output,
             name=model.name,
         )
-        nodes = _nodes(self.graph)
-        self.norms = _normalized(self.graph, nodes)
+        calls = nodes(self.graph)
+        self.norms = _normalized(self.graph, calls)
         self.folded = {id(norm) for norm in self.norms.values()}
-        self.body = _body(nodes)
+        self.body = _body(calls)
 
     def optimized(self) -> keras.Model:
         made = keras.models.clone_model(
             self.graph,
-            keras.tree.map_structure(_same_input, self.graph.input),
+            keras.tree.map_structure(same_input, self.graph.input),
             clone_function=self._layer,
             call_function=self._call,
         )
@@ -135,71 +156,82 @@ class _Optimizer:
         return made
 
     def _layer(self, layer: Any) -> Any:
-        """What stands in the place of a layer."""
+        """Return what stands in the place of a layer."""
         if self._passes(layer) or not isinstance(layer, keras.layers.Layer):
             return layer
-        if _is_graph(layer) and _holds_ours(layer):
-            return optimize_for_inference(layer, self.dtype)
+        if is_graph(layer):
+            return _Optimizer(layer, self.dtype).optimized()
+        if not _is_known(layer) or getattr(layer, "quantization_mode", None):
+            return layer
         changes = {}
         if self.dtype is not None:
-            dtype = self.dtype if id(layer) in self.body else "float32"
+            dtype = self._dtype_of(layer)
             if layer.dtype_policy.name != dtype:
                 changes["dtype"] = dtype
         if isinstance(layer, _ATTENTIONS) and layer.normalize:
             return layer.folded(**changes)
         if id(layer) in self.norms:
             return _folded(layer, self.norms[id(layer)], **changes)
-        if layer.weights and not changes:
+        if layer.weights and not changes and not _adapted(layer):
             return layer
         return _copy(layer, **changes)
 
     def _call(self, layer: Any, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        return x if self._passes(layer) else layer(x, *args, **kwargs)
+        if id(layer) in self.folded:
+            return x
+        if not self._passes(layer) or not isinstance(x, keras.KerasTensor):
+            return layer(x, *args, **kwargs)
+        dtype = self._dtype_of(layer)
+        return x if x.dtype == dtype else ops.cast(x, dtype)
 
     def _passes(self, layer: Any) -> bool:
-        """Whether nothing is left of a layer."""
-        return id(layer) in self.folded or isinstance(layer, _IDLE)
+        """Return whether nothing but a change of dtype is left of a layer."""
+        if isinstance(layer, keras.layers.Pipeline):
+            return all(self._passes(each) for each in layer.layers)
+        return id(layer) in self.folded or type(layer) in _IDLE
 
-
-def _nodes(graph: keras.Model) -> list[Any]:
-    """The calls of a graph's layers, in the order in which they compute."""
-    depths = sorted(graph._nodes_by_depth, reverse=True)
-    return [node for depth in depths for node in graph._nodes_by_depth[depth]]
+    def _dtype_of(self, layer: Any) -> str:
+        """Return the dtype that a layer is to compute in."""
+        if self.dtype is not None:
+            return self.dtype if id(layer) in self.body else "float32"
+        if isinstance(layer, keras.layers.Pipeline):
+            return layer.layers[-1].compute_dtype
+        return layer.compute_dtype
 
 
 def _normalized(
-    graph: keras.Model, nodes: list[Any]
+    graph: keras.Model, calls: list[Any]
 ) -> dict[int, keras.layers.BatchNormalization]:
-    """The batch normalization of convolutions, by the latter's `id`.
+    """Return the batch normalization of convolutions, by the latter's `id`.
 
     It is that which alone reads what the convolution puts out.
     """
-    calls = Counter(id(node.operation) for node in nodes)
-    readers = Counter(id(x) for node in nodes for x in node.input_tensors)
+    counts = Counter(id(node.operation) for node in calls)
+    readers = Counter(id(x) for node in calls for x in node.input_tensors)
     readers.update(map(id, keras.tree.flatten(graph.output)))
     found = {}
-    for node in nodes:
+    for node in calls:
         norm = node.operation
-        if not isinstance(norm, keras.layers.BatchNormalization):
+        if type(norm) not in _NORMS:
             continue
         (before,) = node.parent_nodes
         conv = before.operation
         if (
-            isinstance(conv, keras.layers.Conv2D)
+            type(conv) in _CONVS
             and conv.activation is keras.activations.linear
             and norm.axis % 4 == _CHANNEL_AXIS[conv.data_format]
-            and calls[id(conv)] == calls[id(norm)] == 1
+            and counts[id(conv)] == counts[id(norm)] == 1
             and readers[id(before.outputs[0])] == 1
         ):
             found[id(conv)] = norm
     return found
 
 
-def _body(nodes: list[Any]) -> set[int]:
-    """The layers from the first convolution to the last maps, by `id`."""
+def _body(calls: list[Any]) -> set[int]:
+    """Return the `id` of layers from the first convolution to the maps."""
     maps: set[int] = set()
     body: set[int] = set()
-    for node in nodes:
+    for node in calls:
         if len(node.outputs[0].shape) == 4 and (
             isinstance(node.operation, keras.layers.Conv2D)
             or any(id(x) in maps for x in node.input_tensors)
@@ -214,36 +246,74 @@ def _folded(
     norm: keras.layers.BatchNormalization,
     **changes: Any,
 ) -> keras.layers.Conv2D:
-    """A convolution that does the normalization's work, too."""
+    """Return a convolution that does the normalization's work, too."""
     activation = getattr(norm, "activation", keras.activations.linear)
-    made = type(conv).from_config(
-        {
-            **conv.get_config(),
-            "use_bias": True,
-            "activation": keras.activations.serialize(activation),
-            **changes,
-        }
+    made = _built(
+        conv,
+        use_bias=True,
+        activation=keras.activations.serialize(activation),
+        **changes,
     )
-    made.build_from_config(conv.get_build_config())
     made.set_weights(fold(conv, norm))
     return made
 
 
-def _same_input(tensor: Tensor) -> Tensor:
-    """Another input of a graph, of the same name."""
-    layer = tensor._keras_history.operation
-    return keras.layers.InputLayer.from_config(layer.get_config()).output
+def _copy(layer: keras.layers.Layer, **changes: Any) -> keras.layers.Layer:
+    """Return another layer of the same weights, with other arguments."""
+    made = _built(layer, **changes)
+    if not layer.weights:
+        return made
+    if layer._layers:
+        made.set_weights(layer.get_weights())
+        return made
+    # As a file would: with LoRA merged, and what adapted layers derive.
+    store: dict[str, Any] = {}
+    layer.save_own_variables(store)
+    made.load_own_variables(store)
+    return made
+
+
+def _built(layer: keras.layers.Layer, **changes: Any) -> Any:
+    """Return a layer of the same arguments but for some, and without LoRA."""
+    config = {**layer.get_config(), **changes}
+    for name in ("lora_rank", "lora_alpha"):
+        config.pop(name, None)
+    made = type(layer).from_config(config)
+    if layer.weights:
+        made.build_from_config(layer.get_build_config())
+    return made
+
+
+def _adapted(layer: keras.layers.Layer) -> bool:
+    return getattr(layer, "lora_enabled", False)
+
+
+def _is_known(layer: keras.layers.Layer) -> bool:
+    """Return whether a layer is certain to be made from its configuration."""
+    package = type(layer).__module__.partition(".")[0]
+    return package in ("keras", "keras_resnext") and not isinstance(
+        layer, keras.layers.Lambda
+    )
 
 
 def _as_before(new: Tensor, old: Tensor) -> Tensor:
-    """In the dtype that it had."""
+    """Return a tensor in the dtype that it had."""
     return new if new.dtype == old.dtype else ops.cast(new, old.dtype)
 
 
-def _copy(layer: keras.layers.Layer, **changes: Any) -> keras.layers.Layer:
-    """Another layer of the same weights, with other arguments."""
-    made = type(layer).from_config({**layer.get_config(), **changes})
-    if layer.weights:
-        made.build_from_config(layer.get_build_config())
-        made.set_weights(layer.get_weights())
-    return made
+def _check_finite(model: keras.Model, advice: str) -> None:
+    """Refuse weights that are not finite, and variances below zero.
+
+    Raises:
+        ValueError: If there are any, with the name of the layer.
+    """
+    for layer in model._flatten_layers():
+        for variable in own_variables(layer):
+            values = ops.convert_to_numpy(ops.cast(variable, "float32"))
+            below = variable.name == "moving_variance" and values.min() < 0
+            if below or not np.isfinite(values).all():
+                what = "numbers below zero" if below else "NaN or infinity"
+                raise ValueError(
+                    f"The {variable.name} of '{layer.name}' contains {what}. "
+                    f"{advice}."
+                )

@@ -5,6 +5,7 @@ import dataclasses
 import keras
 import numpy as np
 import pytest
+import ways
 from keras import ops
 
 import keras_resnext
@@ -281,6 +282,173 @@ def test_keras_own_layers(model):
     assert [layer.name for layer in batch_norms(folded)] == ["not_linear"]
 
 
+@pytest.mark.parametrize(
+    ("way", "head"), [*ways.CASES, ("siamese", "lora"), ("two_inputs", "int8")]
+)
+def test_any_model_that_contains_ours(tiny, way, head):
+    model = ways.build(way, head, tiny)
+    inputs = ways.inputs_of(model)
+    expected = ways.predict(model, inputs)
+    rough = way == "mixed_precision"
+    for dtype in (None, "bfloat16"):
+        folded = optimize_for_inference(model, dtype)
+        found = ways.predict(folded, inputs)
+        share = 1e-4 if dtype is None and not rough else 0.05
+        keras.tree.map_structure(
+            lambda a, b: assert_close(a, b, share),  # noqa: B023
+            found,
+            expected,
+        )
+        kinds = {type(layer).__name__ for layer in folded._flatten_layers()}
+        idle = ("Dropout", "RandomFlip", "RandomContrast", "StochasticDepth")
+        assert not kinds.intersection(("BatchNormalization", *idle))
+        lora = [
+            layer.name
+            for layer in folded._flatten_layers()
+            if getattr(layer, "lora_enabled", False)
+        ]
+        assert lora == []
+    keras.tree.map_structure(
+        np.testing.assert_array_equal, ways.predict(model, inputs), expected
+    )
+
+
+L = keras.layers
+
+
+def idle():
+    """One of each layer of Keras that is the identity in inference."""
+    return [
+        L.ActivityRegularization(0.1),
+        L.AlphaDropout(0.3),
+        L.AugMix(),
+        L.CutMix(),
+        L.GaussianDropout(0.3),
+        L.GaussianNoise(0.3),
+        L.MixUp(),
+        L.RandAugment(),
+        L.RandomBrightness(0.2),
+        L.RandomColorDegeneration(0.2),
+        L.RandomColorJitter(),
+        L.RandomContrast(0.2),
+        L.RandomElasticTransform(),
+        L.RandomErasing(),
+        L.RandomFlip(),
+        L.RandomGaussianBlur(),
+        L.RandomGrayscale(),
+        L.RandomHue(0.2),
+        L.RandomInvert(),
+        L.RandomPerspective(),
+        L.RandomPosterization(4),
+        L.RandomRotation(0.2),
+        L.RandomSaturation(0.2),
+        L.RandomSharpness(0.2),
+        L.RandomShear(0.2),
+        L.RandomTranslation(0.2, 0.2),
+        L.RandomZoom(0.2),
+        L.SpatialDropout2D(0.3),
+        L.Pipeline([L.RandomFlip(), L.RandomRotation(0.1)]),
+    ]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "uint8"])
+def test_what_only_training_does_is_left_out(model, dtype):
+    x = inputs = keras.Input((16, 16, 3), dtype=dtype)
+    layers = idle()
+    for layer in layers:
+        x = layer(x)
+    whole = keras.Model(inputs, model(x))
+    images = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 3))
+    images = images.astype(dtype)
+    expected = ways.predict(model, images.astype("float32"))
+    assert_close(ways.predict(whole, images), expected)
+    folded = optimize_for_inference(whole)
+    assert_close(ways.predict(folded, images), expected)
+    kinds = {type(layer) for layer in folded._flatten_layers()}
+    assert not kinds.intersection(map(type, layers))
+
+
+class Always(keras.layers.Dropout):
+    """Monte Carlo dropout, which is not idle."""
+
+    def call(self, inputs, training=None):
+        return 2 * inputs
+
+
+class Standardized(keras.layers.Conv2D):
+    """A convolution whose kernel is not what it convolves with."""
+
+    def call(self, inputs):
+        return 3 * super().call(inputs)
+
+
+def test_what_does_something_in_inference_is_kept(model):
+    """Crops and resizes, and layers of others that build on idle ones."""
+    inputs = keras.Input((20, 20, 3))
+    x = keras.layers.RandomCrop(18, 18)(inputs)
+    x = keras.layers.Pipeline(
+        [keras.layers.RandomFlip(), keras.layers.Resizing(16, 16)]
+    )(x)
+    x = keras.layers.Lambda(lambda x: x + 1)(x)
+    x = Always(0.5)(x)
+    x = Standardized(3, 1)(x)
+    x = keras.layers.BatchNormalization()(x)
+    normalize = keras.layers.Normalization()
+    normalize.adapt(pixels(16, 4) * 3 + 2)
+    whole = keras.Model(inputs, model(normalize(x)))
+    for dtype in (None, "float32", "bfloat16"):
+        folded = optimize_for_inference(whole, dtype)
+        assert_close(
+            ways.predict(folded, pixels(20)),
+            ways.predict(whole, pixels(20)),
+            0.05 if dtype == "bfloat16" else 1e-4,
+        )
+
+
+def test_normalization_keeps_what_it_was_adapted_to(model):
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    normalize = keras.layers.Normalization()
+    normalize.adapt(pixels(16, 4) * 30 + 200)
+    inputs = keras.Input((16, 16, 3))
+    whole = keras.Model(inputs, model(normalize(inputs)))
+    images = pixels(16) * 30 + 200
+    folded = optimize_for_inference(whole, "float32")
+    expected = ways.predict(whole, images)
+    assert_close(ways.predict(folded, images), expected, 0.05)
+
+
+@pytest.mark.parametrize(
+    ("layer", "name", "value"),
+    [
+        ("stem_conv1", "kernel", np.nan),
+        ("stage1_block1_bn2", "gamma", np.inf),
+        ("stage2_block1_bn3", "moving_mean", -np.inf),
+        ("stage2_block1_bn3", "moving_variance", -1.0),
+        ("stage1_block1_attention", "reduce_kernel", np.nan),
+        ("predictions", "bias", np.nan),
+    ],
+)
+def test_weights_that_are_not_finite_are_refused(model, layer, name, value):
+    inputs = keras.Input((16, 16, 3))
+    outer = keras.Model(inputs, model(inputs))
+    variable = getattr(model.get_layer(layer), name)
+    values = ops.convert_to_numpy(variable).copy()
+    values.flat[-1] = value
+    variable.assign(values)
+    what = "below zero" if value == -1 else "NaN or infinity"
+    for whole in (model, outer):
+        with pytest.raises(ValueError, match=f"{name} of '{layer}' .*{what}"):
+            optimize_for_inference(whole)
+
+
+def test_weights_too_large_for_a_dtype_are_refused(model):
+    model.get_layer("stage1_block1_bn2").beta.assign(np.full(8, 1e5))
+    assert optimize_for_inference(model, "bfloat16")
+    message = "'stage1_block1_conv2' contains NaN.*`dtype` of a larger range"
+    with pytest.raises(ValueError, match=message):
+        optimize_for_inference(model, "float16")
+
+
 def others():
     inputs = keras.Input((4,))
     unbuilt = keras.Sequential([keras.layers.Dense(2)], name="unbuilt")
@@ -288,10 +456,22 @@ def others():
         "is no keras.Model but a list": [],
         "is no keras.Model but a Dense": keras.layers.Dense(2),
         "'unbuilt' is not built": unbuilt,
-        "'other' must be a model that keras_resnext built": keras.Model(
+        "'other' must be a model built by keras_resnext": keras.Model(
             inputs, keras.layers.Dense(2)(inputs), name="other"
         ),
     }
+
+
+@pytest.mark.parametrize(
+    ("way", "message"),
+    [
+        ("subclassed", "'outer' is a subclassed model"),
+        ("over_time", "'outer' calls 'resnext' within the layer 'time_dist"),
+    ],
+)
+def test_what_keras_does_not_know_is_refused(tiny, way, message):
+    with pytest.raises(ValueError, match=message):
+        optimize_for_inference(ways.build(way, "plain", tiny))
 
 
 @pytest.mark.parametrize("message", others())

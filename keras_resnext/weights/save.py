@@ -2,6 +2,8 @@
 
 import os
 import pathlib
+import re
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -9,9 +11,12 @@ import numpy as np
 import safetensors.numpy
 
 from keras_resnext import atomic_files
+from keras_resnext.inner import Graph
+from keras_resnext.inner import graph_of_ours
+from keras_resnext.inner import own_variables
+from keras_resnext.layers import Conv2D
 from keras_resnext.weights import convert
 from keras_resnext.weights.layouts import LAYOUTS
-from keras_resnext.weights.load import variables_of
 
 TORCH_LAYOUTS = [name for name in LAYOUTS if name.startswith("timm_")]
 
@@ -19,10 +24,15 @@ TORCH_LAYOUTS = [name for name in LAYOUTS if name.startswith("timm_")]
 def to_torch_state_dict(
     model: keras.Model, layout: str | None = None
 ) -> dict[str, Any]:
-    """Turns a model's weights into a state dict for timm or torchvision.
+    """Turn a model's weights into a state dict for timm or torchvision.
+
+    All of a model's weights are in it, or none: a Dense layer that takes the
+    pooled features is the classifier, whatever its name, its bias zero if it
+    has none. LoRA is merged into the kernels.
 
     Args:
-        model: A model built here, fine-tuned or not, with or without its top.
+        model: A model built here, fine-tuned or not, with or without its top,
+            or a Functional or Sequential model that contains one.
         layout: Whose names to use: `"timm_resnet"` (torchvision's too),
             `"timm_byob"`, `"timm_sk"`, `"timm_senet"` or `"timm_csp"`;
             `None` finds out by the model's structure.
@@ -34,15 +44,23 @@ def to_torch_state_dict(
     Raises:
         ImportError: If PyTorch is not installed; `save_torch_checkpoint`
             doesn't need it.
-        ValueError: If the layout is unknown or has no word for a layer.
+        ValueError: If the layout is unknown or has no word for a layer, or
+            if the model has weights that such a state dict can't hold: of
+            other layers than those, quantized or optimized for inference.
 
     Example:
     >>> net = timm.create_model("resnext50_32x4d", num_classes=10)
     >>> state_dict = keras_resnext.to_torch_state_dict(model)
     >>> net.load_state_dict(state_dict, strict=True)
     """
-    import torch
-
+    try:
+        import torch
+    except ImportError as error:
+        raise ImportError(
+            "to_torch_state_dict returns tensors of PyTorch, which is not "
+            "installed. Install torch, or use save_torch_checkpoint, which "
+            "does not need it."
+        ) from error
     return {
         name: torch.from_numpy(array)
         for name, array in _state_dict(model, layout).items()
@@ -54,21 +72,21 @@ def save_torch_checkpoint(
     path: str | os.PathLike[str],
     layout: str | None = None,
 ) -> None:
-    """Saves a model's weights as a safetensors file that timm reads.
+    """Save a model's weights as a safetensors file that timm reads.
 
     `timm.create_model(name, checkpoint_path=path)` opens it, and so do
     `keras_resnext` callables with `weights=path`. PyTorch need not be
     installed.
 
     Args:
-        model: A model built here, fine-tuned or not, with or without its top.
+        model: As for `to_torch_state_dict`.
         path: Where to write, ending in `.safetensors`. A file that is there
             is replaced once the new one is whole.
         layout: As for `to_torch_state_dict`.
 
     Raises:
-        ValueError: If the path has another ending, the layout is unknown or
-            has no word for a layer.
+        ValueError: If the path has another ending, or as for
+            `to_torch_state_dict`.
         OSError: If the file can't be written.
 
     Example:
@@ -93,25 +111,116 @@ def _state_dict(
             f"`layout` must be one of {', '.join(TORCH_LAYOUTS)}. "
             f"Received: {layout!r}"
         )
-    values = {
-        key: keras.ops.convert_to_numpy(variable.value).astype("float32")
-        for key, variable in variables_of(model)
+    graph = graph_of_ours(model)
+    graph.find(convert.STEM)  # refuses several calls
+    layers = {
+        step.layer.name: step.layer
+        for step in graph.steps
+        if re.fullmatch(convert.OUR_LAYERS, step.layer.name)
+        and step.layer.name != convert.HEAD
     }
-    layers = [layer.name for layer in model.layers]
+    head = _head(graph)
+    if head is not None:
+        layers[convert.HEAD] = head
+    _check_complete(model, layers)
+    values = {
+        key: value
+        for name, layer in layers.items()
+        for key, value in _values(name, layer).items()
+    }
+    if head is not None:  # which has a bias there in any case
+        zeros = np.zeros(head.units, "float32")
+        values.setdefault((convert.HEAD, "bias"), zeros)
     return convert.from_keras(values, layers, layout or torch_layout(model))
 
 
 def torch_layout(model: keras.Model) -> str:
-    """Which of timm's classes has a network of a model's structure."""
-    layers = {layer.name: layer for layer in model.layers}
+    """Return which of timm's classes has a model of the same structure."""
+    steps = graph_of_ours(model).steps
+    layers = {step.layer.name: step.layer for step in steps}
     if "stage1_expand_conv" in layers:
         return "timm_csp"
     if "stage1_block1_path1_conv" in layers:
         return "timm_sk"
     if "stem_pad" in layers:
         return "timm_senet"
-    # Its networks have groups of one width, the others as many everywhere.
+    # Its models have groups of one width, the others as many everywhere.
     groups = {
-        layer.groups for name, layer in layers.items() if "_conv2" in name
+        layer.groups
+        for name, layer in layers.items()
+        if "_conv2" in name and re.fullmatch(convert.OUR_LAYERS, name)
     } - {1}
     return "timm_byob" if len(groups) > 1 else "timm_resnet"
+
+
+def _head(graph: Graph) -> keras.layers.Dense | None:
+    """Return the only Dense layer, if it takes the last maps, pooled."""
+    dense = [
+        step
+        for step in graph.steps
+        if isinstance(step.layer, keras.layers.Dense)
+    ]
+    if len(dense) != 1:
+        return None
+    conv = next(
+        step.layer for step in graph.steps if isinstance(step.layer, Conv2D)
+    )
+    axis = 1 if conv.data_format == "channels_first" else 3
+    channels = [
+        step.outputs[0].shape[axis]
+        for step in graph.steps
+        if re.fullmatch(r"stage\d+_.+", step.layer.name)
+    ][-1]
+    (features,) = dense[0].inputs
+    pooled = features.shape == (features.shape[0], channels)
+    return dense[0].layer if pooled else None
+
+
+def _values(name: str, layer: Any) -> dict[convert.Variable, np.ndarray]:
+    """Return the variables of the layer of that name, in float32."""
+    values = {}
+    for variable in layer.weights:
+        path = f"/{variable.path}".rpartition(f"/{layer.name}/")[2]
+        value = keras.ops.convert_to_numpy(variable.value)
+        values[name, path] = value.astype("float32")
+    if getattr(layer, "lora_enabled", False):
+        down = values.pop((name, "lora_kernel_a"))
+        up = values.pop((name, "lora_kernel_b"))
+        scale = layer.lora_alpha / layer.lora_rank
+        values[name, "kernel"] += scale * (down @ up)
+    return values
+
+
+def _check_complete(model: keras.Model, layers: Mapping[str, Any]) -> None:
+    """Refuse weights that a state dict of some layers would lose.
+
+    Raises:
+        ValueError: If there are any, with the names of their layers.
+    """
+    for layer in model._flatten_layers():
+        if getattr(layer, "quantization_mode", None):
+            raise ValueError(
+                f"'{layer.name}' is quantized ({layer.quantization_mode}), "
+                "which PyTorch's layouts can't hold. Use the model before it "
+                "was quantized."
+            )
+    for layer in layers.values():
+        if isinstance(layer, Conv2D) and layer.use_bias:
+            raise ValueError(
+                f"'{layer.name}' has its batch normalization folded into it, "
+                "which PyTorch's layouts can't hold. Use the model before it "
+                "was optimized for inference."
+            )
+    known = {id(x) for layer in layers.values() for x in layer.weights}
+    lost = [
+        layer.name
+        for layer in model._flatten_layers()
+        if any(id(x) not in known for x in own_variables(layer))
+    ]
+    if lost:
+        raise ValueError(
+            f"PyTorch's layouts have no place for the weights of "
+            f"{', '.join(map(repr, lost))}, only for those of a ResNeXt and "
+            "of one Dense layer on its pooled features. Use a model of these "
+            "alone."
+        )

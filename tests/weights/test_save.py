@@ -2,12 +2,14 @@
 
 import dataclasses
 import pathlib
+import sys
 
 import keras
 import numpy as np
 import pytest
 import safetensors
 import tinynet
+import ways
 
 import keras_resnext
 from keras_resnext import Attention
@@ -77,12 +79,79 @@ def test_model_without_its_top(tmp_path):
     assert not any(name.startswith("fc") for name in read_checkpoint(path))
 
 
-def test_layers_around_the_network_stay_at_home(tmp_path):
-    model = keras_resnext.ResNeXt(tinynet.CONFIG, include_top=False)
-    x = keras.layers.Conv2D(4, 1, name="mine")(model.output)
+# What a state dict can't hold, by the way to build a model or its head.
+REFUSED = {
+    "two_inputs": "'dense'",
+    "two_dense": "'dense', 'dense_1'",
+    "int8": r"'int8' is quantized \(int8\)",
+    "subclassed": "'outer' is a subclassed model",
+    "siamese": "'stem_conv1' 2 times",
+    "over_time": "within the layer 'time_distributed'",
+}
+
+
+@pytest.mark.parametrize(
+    ("way", "head"),
+    [*ways.CASES, *((way, "plain") for way in ways.OTHERS)],
+)
+def test_all_weights_of_any_model_are_written_or_none(
+    tiny, way, head, tmp_path
+):
+    model, layers = ways.build_with_head(way, head, tiny)
     path = tmp_path / "there.safetensors"
-    save_torch_checkpoint(keras.Model(model.input, x), path)
-    assert not any("mine" in name for name in read_checkpoint(path))
+    if message := REFUSED.get(way, REFUSED.get(head)):
+        with pytest.raises(ValueError, match=message):
+            save_torch_checkpoint(model, path)
+        assert not path.exists()
+        return
+    save_torch_checkpoint(model, path)
+    tensors = read_checkpoint(path)
+    lora = 2 * 2 if head == "lora" else 0
+    assert len(tensors) == len(model.weights) - lora + (head == "no_bias")
+    # Our own model loads it, and computes the same.
+    again = keras_resnext.ResNeXt(
+        tiny,
+        weights=path,
+        classes=ways.CLASSES,
+        classifier_activation=None,
+        input_shape=(ways.SIZE, ways.SIZE, 3),
+    )
+    inputs = ways.inputs_of(model)
+    features = ways.numpy_features(way, layers, model, inputs)
+    rough = way == "mixed_precision"
+    np.testing.assert_allclose(
+        ways.predict(again, ways.pixels_of(way, inputs)),
+        ways.logits_of(layers, features),
+        atol=0.05 if rough else 1e-3,
+    )
+
+
+def test_weights_around_the_model_are_refused(tmp_path):
+    model = keras_resnext.ResNeXt(tinynet.CONFIG, include_top=False)
+    path = tmp_path / "there.safetensors"
+    normalize = keras.layers.Normalization(name="mine")
+    inputs = keras.Input((64, 64, 3))
+    for outer in (
+        keras.Model(
+            model.input, keras.layers.Conv2D(4, 1, name="mine")(model.output)
+        ),
+        keras.Model(inputs, model(normalize(inputs))),
+    ):
+        with pytest.raises(ValueError, match=r"no place for the weights.*mine"):
+            save_torch_checkpoint(outer, path)
+    assert not path.exists()
+
+
+def test_folded_models_are_refused(tmp_path):
+    folded = keras_resnext.optimize_for_inference(filled())
+    with pytest.raises(ValueError, match="before it was optimized"):
+        save_torch_checkpoint(folded, tmp_path / "there.safetensors")
+
+
+def test_state_dict_without_torch(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(ImportError, match="or use save_torch_checkpoint"):
+        keras_resnext.to_torch_state_dict(filled())
 
 
 @pytest.mark.parametrize("layout", ["timm", "keras_applications"])
