@@ -1,4 +1,4 @@
-"""Losses that the recipes need and Keras lacks."""
+"""Losses of the recipes: of labels that are probabilities, mixed or not."""
 
 from typing import Any
 
@@ -9,20 +9,45 @@ from keras_resnext.kernels.generic import Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_resnext")
+class CategoricalCrossentropy(keras.losses.CategoricalCrossentropy):
+    """`keras.losses.CategoricalCrossentropy` that refuses integer labels.
+
+    Args:
+        from_logits: Whether predictions are logits.
+        **kwargs: Arguments of `keras.losses.CategoricalCrossentropy`.
+
+    Raises:
+        ValueError: When called on labels of another shape than predictions.
+
+    Example:
+    >>> model.compile("sgd", CategoricalCrossentropy())
+    """
+
+    def __init__(self, from_logits: bool = True, **kwargs: Any) -> None:
+        super().__init__(from_logits=from_logits, **kwargs)
+
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        _check_labels(y_true, y_pred)
+        return super().call(y_true, y_pred)
+
+
+@keras.saving.register_keras_serializable(package="keras_resnext")
 class BinaryCrossentropy(keras.losses.BinaryCrossentropy):
-    """Binary cross-entropy against labels that are made hard first.
+    """Binary cross-entropy of labels that may be made hard first.
 
     Mixup and cutmix give a label a share of each of two classes. timm's
     `--bce-target-thresh` turns every share above a threshold into 1 and the
     others into 0, label smoothing included.
 
     Args:
-        target_threshold: Threshold, from 0 to below 1.
+        target_threshold: Threshold, from 0 to below 1; `None` leaves labels
+            as they are.
         from_logits: Whether predictions are logits.
         **kwargs: Arguments of `keras.losses.BinaryCrossentropy`.
 
     Raises:
-        ValueError: If `target_threshold` is out of range.
+        ValueError: If `target_threshold` is out of range, or when called on
+            labels of another shape than predictions.
 
     References:
         [timm's `BinaryCrossEntropy`](https://github.com/huggingface/pytorch-image-models/blob/main/timm/loss/binary_cross_entropy.py)
@@ -33,9 +58,12 @@ class BinaryCrossentropy(keras.losses.BinaryCrossentropy):
     """
 
     def __init__(
-        self, target_threshold: float, from_logits: bool = True, **kwargs: Any
+        self,
+        target_threshold: float | None = None,
+        from_logits: bool = True,
+        **kwargs: Any,
     ) -> None:
-        if not 0 <= target_threshold < 1:
+        if target_threshold is not None and not 0 <= target_threshold < 1:
             raise ValueError(
                 "`target_threshold` must be at least 0 and below 1. "
                 f"Received: {target_threshold!r}"
@@ -44,6 +72,9 @@ class BinaryCrossentropy(keras.losses.BinaryCrossentropy):
         self.target_threshold = target_threshold
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        _check_labels(y_true, y_pred)
+        if self.target_threshold is None:
+            return super().call(y_true, y_pred)
         y_pred = ops.convert_to_tensor(y_pred)
         hard = ops.greater(y_true, self.target_threshold)
         return super().call(ops.cast(hard, y_pred.dtype), y_pred)
@@ -53,3 +84,13 @@ class BinaryCrossentropy(keras.losses.BinaryCrossentropy):
             **super().get_config(),
             "target_threshold": self.target_threshold,
         }
+
+
+def _check_labels(y_true: Tensor, y_pred: Tensor) -> None:
+    classes = y_pred.shape[-1]
+    if len(y_true.shape) != len(y_pred.shape) or y_true.shape[-1] != classes:
+        raise ValueError(
+            "The loss of a recipe takes labels as probabilities, (batch, "
+            f"{classes}). Received shape: {tuple(y_true.shape)}. Turn integers "
+            "into one-hot labels with keras.ops.one_hot."
+        )

@@ -13,6 +13,7 @@ import keras
 from keras_resnext.suggestions import did_you_mean
 from keras_resnext.training.averaging import WeightAverage
 from keras_resnext.training.losses import BinaryCrossentropy
+from keras_resnext.training.losses import CategoricalCrossentropy
 from keras_resnext.training.optimizers import LAMB
 from keras_resnext.training.optimizers import SGD
 from keras_resnext.training.schedules import ByEpoch
@@ -318,16 +319,15 @@ class Recipe:
         return [WeightAverage(decay, steps, warmup)]
 
     def make_loss(self) -> keras.losses.Loss:
-        """The loss of logits and of labels that are smoothed already.
+        """Make the loss of logits and of labels that are smoothed already.
 
-        Labels are smoothed with the pictures, as mixing them comes first;
-        Keras' binary cross-entropy would smooth towards a half.
+        Labels are smoothed with the images, as mixing them comes first;
+        Keras' binary cross-entropy would smooth towards a half. The loss
+        refuses integer labels.
         """
-        if self.bce_target_thresh:
-            return BinaryCrossentropy(self.bce_target_thresh)
         if self.loss == "binary_crossentropy":
-            return keras.losses.BinaryCrossentropy(from_logits=True)
-        return keras.losses.CategoricalCrossentropy(from_logits=True)
+            return BinaryCrossentropy(self.bce_target_thresh or None)
+        return CategoricalCrossentropy()
 
     def rates(self, batch_size: int | None = None) -> list[float]:
         """The learning rate of each epoch, for so many pictures a step."""

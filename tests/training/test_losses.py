@@ -46,3 +46,17 @@ def test_wrong_arguments():
         BinaryCrossentropy(1.0)
     with pytest.raises(ValueError, match="needs loss='binary_crossentropy'"):
         recipes.get("a2", "loss=categorical_crossentropy")
+
+
+@pytest.mark.parametrize("name", ["paper", "a1"])
+def test_integer_labels_get_a_sentence(name, tmp_path):
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(7)])
+    model.compile("sgd", recipes.get(name).make_loss(), run_eagerly=True)
+    x = np.ones((4, 3), "float32")
+    for wrong in (np.array([0, 3, 3, 6]), np.array([[0], [3], [3], [6]])):
+        with pytest.raises(ValueError, match=r"\(batch, 7\).*one_hot"):
+            model.train_on_batch(x, wrong)
+    model.train_on_batch(x, np.eye(7, dtype="float32")[[0, 3, 3, 6]])
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert type(loaded.loss) is type(model.loss)
