@@ -119,7 +119,7 @@ OURS = {
         *L0,
         *WEIGHTS,
     },
-    "weights.save": {"inner", "weights.convert", "weights.load", *L0, *WEIGHTS},
+    "weights.save": {"inner", "layers", "weights.convert", *L0, *WEIGHTS},
     "weights.save_keras": L0,
     "callables": {"contract", "models"},
     "models": {
