@@ -289,7 +289,7 @@ def test_any_model_that_contains_ours(tiny, way, head):
     model = ways.build(way, head, tiny)
     inputs = ways.inputs_of(model)
     expected = ways.predict(model, inputs)
-    rough = way == "mixed_precision"
+    rough = way == "mixed_precision" or head == "int8"  # which rounds
     for dtype in (None, "bfloat16"):
         folded = optimize_for_inference(model, dtype)
         found = ways.predict(folded, inputs)
