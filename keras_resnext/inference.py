@@ -109,7 +109,8 @@ def optimize_for_inference(
         )
     check_ours(model)
     _check_finite(model, "Load weights that are finite")
-    made = _Optimizer(model, dtype).optimized()
+    with np.errstate(over="ignore"):  # which the next line refuses
+        made = _Optimizer(model, dtype).optimized()
     _check_finite(made, "Use a `dtype` of a larger range")
     return made
 

@@ -61,7 +61,10 @@ MISTAKES = {
     ),
     "unknown": (["resnext51.a1_in1k", "b.keras"], "no variant 'resnext51'"),
     "no tag": (["resnext26ts.a1_in1k", "b.keras"], "Use `None`, 'imagenet'"),
-    "another": (["other.keras", "b.safetensors"], "'other' must be a model built by"),
+    "another": (
+        ["other.keras", "b.safetensors"],
+        "'other' must be a model built by",
+    ),
     "more": (["more.keras", "b.safetensors"], "the weights would change"),
     "damaged": (["damaged.keras", "b.safetensors"], "damaged.keras"),
     "cut": (["cut.weights.h5", "b.keras", "--model", MODEL], "cut.weights.h5"),
