@@ -150,9 +150,11 @@ def test_folded_models_are_refused(tmp_path):
 
 
 def test_state_dict_without_torch(monkeypatch):
-    monkeypatch.setitem(sys.modules, "torch", None)
-    with pytest.raises(ImportError, match="or use save_torch_checkpoint"):
-        keras_resnext.to_torch_state_dict(filled())
+    model = filled()
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "torch", None)
+        with pytest.raises(ImportError, match="or use save_torch_checkpoint"):
+            keras_resnext.to_torch_state_dict(model)
 
 
 @pytest.mark.parametrize("layout", ["timm", "keras_applications"])
