@@ -162,6 +162,8 @@ OURS = {
     "exporting": {
         "exporting",
         "inference",
+        "inner",
+        "kernels",
         "preprocessing",
         "resnext_model",
         TENSOR,
@@ -219,6 +221,7 @@ THEIRS = {
     "weights.save_keras": {"keras"},
     "weights.load": {"keras", "numpy"},
     "kernels": {"keras"},
+    "kernels.generic": {"keras", "numpy"},
     "kernels.tensorflow": {"tensorflow"},
     "kernels.jax": {"jax"},
     "kernels.torch": {"torch"},

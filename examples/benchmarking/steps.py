@@ -222,7 +222,8 @@ def program(
 
         def predict() -> Any:
             with torch.inference_mode():
-                return model(x).numpy()
+                (y,) = model(x).values()
+                return y.numpy()
 
         return predict
 

@@ -1,5 +1,6 @@
 """Pictures for a network: given, drawn, normalized."""
 
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from dataclasses import replace
@@ -9,9 +10,12 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_resnext.data_config import DataConfig
+from keras_resnext.inner import Graph
 from keras_resnext.preprocessing import EvaluationTransform
 from keras_resnext.preprocessing import evaluation_transform
 from keras_resnext.resnext_model import get_data_config
+from keras_resnext.resnext_model import stored_config
 
 DRAWN = 8
 
@@ -21,21 +25,37 @@ class Entrance:
     """What stands before a network.
 
     Args:
-        size: Height and width.
+        size: Height and width, each `None` where any will do.
         channels: Number of channels.
         data_format: The network's.
         transform: How its pictures were resized, cropped and normalized.
         pixels: Whether the artefact does the normalization.
     """
 
-    size: tuple[int, int]
+    size: tuple[int | None, int | None]
     channels: int
     data_format: str
     transform: EvaluationTransform
     pixels: bool
 
     @property
-    def shape(self) -> tuple[int, int, int]:
+    def name(self) -> str:
+        """Name of the file's input."""
+        return "pixels" if self.pixels else "images"
+
+    @property
+    def sizes(self) -> list[tuple[int, int]]:
+        """Height and width of images to compare on, two where any will do."""
+        side = self.transform.crop
+        height, width = (size or side for size in self.size)
+        if None not in self.size:
+            return [(height, width)]
+        # Half as much again, a multiple of 32 pixels in any case.
+        more = [-(-3 * size // 64) * 32 for size in (height, width)]
+        return [(height, width), (self.size[0] or more[0], width)]
+
+    @property
+    def shape(self) -> tuple[int | None, ...]:
         """That of a picture as the artefact takes it."""
         if not self.pixels and self.data_format == "channels_first":
             return (self.channels, *self.size)
@@ -57,17 +77,20 @@ class Entrance:
         first = self.data_format == "channels_first"
         return np.ascontiguousarray(x.transpose(0, 3, 1, 2)) if first else x
 
-    def drawn(self) -> np.ndarray:
+    def drawn(self, size: tuple[int, int] | None = None) -> np.ndarray:
         """Pictures out of nothing, the same each time, as it takes them.
 
         Their power falls with the square of the frequency, as it does in
         photographs (Field, 1987, https://doi.org/10.1364/JOSAA.4.002379).
 
+        Args:
+            size: Height and width; `None` takes the first of `sizes`.
+
         Returns:
             Pixels as uint8, or what the network takes as float32.
         """
         random = np.random.default_rng(0)
-        height, width = self.size
+        height, width = size or self.sizes[0]
         noise = random.normal(size=(DRAWN, height, width, self.channels))
         # Colours go together.
         noise += 2 * noise.mean(-1, keepdims=True)
@@ -83,16 +106,67 @@ class Entrance:
         return made if self.pixels else self.normalized(made)
 
     def wrapped(self, model: keras.Model, dtype: str) -> keras.Model:
-        """The network behind its normalization, if that belongs to it."""
-        if not self.pixels:
-            return model
-        pixels = keras.Input(self.shape, dtype=dtype, name="pixels")
-        # Rescaling would go by the data format that is set just now.
-        x = ops.cast(pixels, "float32") * self.scale.astype("float32")
-        x = x + self.offset.astype("float32")
-        if self.data_format == "channels_first":
-            x = ops.transpose(x, (0, 3, 1, 2))
-        return keras.Model(pixels, model(x), name=model.name)
+        """Return the model behind its normalization, for inference only.
+
+        Args:
+            model: The model.
+            dtype: Dtype of pixels, if the file is to take pixels.
+
+        Returns:
+            A `keras.Model` to a dictionary of named outputs.
+        """
+        inputs = keras.Input(
+            self.shape,
+            dtype=dtype if self.pixels else "float32",
+            name=self.name,
+        )
+        x = inputs
+        if self.pixels:
+            # Rescaling would go by the data format that is set just now.
+            x = ops.cast(x, "float32") * self.scale.astype("float32")
+            x = x + self.offset.astype("float32")
+            if self.data_format == "channels_first":
+                x = ops.transpose(x, (0, 3, 1, 2))
+        outputs = named_outputs(model, model(x, training=False))
+        return keras.Model(inputs, outputs, name=model.name)
+
+
+def named_outputs(model: keras.Model, outputs: Any) -> dict[str, Any]:
+    """Return what a model returns, by names.
+
+    Args:
+        model: The model.
+        outputs: What it returned: tensors or arrays, in its own structure.
+
+    Returns:
+        A dictionary. The model's own keys or the names of its last layers;
+        the only output is called `"probabilities"`, `"logits"` or
+        `"features"`.
+    """
+    if isinstance(outputs, dict):
+        return dict(outputs)
+    flat = keras.tree.flatten(outputs)
+    if len(flat) == 1:
+        return {kind_of(model): flat[0]}
+    names = [each._keras_history.operation.name for each in model.outputs]
+    if len(set(names)) < len(names):
+        names = [f"{name}_{i}" for i, name in enumerate(names)]
+    return dict(zip(names, flat, strict=True))
+
+
+def kind_of(model: keras.Model) -> str:
+    """Return what the only output of a model is."""
+    if len(model.outputs[0].shape) != 2:
+        return "features"
+    graph = Graph(model)
+    (last,) = (s.layer for s in graph.steps if graph.output in s.outputs)
+    activation = getattr(last, "activation", None)
+    if isinstance(last, keras.layers.Softmax) or activation in (
+        keras.activations.softmax,
+        keras.activations.sigmoid,
+    ):
+        return "probabilities"
+    return "logits" if isinstance(last, keras.layers.Dense) else "features"
 
 
 def entrance(
@@ -101,26 +175,20 @@ def entrance(
     """What stands before a model.
 
     Raises:
-        ValueError: If it takes no pictures of one fixed size.
+        ValueError: If it does not take images, and them alone.
     """
-    if len(model.inputs) != 1 or len(model.outputs) != 1:
-        raise ValueError(
-            f"'{model.name}' must have one input and one output to be "
-            f"exported. It has {len(model.inputs)} and {len(model.outputs)}."
-        )
     shape = model.inputs[0].shape
+    if len(model.inputs) != 1 or len(shape) != 4:
+        raise ValueError(
+            f"'{model.name}' must have images as its only input to be "
+            f"exported. Its inputs: {[tuple(x.shape) for x in model.inputs]}."
+        )
     convolutions = (
         layer
         for layer in model._flatten_layers()
         if isinstance(layer, keras.layers.Conv2D)
     )
     data_format = next(convolutions).data_format
-    if len(shape) != 4 or None in shape[1:]:
-        raise ValueError(
-            f"'{model.name}' must take pictures of one size to be exported. "
-            f"Its input shape is {tuple(shape)}; build it with an "
-            "`input_shape` such as (224, 224, 3)."
-        )
     first = data_format == "channels_first"
     channels = shape[1] if first else shape[3]
     size = shape[2:4] if first else shape[1:3]
@@ -130,9 +198,34 @@ def entrance(
             "Use include_preprocessing=False."
         )
     if transform is None:
-        config = replace(get_data_config(model), size=max(size))
-        transform = evaluation_transform(config)
+        transform = _transform(model, max((x for x in size if x), default=None))
+    if channels in (1, 3):
+        transform = transform.for_channels(channels)
     return Entrance(tuple(size), channels, data_format, transform, pixels)
+
+
+def _transform(model: keras.Model, size: int | None) -> EvaluationTransform:
+    """Return how a model's images are prepared; warn where nothing tells."""
+    config = get_data_config(model)
+    if stored_config(model) is None and config == DataConfig(
+        labels=config.labels
+    ):
+        warnings.warn(
+            f"Nothing tells how the images of '{model.name}' are normalized: "
+            "ImageNet's mean and standard deviation are taken. If that is "
+            "right, keras_resnext.set_data_config(model, size=224) confirms "
+            "it; else pass `transform`, or mean= and std= there.",
+            UserWarning,
+            stacklevel=4,
+        )
+    size = size or config.size
+    if size is None:
+        raise ValueError(
+            f"Nothing tells the size of the images of '{model.name}' that "
+            "the files are to be compared on. Pass `transform`, or let the "
+            "model know: keras_resnext.set_data_config(model, size=224)."
+        )
+    return evaluation_transform(replace(config, size=size))
 
 
 def checked(data: Any, door: Entrance) -> np.ndarray:
@@ -150,7 +243,11 @@ def checked(data: Any, door: Entrance) -> np.ndarray:
         ValueError: If they have another shape or range.
     """
     x = _stacked(data)
-    if x.ndim != 4 or x.shape[1:] != door.shape or not len(x):
+    fits = x.ndim == 4 and all(
+        size in (None, found)
+        for size, found in zip(door.shape, x.shape[1:], strict=True)
+    )
+    if not fits or not len(x):
         raise ValueError(
             "`representative_data` must be pictures of shape (count, "
             f"{', '.join(map(str, door.shape))}). Received shape: {x.shape}"

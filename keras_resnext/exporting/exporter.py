@@ -5,6 +5,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator
 from collections.abc import Sequence
 from typing import Any
@@ -20,6 +21,8 @@ from keras_resnext.exporting.entrance import DRAWN
 from keras_resnext.exporting.entrance import Entrance
 from keras_resnext.exporting.entrance import checked
 from keras_resnext.exporting.entrance import entrance
+from keras_resnext.exporting.entrance import kind_of
+from keras_resnext.exporting.entrance import named_outputs
 from keras_resnext.exporting.formats import Format
 from keras_resnext.exporting.report import ExportedFile
 from keras_resnext.exporting.report import ExportError
@@ -69,25 +72,32 @@ def export(
 
     Args:
         model: A float32 model built here, or one that contains such a model,
-            of one fixed input size and one output.
+            behind augmentation and preprocessing and before any head. It is
+            exported for inference, as it is: what it does to its images
+            itself is not done again. Its images are its only input; it may
+            have several outputs, and be open for images of any size, which
+            TFLite is not.
         directory: Where to; made if need be. What is there under the names
             above is replaced.
         formats: Some of the names above. `None` takes all that the backend
             and the installed packages can write, `tflite_int8` only with
             `representative_data`.
-        include_preprocessing: Whether the artefacts take uint8 pixels of
-            shape `(batch, height, width, channels)`. Otherwise they take
-            what the model does, float32 and normalized.
+        include_preprocessing: Whether the files take `pixels`, uint8 of shape
+            `(batch, height, width, channels)`. Otherwise they take the
+            model's own `images`, float32 and, unless the model itself does
+            that, normalized. Outputs are `probabilities`, `logits` or
+            `features`, or have the names that the model gives several.
         representative_data: Pictures as the artefacts take them: an array, or
             something that yields pictures or batches of them. Artefacts are
             compared on the first 64, and `tflite_int8` measures on all of
             them which numbers occur in the network. `None` compares on drawn
             pictures.
-        transform: How the network's pictures were resized, cropped and
-            normalized. `None` takes that of the model's weights, else
-            ImageNet's mean and standard deviation.
-        labels: Names of the classes, in their order. `None` takes those of
-            the model's weights, and ImageNet's if there are 1,000.
+        transform: How the model's images are resized, cropped and
+            normalized. `None` takes what the model knows, see
+            `get_data_config`; if it knows nothing, ImageNet's mean and
+            standard deviation, with a warning.
+        labels: Names of the classes, in their order. `None` takes those that
+            the model knows; if it knows none, there is a warning.
 
     Returns:
         An `ExportReport` of each artefact's size, difference and speed.
@@ -113,6 +123,8 @@ def export(
     wanted = known.chosen(formats, backend, with_data)
     _check_float32(model)
     door = entrance(model, transform, include_preprocessing)
+    if None in door.size:
+        wanted = known.of_any_size(wanted, formats is not None)
     names = _labels(model, labels)
     given = checked(representative_data, door) if with_data else None
 
@@ -158,8 +170,13 @@ def _made(
     scratch: pathlib.Path,
 ) -> Iterator[ExportedFile]:
     """Writes every format, and compares it."""
-    x = door.drawn() if given is None else given[:_COMPARED]
-    np.save(scratch / "inputs.npy", x)
+    batches = (
+        [door.drawn(size) for size in door.sizes]
+        if given is None
+        else [given[:_COMPARED]]
+    )
+    inputs: dict[str, Any] = {str(i): x for i, x in enumerate(batches)}
+    np.savez(scratch / "inputs.npz", **inputs)
     console = rich.console.Console(stderr=True)
     with rich.progress.Progress(
         rich.progress.TextColumn("{task.description}"),
@@ -175,17 +192,24 @@ def _made(
         def go_on(to: str) -> None:
             progress.update(task, advance=1, description=to)
 
-        expected = _outputs(model, door.normalized(x) if door.pixels else x)
+        expected = {
+            f"{i}/{name}": y
+            for i, x in enumerate(batches)
+            for name, y in _outputs(
+                model, door.normalized(x) if door.pixels else x
+            ).items()
+        }
+        _check_finite(model, expected)
         folded = optimize_for_inference(model)
         writer = Writer(folded, door, given, scratch)
-        (entry,) = (each.name for each in writer.wrapped.inputs)
+        classifies = set(writer.wrapped.output) & {"probabilities", "logits"}
         for each in wanted:
             path = staging / each.file
             go_on(f"writing {each.name}")
             _write(writer, each, path)
             go_on(f"checking {each.name}")
             yield _row(each, path, scratch, expected)
-            text = snippet(each, door, entry, expected.ndim, bool(names))
+            text = snippet(each, door, bool(classifies), bool(names))
             (staging / f"run_{each.name}.py").write_text(text, "utf-8")
 
 
@@ -198,19 +222,33 @@ def _check_float32(model: keras.Model) -> None:
     if policies != {"float32"}:
         raise ValueError(
             f"'{model.name}' computes in {', '.join(sorted(policies))}, and "
-            "only float32 is exported: first call "
-            "keras_resnext.optimize_for_inference(model, 'float32')."
+            "only float32 is exported: first call keras_resnext."
+            "optimize_for_inference(model, 'float32'), or export the model as "
+            "it was before `quantize`."
         )
 
 
 def _labels(
     model: keras.Model, labels: Sequence[str] | None
 ) -> list[str] | None:
+    shapes = [output.shape for output in model.outputs]
+    classes = shapes[0][1] if list(map(len, shapes)) == [2] else None
     if labels is None:
         found = get_data_config(model).labels
+        if (
+            found is None
+            and classes is not None
+            and kind_of(model) != "features"
+        ):
+            warnings.warn(
+                f"Nothing tells the names of the {classes} classes of "
+                f"'{model.name}', so that no labels.txt is written. Pass "
+                "`labels`, or let the model know: "
+                "keras_resnext.set_data_config(model, labels=[...]).",
+                UserWarning,
+                stacklevel=3,
+            )
         return None if found is None else list(found)
-    shape = model.outputs[0].shape
-    classes = shape[-1] if len(shape) == 2 else None
     if isinstance(labels, str) or len(labels) != classes:
         raise ValueError(
             f"`labels` must name the {classes} classes of '{model.name}'. "
@@ -223,13 +261,26 @@ def _labels(
     return [str(label) for label in labels]
 
 
-def _outputs(model: keras.Model, x: np.ndarray) -> np.ndarray:
-    return np.concatenate(
-        [
-            np.asarray(model.predict_on_batch(x[start : start + _BATCH]))
-            for start in range(0, len(x), _BATCH)
-        ]
-    )
+def _outputs(model: keras.Model, x: np.ndarray) -> dict[str, np.ndarray]:
+    """Return what a model itself makes of what it takes, by names."""
+    parts = [
+        named_outputs(model, model.predict_on_batch(x[start : start + _BATCH]))
+        for start in range(0, len(x), _BATCH)
+    ]
+    return {
+        name: np.concatenate([np.asarray(part[name]) for part in parts])
+        for name in parts[0]
+    }
+
+
+def _check_finite(model: keras.Model, outputs: dict[str, np.ndarray]) -> None:
+    for key, y in outputs.items():
+        if not np.isfinite(y).all():
+            raise ExportError(
+                f"'{model.name}' returns NaN or infinity as "
+                f"{key.partition('/')[2]} of finite images. Nothing was "
+                "written; look for such weights."
+            )
 
 
 def _write(writer: Writer, each: Format, path: pathlib.Path) -> None:
@@ -249,7 +300,7 @@ def _row(
     each: Format,
     path: pathlib.Path,
     scratch: pathlib.Path,
-    expected: np.ndarray,
+    expected: dict[str, np.ndarray],
 ) -> ExportedFile:
     """Runs an artefact elsewhere, and compares it."""
     outputs = scratch / "outputs.npz"
@@ -258,7 +309,7 @@ def _row(
         # Without the folder of the script, whose modules have common names.
         [
             *(sys.executable, "-P", probe, each.runtime, path),
-            *(scratch / "inputs.npy", outputs),
+            *(scratch / "inputs.npz", outputs),
         ],
         capture_output=True,
         text=True,
@@ -271,18 +322,22 @@ def _row(
             f"'{each.name}' was written but doesn't run: {lines[-1]}"
         )
     with np.load(outputs) as file:
-        found = file["outputs"]
+        found = {key: file[key] for key in expected if key in file}
         latency, throughput = float(file["latency"]), float(file["throughput"])
-    if found.shape != expected.shape:
-        raise ExportError(
-            f"'{each.name}' puts out the shape {found.shape}, not "
-            f"{expected.shape}."
-        )
-    difference = float(np.abs(found - expected).max() / np.abs(expected).max())
-    agreement = float(np.mean(found.argmax(-1) == expected.argmax(-1)))
-    # A NaN is no agreement.
+    difference, agreement = 0.0, 1.0
+    for key, right in expected.items():
+        if key not in found or found[key].shape != right.shape:
+            raise ExportError(
+                f"'{each.name}' returns {_shapes(found)}, not "
+                f"{_shapes(expected)}."
+            )
+        share = np.abs(found[key] - right).max() / np.abs(right).max()
+        same = np.mean(found[key].argmax(-1) == right.argmax(-1))
+        # A NaN is the largest of all.
+        difference = float(np.fmax(difference, share) + 0 * share)
+        agreement = min(agreement, float(same))
     ok = (
-        bool(np.isfinite(found).all()) and agreement >= known.AGREEMENT
+        bool(np.isfinite(difference)) and agreement >= known.AGREEMENT
         if each.tolerance is None
         else difference <= each.tolerance
     )
@@ -297,6 +352,11 @@ def _row(
         images_per_second=throughput,
         ok=ok,
     )
+
+
+def _shapes(outputs: dict[str, np.ndarray]) -> str:
+    named = (f"{key.partition('/')[2]} {y.shape}" for key, y in outputs.items())
+    return ", ".join(named) or "nothing of that name"
 
 
 def _refuse_different(report: ExportReport) -> None:

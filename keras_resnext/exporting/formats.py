@@ -132,6 +132,26 @@ def chosen(
     return found
 
 
+def of_any_size(formats: list[Format], named: bool) -> list[Format]:
+    """Return the formats that can hold models for images of any size.
+
+    Args:
+        formats: Formats to write.
+        named: Whether they were asked for by name.
+
+    Raises:
+        ValueError: If one that was asked for can't.
+    """
+    for each in formats:
+        if named and each.runtime == "tflite":
+            raise ValueError(
+                f"The format '{each.name}' holds models for images of one "
+                "size only. Build the model with an `input_shape` such as "
+                "(224, 224, 3)."
+            )
+    return [each for each in formats if each.runtime != "tflite"]
+
+
 def _known(name: str) -> Format:
     if name not in FORMATS:
         raise ValueError(

@@ -2,7 +2,9 @@
 
 A script for a fresh process: it knows nothing of Keras.
 
-    python probe.py RUNTIME ARTEFACT INPUTS.npy OUTPUTS.npz
+    python probe.py RUNTIME ARTEFACT INPUTS.npz OUTPUTS.npz
+
+Inputs are batches "0", "1", … of images; outputs are "0/name", …
 """
 
 import os
@@ -11,26 +13,33 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 BATCH = 32
 
-Predict = Callable[[np.ndarray], np.ndarray]
+Predict = Callable[[np.ndarray], dict[str, np.ndarray]]
 
 
 def main(runtime: str, artefact: str, inputs: str, outputs: str) -> None:
     """Runs the script."""
     predict = LOADERS[runtime](pathlib.Path(artefact))
-    x = np.load(inputs)
-    found = [
-        np.asarray(predict(x[start : start + BATCH]))
-        for start in range(0, len(x), BATCH)
-    ]
-    many = np.resize(x, (BATCH, *x.shape[1:]))
+    found: dict[str, Any] = {}
+    with np.load(inputs) as file:
+        batches = dict(file)
+    for key, x in batches.items():
+        parts = [
+            predict(x[start : start + BATCH])
+            for start in range(0, len(x), BATCH)
+        ]
+        for name in parts[0]:
+            whole = [np.asarray(part[name]) for part in parts]
+            found[f"{key}/{name}"] = np.concatenate(whole)
+    many = np.resize(batches["0"], (BATCH, *batches["0"].shape[1:]))
     np.savez(
         outputs,
-        outputs=np.concatenate(found),
+        **found,
         latency=median_time(predict, many[:1], runs=15, seconds=2),
         throughput=BATCH / median_time(predict, many, runs=3, seconds=6),
     )
@@ -55,9 +64,13 @@ def saved_model(path: pathlib.Path) -> Predict:
 
     signature = tf.saved_model.load(str(path)).signatures["serving_default"]
     _, inputs = signature.structured_input_signature
-    (name,) = inputs
-    (output,) = signature.structured_outputs
-    return lambda x: signature(**{name: tf.constant(x)})[output].numpy()
+    (entry,) = inputs
+
+    def predict(x: np.ndarray) -> dict[str, np.ndarray]:
+        found = signature(**{entry: tf.constant(x)})
+        return {name: y.numpy() for name, y in found.items()}
+
+    return predict
 
 
 def tflite(path: pathlib.Path) -> Predict:
@@ -70,9 +83,8 @@ def tflite(path: pathlib.Path) -> Predict:
         Interpreter = tf.lite.Interpreter
     interpreter = Interpreter(str(path), num_threads=os.cpu_count())
     signature = interpreter.get_signature_runner()
-    (name,) = signature.get_input_details()
-    (output,) = signature.get_output_details()
-    return lambda x: signature(**{name: x})[output]
+    (entry,) = signature.get_input_details()
+    return lambda x: signature(**{entry: x})
 
 
 def onnx(path: pathlib.Path) -> Predict:
@@ -83,7 +95,10 @@ def onnx(path: pathlib.Path) -> Predict:
         path, providers=["CPUExecutionProvider"]
     )
     (entry,) = session.get_inputs()
-    return lambda x: session.run(None, {entry.name: x})[0]
+    names = [output.name for output in session.get_outputs()]
+    return lambda x: dict(
+        zip(names, session.run(names, {entry.name: x}), strict=True)
+    )
 
 
 def openvino(path: pathlib.Path) -> Predict:
@@ -93,7 +108,13 @@ def openvino(path: pathlib.Path) -> Predict:
     model = openvino.compile_model(
         path / "model.xml", "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
     )
-    return lambda x: model(x)[0]
+
+    def predict(x: np.ndarray) -> dict[str, np.ndarray]:
+        found = model(x)
+        # A copy, as the next call writes into the same memory.
+        return {y.any_name: np.array(found[y]) for y in model.outputs}
+
+    return predict
 
 
 def torch(path: pathlib.Path) -> Predict:
@@ -102,9 +123,10 @@ def torch(path: pathlib.Path) -> Predict:
 
     program = torch.export.load(path).module()
 
-    def predict(x: np.ndarray) -> np.ndarray:
+    def predict(x: np.ndarray) -> dict[str, np.ndarray]:
         with torch.inference_mode():
-            return program(torch.from_numpy(x)).numpy()
+            found = program(torch.from_numpy(x))
+        return {name: y.numpy() for name, y in found.items()}
 
     return predict
 

@@ -22,16 +22,19 @@ _TRANSPOSE = """\
 x = x.transpose(0, 3, 1, 2).copy()
 """
 _CLASSES = """\
+(y,) = outputs.values()
 labels = (here / "labels.txt").read_text("utf-8").splitlines()
 for i in y[0].argsort()[::-1][:5]:
     print(f"{y[0][i]:8.4f}  {labels[i]}")
 """
 _NUMBERS = """\
+(y,) = outputs.values()
 for i in y[0].argsort()[::-1][:5]:
     print(f"{y[0][i]:8.4f}  {i}")
 """
 _MAPS = """\
-print("features of shape", y.shape)
+for name, y in outputs.items():
+    print(name, "of shape", y.shape)
 """
 
 _IMPORTS = {
@@ -44,43 +47,44 @@ _IMPORTS = {
 _RUNS = {
     "saved_model": """\
 model = tf.saved_model.load(str(here / "{file}"))
-(y,) = model.signatures["serving_default"](**{{"{entry}": x}}).values()
-y = y.numpy()
+outputs = model.signatures["serving_default"]({entry}=x)
+outputs = {{name: y.numpy() for name, y in outputs.items()}}
 """,
     "tflite": """\
 model = tf.lite.Interpreter(str(here / "{file}")).get_signature_runner()
-(y,) = model(**{{"{entry}": x}}).values()
+outputs = model({entry}=x)
 """,
     "onnx": """\
 model = onnxruntime.InferenceSession(here / "{file}")
-(y,) = model.run(None, {{model.get_inputs()[0].name: x}})
+names = [output.name for output in model.get_outputs()]
+outputs = dict(zip(names, model.run(names, {{"{entry}": x}})))
 """,
     # On many processors it would compute in bfloat16 unless told.
     "openvino": """\
 exact = {{"INFERENCE_PRECISION_HINT": "f32"}}  # without: bfloat16, faster
 model = openvino.compile_model(here / "{file}/model.xml", "CPU", exact)
-y = model(x)[0]
+outputs = {{y.any_name: array for y, array in model(x).items()}}
 """,
     "torch": """\
 model = torch.export.load(here / "{file}").module()
-y = model(torch.from_numpy(x)).detach().numpy()
+outputs = model(torch.from_numpy(x))
+outputs = {{name: y.detach().numpy() for name, y in outputs.items()}}
 """,
 }
 
 
 def snippet(
-    made: Format, door: Entrance, entry: str, rank: int, has_labels: bool
+    made: Format, door: Entrance, classifies: bool, has_labels: bool
 ) -> str:
     """The script of an artefact.
 
     Args:
         made: Its format.
         door: What stands before the network.
-        entry: The name of the artefact's input.
-        rank: That of its output.
+        classifies: Whether its only output is scores of classes.
         has_labels: Whether there is a `labels.txt`.
     """
-    height, width = door.size
+    height, width = door.sizes[0]
     transform = door.transform
     # What a crop of the resized picture leaves out, on each of four sides.
     bleed = max(0.0, (1 - transform.crop / transform.resize) / 2)
@@ -99,7 +103,7 @@ def snippet(
         text += _NORMALIZE.format(mean=mean, std=std)
         if door.data_format == "channels_first":
             text += _TRANSPOSE
-    text += _RUNS[made.runtime].format(file=made.file, entry=entry)
-    if rank != 2:
+    text += _RUNS[made.runtime].format(file=made.file, entry=door.name)
+    if not classifies:
         return text + _MAPS
     return text + (_CLASSES if has_labels else _NUMBERS)

@@ -1,6 +1,7 @@
 """How each format is written. What is written is a folded network."""
 
 import contextlib
+import logging
 import os
 import pathlib
 import warnings
@@ -12,6 +13,7 @@ import keras
 import numpy as np
 
 from keras_resnext.exporting.entrance import Entrance
+from keras_resnext.kernels import kernels
 from keras_resnext.kernels.generic import Tensor
 
 
@@ -56,29 +58,37 @@ class Writer:
         """The SavedModel that other formats are made of."""
         path = self.scratch / "saved_model"
         if not path.exists():
-            _write_saved_model(self, path)
+            with kernels.portable():
+                _write_saved_model(self, path)
         return path
 
     def program(self) -> Any:
         """What torch exports, for any number of pictures."""
         import torch
 
-        class Module(torch.nn.Module):
+        class OfImages(torch.nn.Module):
             def __init__(self, model: keras.Model) -> None:
                 super().__init__()
                 self.model = model
 
-            def forward(self, x: Tensor) -> Tensor:
-                return self.model(x, training=False)
+            def forward(self, images: Tensor) -> dict[str, Tensor]:
+                return self.model(images, training=False)
 
+        class OfPixels(OfImages):
+            def forward(self, pixels: Tensor) -> dict[str, Tensor]:
+                return self.model(pixels, training=False)
+
+        door = self.door
+        module = (OfPixels if door.pixels else OfImages)(self.wrapped)
         # One picture would be taken for a constant.
-        dtype = torch.uint8 if self.door.pixels else torch.float32
-        example = torch.zeros(2, *self.door.shape, dtype=dtype)
+        example = torch.from_numpy(door.drawn()[:2])
+        shape = [None, *door.shape]
+        dynamic = {
+            i: torch.export.Dim.DYNAMIC for i in range(4) if not shape[i]
+        }
         with torch.no_grad():
             return torch.export.export(
-                Module(self.wrapped),
-                (example,),
-                dynamic_shapes=({0: torch.export.Dim.DYNAMIC},),
+                module, (example,), dynamic_shapes=(dynamic,)
             )
 
 
@@ -117,7 +127,8 @@ def _write_tflite_int8(writer: Writer, path: pathlib.Path) -> None:
         # The converter turns floats into integers, not integers into others.
         folder = writer.scratch / "float_pixels"
         model = writer.door.wrapped(writer.model, "float32")
-        model.export(folder, format="tf_saved_model", verbose=False)
+        with kernels.portable():
+            model.export(folder, format="tf_saved_model", verbose=False)
         # Whatever the pictures hold, a pixel of 0 is 0 and one of 255 is 255.
         data = data.copy()
         data[0, 0, 0], data[0, -1, -1] = 0, 255
@@ -147,10 +158,38 @@ def _write_onnx(writer: Writer, path: pathlib.Path) -> None:
         keras.InputSpec(each.dtype, each.shape, name=each.name)
         for each in writer.wrapped.inputs
     ]
-    writer.wrapped.export(
-        path, format="onnx", verbose=False, input_signature=signature
-    )
+    with kernels.portable():
+        writer.wrapped.export(
+            path, format="onnx", verbose=False, input_signature=signature
+        )
     _pad_within_pooling(path)
+    _name(writer, path)
+
+
+def _name(writer: Writer, path: pathlib.Path) -> None:
+    """Give an ONNX file's input, outputs and dimensions their names."""
+    import onnx
+
+    model = onnx.load(path)
+    graph = model.graph
+    # Keras, as its trees do, orders dictionaries by their keys.
+    outputs = sorted(writer.wrapped.output)
+    renamed = dict(
+        zip([each.name for each in graph.output], outputs, strict=True)
+    )
+    renamed[graph.input[0].name] = writer.door.name
+    for node in graph.node:
+        for names in (node.input, node.output):
+            names[:] = [renamed.get(name, name) for name in names]
+    for each in (*graph.input, *graph.output, *graph.value_info):
+        each.name = renamed.get(each.name, each.name)
+    for each in (*graph.input, *graph.output):
+        dims = each.type.tensor_type.shape.dim
+        dims[0].dim_param = "batch"
+        for axis in range(1, len(dims)):
+            if not dims[axis].HasField("dim_value"):
+                dims[axis].dim_param = f"{each.name}_{axis}"
+    onnx.save(model, path)
 
 
 def _pad_within_pooling(path: pathlib.Path) -> None:
@@ -195,29 +234,32 @@ def _write_onnx_with_torch(writer: Writer, path: pathlib.Path) -> None:
         f=path,
         dynamo=True,
         external_data=False,
-        input_names=["pixels" if writer.door.pixels else "images"],
-        output_names=["output"],
         verbose=False,
     )
+    _name(writer, path)
 
 
 def _write_openvino(writer: Writer, path: pathlib.Path) -> None:
     import openvino
 
-    _save_openvino(openvino.convert_model(writer.saved_model()), path)
+    _save_openvino(writer, openvino.convert_model(writer.saved_model()), path)
 
 
 def _write_openvino_with_torch(writer: Writer, path: pathlib.Path) -> None:
     import openvino
 
     model = openvino.convert_model(writer.program())
-    model.reshape([-1, *writer.door.shape])
-    _save_openvino(model, path)
+    model.reshape([-1, *(size or -1 for size in writer.door.shape)])
+    _save_openvino(writer, model, path)
 
 
-def _save_openvino(model: Any, path: pathlib.Path) -> None:
+def _save_openvino(writer: Writer, model: Any, path: pathlib.Path) -> None:
     import openvino
 
+    model.inputs[0].set_names({writer.door.name})
+    names = sorted(writer.wrapped.output)
+    for port, name in zip(model.outputs, names, strict=True):
+        port.set_names({name})
     path.mkdir()
     # float16 weights, the default, would be another format.
     openvino.save_model(model, path / "model.xml", compress_to_fp16=False)
@@ -248,6 +290,8 @@ _WRITERS: dict[
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Without what converters say of themselves, on one line or on fifty."""
+    # Some add a handler for the standard error that they find.
+    handlers = logging.root.handlers[:]
     with (
         warnings.catch_warnings(),
         open(os.devnull, "w") as nowhere,
@@ -255,4 +299,7 @@ def _quiet() -> Iterator[None]:
         contextlib.redirect_stderr(nowhere),
     ):
         warnings.simplefilter("ignore")
-        yield
+        try:
+            yield
+        finally:
+            logging.root.handlers[:] = handlers

@@ -1,11 +1,12 @@
 """The arithmetic of the layers that meet the machine.
 
-One module per backend, each with the same ten functions; `kernels.generic`
+One module per backend, each with the same eleven functions; `kernels.generic`
 says what they mean. Everything else in the package is plain Keras.
 """
 
 import importlib
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 from typing import Protocol
 from typing import cast
@@ -79,6 +80,8 @@ class Kernels(Protocol):
         on_false: Callable[..., None],
         arguments: tuple[Any, ...],
     ) -> None: ...
+
+    def portable(self) -> AbstractContextManager[None]: ...
 
     def supports_jit(self) -> bool: ...
 

@@ -4,11 +4,13 @@ Also the packed form of a grouped convolution, which the backends whose own
 grouped convolution is slow or missing share.
 """
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 from typing import TypeAlias
 
 import keras
+import numpy as np
 from keras import ops
 
 Tensor: TypeAlias = Any
@@ -188,6 +190,15 @@ def gradient(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     )
 
 
+def portable() -> contextlib.AbstractContextManager[None]:
+    """Return a context in which graphs are made for other runtimes.
+
+    Nothing in them stands in for what this machine lacks, such as gradients
+    of grouped convolutions.
+    """
+    return contextlib.nullcontext()
+
+
 def supports_jit() -> bool:
     """Whether Keras may compile a model of these kernels with XLA."""
     return True
@@ -275,8 +286,9 @@ def packed(
     blocks = ops.reshape(
         kernel, (rows, columns, 1, group_width, count, merge, filters // groups)
     )
-    diagonal = ops.reshape(
-        ops.eye(merge, dtype=kernel.dtype), (1, 1, merge, 1, 1, merge, 1)
+    # A constant: converters don't know TensorFlow's way to make one.
+    diagonal = ops.convert_to_tensor(
+        np.eye(merge).reshape(1, 1, merge, 1, 1, merge, 1), kernel.dtype
     )
     dense = ops.reshape(
         blocks * diagonal,

@@ -12,6 +12,7 @@ from keras_resnext.kernels.generic import cond_over_replicas
 from keras_resnext.kernels.generic import max_pool2d
 from keras_resnext.kernels.generic import packed
 from keras_resnext.kernels.generic import per_channel
+from keras_resnext.kernels.generic import portable
 from keras_resnext.kernels.generic import relu
 from keras_resnext.kernels.generic import replicas_in_sync
 from keras_resnext.kernels.generic import sum_over_replicas
@@ -24,6 +25,7 @@ __all__ = [
     "conv2d",
     "gradient",
     "max_pool2d",
+    "portable",
     "relu",
     "replicas_in_sync",
     "sum_over_replicas",

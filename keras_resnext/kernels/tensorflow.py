@@ -5,8 +5,11 @@ which costs a factor of 300 in training on a CPU and breaks ONNX files:
 https://github.com/keras-team/keras/issues/18180.
 """
 
+import contextlib
+import contextvars
 import functools
 from collections.abc import Callable
+from collections.abc import Iterator
 from typing import Any
 
 import tensorflow as tf
@@ -24,6 +27,7 @@ __all__ = [
     "conv2d",
     "gradient",
     "max_pool2d",
+    "portable",
     "relu",
     "replicas_in_sync",
     "sum_over_replicas",
@@ -63,7 +67,7 @@ def conv2d(
     if any(padding) and not same:
         x = tf.pad(x, spatial_padding(padding, data_format))
 
-    if max(dilation_rate) > 1 and not _trains(x.dtype, dilation=2):
+    if max(dilation_rate) > 1 and not _computes(x.dtype, dilation=2):
         kernel = _spread(kernel, dilation_rate)
         dilation_rate = (1, 1)
 
@@ -77,7 +81,7 @@ def conv2d(
             dilations=dilation_rate,
         )
 
-    if groups > 1 and not _trains(x.dtype, groups=2):
+    if groups > 1 and not _computes(x.dtype, groups=2):
         channel_axis = _layout(data_format).index("C")
         y = packed(convolve, x, kernel, groups, channel_axis)
     else:
@@ -185,6 +189,19 @@ def gradient(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     return tape.gradient(total, x)
 
 
+_PORTABLE = contextvars.ContextVar("portable", default=False)
+
+
+@contextlib.contextmanager
+def portable() -> Iterator[None]:
+    """See `generic.portable`."""
+    token = _PORTABLE.set(True)
+    try:
+        yield
+    finally:
+        _PORTABLE.reset(token)
+
+
 def supports_jit() -> bool:
     """Whether XLA helps: on a CPU its grouped convolution is a disaster."""
     return _has_accelerator()
@@ -259,6 +276,11 @@ def _has_accelerator() -> bool:
         device.device_type != "CPU"
         for device in tf.config.get_visible_devices()
     )
+
+
+def _computes(dtype: tf.DType, groups: int = 1, dilation: int = 1) -> bool:
+    """Whether such a convolution can stand in the graph."""
+    return _PORTABLE.get() or _trains(dtype, groups, dilation)
 
 
 @functools.cache

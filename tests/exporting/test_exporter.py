@@ -22,9 +22,14 @@ LABELS = [f"class {i}" for i in range(10)]
 
 
 def network(config, **arguments):
-    return keras_resnext.ResNeXt(
+    model = keras_resnext.ResNeXt(
         config, **{"classes": 10, "classifier_activation": None, **arguments}
     )
+    keras_resnext.set_data_config(model, size=32, crop_pct=1.0)
+    if arguments.get("include_top", True):
+        labels = [f"class {i}" for i in range(model.output_shape[-1])]
+        keras_resnext.set_data_config(model, labels=labels)
+    return model
 
 
 def pictures(count=12, size=32, channels=3):
@@ -115,6 +120,7 @@ def test_onnx_pads_within_its_operations(tmp_path):
     model = keras_resnext.get_model(
         "resnext50_32x4d", weights=None, input_shape=(64, 64, 3)
     )
+    keras_resnext.set_data_config(model, size=64)
     keras_resnext.export(model, tmp_path, ["onnx"])
     nodes = onnx.load(tmp_path / "model.onnx").graph.node
     kinds = {node.op_type for node in nodes}
@@ -124,6 +130,7 @@ def test_onnx_pads_within_its_operations(tmp_path):
 
 def test_an_artefact_without_preprocessing_replaces_another(tiny, tmp_path):
     model = network(tiny)
+    keras_resnext.set_data_config(model, labels=None)
     path = tmp_path / formats.FORMATS[QUICK].file
     path.mkdir()
     (path / "old").write_text("old")
@@ -131,9 +138,10 @@ def test_an_artefact_without_preprocessing_replaces_another(tiny, tmp_path):
     killed = tmp_path / f".new-{'0' * 32}"
     (killed / "new" / "saved_model").mkdir(parents=True)
     killed.with_name(f"{killed.name}.lock").touch()
-    report = keras_resnext.export(
-        model, tmp_path, [QUICK], include_preprocessing=False
-    )
+    with pytest.warns(UserWarning, match="no labels.txt is written"):
+        report = keras_resnext.export(
+            model, tmp_path, [QUICK], include_preprocessing=False
+        )
     assert report.drawn
     assert report.rows[0].difference <= 1e-4
     assert "old" not in files(path)
@@ -241,9 +249,11 @@ def test_a_missing_package_names_its_extra(tiny, tmp_path, monkeypatch):
 
 def test_other_models_are_refused(tiny, tmp_path):
     x = keras.Input((8,))
-    check_refused(keras.Model(x, x), tmp_path, "keras_resnext built")
-    model = network(tiny, input_shape=(None, None, 3))
-    check_refused(model, tmp_path, "pictures of one size")
+    check_refused(keras.Model(x, x), tmp_path, "built by keras_resnext")
+    two = [keras.Input((32, 32, 3)), keras.Input((2,))]
+    x = network(tiny, include_top=False, pooling="avg")(two[0])
+    x = keras.layers.Concatenate()([x, two[1]])
+    check_refused(keras.Model(two, x), tmp_path, "as its only input")
     keras.config.set_dtype_policy("mixed_bfloat16")
     check_refused(network(tiny), tmp_path, "only float32 is exported")
 
