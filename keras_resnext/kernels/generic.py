@@ -282,22 +282,23 @@ def packed(
         for m in range(1, groups + 1)
         if groups % m == 0 and (m == 1 or m * group_width <= PACKED_WIDTH)
     )
-    count = groups // merge
-    blocks = ops.reshape(
-        kernel, (rows, columns, 1, group_width, count, merge, filters // groups)
-    )
-    # A constant: converters don't know TensorFlow's way to make one.
+    # Zero where an input channel belongs to another group than the filter.
+    # XLA's gradient of a block-diagonal reshape, in seven dimensions, crashes
+    # in its process on a CPU where all groups are merged into one.
+    group_of_input = np.arange(merge * group_width)[:, None] // group_width
+    group_of_filter = np.arange(filters) // (filters // groups) % merge
     diagonal = ops.convert_to_tensor(
-        np.eye(merge).reshape(1, 1, merge, 1, 1, merge, 1), kernel.dtype
+        group_of_input == group_of_filter, dtype=kernel.dtype
     )
-    dense = ops.reshape(
-        blocks * diagonal,
-        (rows, columns, merge * group_width, count, filters // count),
+    dense = ops.concatenate([kernel] * merge, axis=2) * diagonal
+    count = groups // merge
+    parts = zip(
+        ops.split(x, count, axis=channel_axis),
+        ops.split(dense, count, axis=3),
+        strict=True,
     )
-    slices = ops.split(x, count, axis=channel_axis)
     return ops.concatenate(
-        [convolve(part, dense[:, :, :, i]) for i, part in enumerate(slices)],
-        axis=channel_axis,
+        [convolve(*part) for part in parts], axis=channel_axis
     )
 
 
