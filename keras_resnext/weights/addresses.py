@@ -371,4 +371,7 @@ def _finite(number: Any) -> float:
 def _labels(names: Any, descriptions: Any) -> tuple[str, ...]:
     if isinstance(names, dict):  # by index, which JSON writes as text
         names = [names[str(index)] for index in range(len(names))]
-    return tuple(str(descriptions.get(name, name)) for name in names)
+    labels = tuple(str(descriptions.get(name, name)) for name in names)
+    if any(len(label.splitlines()) != 1 for label in labels):
+        raise ValueError("a label is not one line of text")
+    return labels

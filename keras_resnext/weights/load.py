@@ -1,5 +1,6 @@
 """Weights for a built model: resolve, read, convert, assign."""
 
+import dataclasses
 import logging
 import os
 import pathlib
@@ -10,6 +11,7 @@ import keras
 from keras_resnext import labels
 from keras_resnext.data_config import DataConfig
 from keras_resnext.weights import convert
+from keras_resnext.weights.addresses import FetchedCheckpoint
 from keras_resnext.weights.addresses import find_checkpoint
 from keras_resnext.weights.catalogue import find_weights
 from keras_resnext.weights.fetch import fetch
@@ -108,9 +110,8 @@ def load_record(model: keras.Model, record: Weights) -> None:
             "load again to download it anew."
         ) from error
     _remember(model, DataConfig.of_weights(record))
-    for layer in model.layers:
-        if layer.name == convert.HEAD:
-            layer.labels = labels.known(record, record.classes)
+    for head in _heads(model):
+        head.labels = labels.known(record, record.classes)
 
 
 def load_checkpoint(
@@ -129,7 +130,9 @@ def load_checkpoint(
             `file://…`. Of a training checkpoint only the weights are read,
             whatever else it holds. Keras itself is given a checked copy, in
             the folder for temporary files, and no file, as
-            `model.load_weights` may hang on a damaged one.
+            `model.load_weights` may hang on a damaged one. What timm's
+            `config.json` in a repository states of images and labels, the
+            model then knows (`get_data_config`).
         weight_set: Which weights of a training checkpoint to load, by the
             keys that lead to them, such as `"model_ema"` or
             `"state_dict/backbone"`; `inspect_checkpoint` lists them. `None`
@@ -151,6 +154,7 @@ def load_checkpoint(
     >>> keras_resnext.load_checkpoint(model, "last.pth.tar", "state_dict")
     """
     path = find_checkpoint(path)
+    stated = _stated_config(model, path)
     if is_keras_file(path):
         refuse_weight_set(path, weight_set)
         load_keras_file(model, pathlib.Path(path))
@@ -167,6 +171,10 @@ def load_checkpoint(
                 contents.weight_set,
                 ", ".join(f"'{name}'" for name in contents.weight_sets),
             )
+    if stated is not None:
+        _remember(model, dataclasses.replace(stated, labels=None))
+        for head in _heads(model):
+            head.labels = stated.labels
 
 
 def download_weights(name: str) -> pathlib.Path:
@@ -223,5 +231,28 @@ def _remember(model: keras.Model, config: DataConfig | None) -> None:
             layer.data_config = config
 
 
+def _stated_config(model: keras.Model, path: Path) -> DataConfig | None:
+    """Return what timm's `config.json` beside a fetched checkpoint states."""
+    if not isinstance(path, FetchedCheckpoint) or path.preprocessing is None:
+        return None
+    try:
+        config = DataConfig(**path.preprocessing)
+        for head in _heads(model):
+            if config.labels and len(config.labels) != head.units:
+                raise ValueError(
+                    f"{len(config.labels)} labels for {head.units} classes."
+                )
+    except ValueError as error:
+        raise CheckpointError(
+            f"The config.json of '{path.address}' does not fit the model: "
+            f"{error}"
+        ) from error
+    return config
+
+
+def _heads(model: keras.Model) -> list[keras.layers.Layer]:
+    return [layer for layer in model.layers if layer.name == convert.HEAD]
+
+
 def _has_head(model: keras.Model) -> bool:
-    return any(layer.name == convert.HEAD for layer in model.layers)
+    return bool(_heads(model))

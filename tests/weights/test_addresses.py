@@ -1,5 +1,6 @@
 """Checkpoints by address: hf://, https://, file://, and `~`."""
 
+import dataclasses
 import json
 import pathlib
 import re
@@ -296,6 +297,7 @@ def test_config(hub, weights, config, expected):
         {"input_size": [3, 224]},
         {"label_names": {"0": "a", "2": "b"}},
         {"label_names": 3},
+        {"label_names": ["a\nb"]},
         {"label_names": ["a"], "label_descriptions": ["b"]},
     ],
 )
@@ -305,6 +307,56 @@ def test_config_that_makes_no_sense(hub, weights, stated):
     hub.repository({"model.safetensors": weights, "config.json": content})
     with pytest.raises(CheckpointError, match="can't be understood"):
         find_checkpoint(HF)
+
+
+def published(hub, weights, stated):
+    config = {"architecture": "x", "pretrained_cfg": stated}
+    content = json.dumps(config).encode()
+    hub.repository({"model.safetensors": weights, "config.json": content})
+
+
+def test_model_knows_what_config_states(hub, weights):
+    stated = {
+        "mean": [0.5, 0.4, 0.3],
+        "std": [0.2, 0.2, 0.1],
+        "interpolation": "bicubic",
+        "crop_pct": 0.95,
+        "input_size": [3, 160, 160],
+    }
+    expected = keras_resnext.DataConfig(
+        (0.5, 0.4, 0.3), (0.2, 0.2, 0.1), "bicubic", 0.95, 160
+    )
+    names = tuple("abcde")
+    published(hub, weights, {**stated, "label_names": names})
+    model = tinynet.build(weights=HF)
+    labelled = dataclasses.replace(expected, labels=names)
+    assert keras_resnext.get_data_config(model) == labelled
+    copy = keras.models.clone_model(model)
+    assert keras_resnext.get_data_config(copy) == labelled
+    model = tinynet.build(include_top=False, weights=HF)
+    assert keras_resnext.get_data_config(model) == expected
+    published(hub, weights, stated)
+    model = tinynet.build(weights=HF)
+    assert keras_resnext.get_data_config(model) == expected
+
+
+@pytest.mark.parametrize(
+    ("stated", "message"),
+    [
+        ({"label_names": ["a", "b"]}, "2 labels for 5 classes"),
+        ({"interpolation": "lanczos"}, "must be one of bilinear, bicubic"),
+        ({"std": [0.0, 1.0, 1.0]}, "`std` above 0"),
+        ({"crop_pct": -1}, "`crop_pct` must be"),
+    ],
+)
+def test_config_that_does_not_fit(hub, weights, stated, message):
+    published(hub, weights, stated)
+    model = tinynet.build()
+    before = tinynet.values(model), keras_resnext.get_data_config(model)
+    with pytest.raises(CheckpointError, match=message):
+        keras_resnext.load_checkpoint(model, HF)
+    tinynet.assert_values(model, before[0])
+    assert keras_resnext.get_data_config(model) == before[1]
 
 
 def test_config_that_is_no_json(hub, weights):
