@@ -137,11 +137,9 @@ def build(
         stochastic_depth=recipe.stochastic_depth,
         zero_init_last=recipe.zero_init_last,
     )
-    finetuned = keras_resnext.finetuning.replace_classifier(
-        model, len(source.labels), activation, recipe.dropout
+    return keras_resnext.finetuning.replace_classifier(
+        model, len(source.labels), activation, recipe.dropout, source.labels
     )
-    finetuned.weights_info = model.weights_info
-    return finetuned
 
 
 def go_on(
@@ -155,6 +153,7 @@ def go_on(
     """The network once more, with what another learnt, partly frozen."""
     made = build(args, recipe, source, activation)
     made.set_weights(model.get_weights())
+    prepare.describe(made, recipe, source.labels)
     keras_resnext.finetuning.freeze(made, border)
     return made
 
@@ -260,14 +259,6 @@ def export(
         output,
         formats,
         representative_data=255 * in_unit_range(chosen, recipe),
-        transform=keras_resnext.EvaluationTransform(
-            recipe.evaluation_resize,
-            recipe.evaluation_size,
-            recipe.interpolation,
-            recipe.mean,
-            recipe.std,
-        ),
-        labels=source.labels,
     )
 
 

@@ -85,5 +85,7 @@ class DataConfig:
     @property
     def resize(self) -> int | None:
         """Length of the shorter side after resizing, in pixels."""
-        # timm's rounding; torchvision's sizes come out whole.
-        return self.size and math.floor(self.size / self.crop_pct)
+        if self.size is None:
+            return None
+        # timm's rounding. A ratio of whole sizes gives them back.
+        return math.floor(self.size / self.crop_pct + 1e-9)

@@ -216,7 +216,7 @@ class TestPreprocessInput:
             ([np.zeros((4, 4, 3)), np.zeros((5, 4, 3))], TypeError, "list"),
             (Image.new("YCbCr", (4, 4)), ValueError, "mode: 'YCbCr'"),
         ],
-        ids=str,
+        ids=["rank", "bool", "complex", "str", "object", "list", "PIL"],
     )
     def test_no_images(self, x, error, message):
         with pytest.raises(error, match=message):

@@ -3,6 +3,7 @@
 import argparse
 import functools
 from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from dataclasses import replace
 from typing import Any
@@ -210,16 +211,34 @@ def run(
 
 
 def build(
-    name: str, recipe: Recipe, classes: int, activation: str | None = None
+    name: str,
+    recipe: Recipe,
+    labels: Sequence[str],
+    activation: str | None = None,
 ) -> keras.Model:
     """The network: by default one that puts logits out, to be trained."""
-    return keras_resnext.ResNeXt(
+    model = keras_resnext.ResNeXt(
         configure(keras_resnext.VARIANTS[name], recipe),
         weights=None,
         input_shape=(None, None, 3),
-        classes=classes,
+        classes=len(labels),
         classifier_activation=activation,
         name=name,
+    )
+    describe(model, recipe, labels)
+    return model
+
+
+def describe(model: keras.Model, recipe: Recipe, labels: Sequence[str]) -> None:
+    """Let a model know its evaluation transform and the names of classes."""
+    keras_resnext.set_data_config(
+        model,
+        mean=recipe.mean,
+        std=recipe.std,
+        interpolation=recipe.interpolation,
+        size=recipe.evaluation_size,
+        crop_pct=recipe.evaluation_size / recipe.evaluation_resize,
+        labels=labels,
     )
 
 

@@ -57,8 +57,6 @@ def from_nothing(args: argparse.Namespace, recipe: Recipe) -> int:
         args.output = pathlib.Path("runs", f"{args.model}-{args.recipe}")
     strategy = prepare.start(args)
     source = prepare.source(args, recipe)
-    make = functools.partial(
-        prepare.build, args.model, recipe, len(source.labels)
-    )
+    make = functools.partial(prepare.build, args.model, recipe, source.labels)
     loop.train(prepare.run(args, recipe, source, strategy, make))
     return 0
