@@ -14,6 +14,7 @@ from keras_resnext import resizing
 from keras_resnext import tensors
 from keras_resnext.data_config import DataConfig
 from keras_resnext.resnext_model import get_data_config
+from keras_resnext.resnext_model import image_shape
 from keras_resnext.weights.catalogue import find_weights
 from keras_resnext.weights.records import IMAGENET_MEAN
 from keras_resnext.weights.records import IMAGENET_STD
@@ -351,8 +352,13 @@ def evaluation_transform(
         config = source
     elif isinstance(source, keras.Model):
         config = get_data_config(source)
-        size = _own_size(source, size)
-        channels = _channels(source)
+        channels, own_size = image_shape(source)
+        if own_size is not None and size not in (None, own_size):
+            raise ValueError(
+                f"'{source.name}' takes images of {own_size} pixels only. "
+                f"Received: size={size}"
+            )
+        size = size if own_size is None else own_size
     else:
         raise TypeError(
             "`source` must be a model, a record of keras_resnext.list_weights "
@@ -376,34 +382,6 @@ def evaluation_transform(
         mean=config.mean,
         std=config.std,
     ).for_channels(channels)
-
-
-def _channels(model: keras.Model) -> int:
-    """Return the number of channels of a model's images."""
-    axis = 1 if keras.config.image_data_format() == "channels_first" else 3
-    found = {x.shape[axis] for x in model.inputs if len(x.shape) == 4}
-    return found.pop() if len(found) == 1 else 3
-
-
-def _own_size(model: keras.Model, size: int | None) -> int | None:
-    """Return the size that a model takes, `size` where it takes any."""
-    images = [x.shape[1:] for x in model.inputs if len(x.shape) == 4]
-    first = keras.config.image_data_format() == "channels_first"
-    sizes = {shape[1:] if first else shape[:2] for shape in images}
-    if len(sizes) != 1:
-        return size
-    height, width = next(iter(sizes))
-    if height != width:
-        raise ValueError(
-            f"'{model.name}' takes images of {height}x{width} pixels, and the "
-            "evaluation transform is for square ones."
-        )
-    if height is not None and size not in (None, height):
-        raise ValueError(
-            f"'{model.name}' takes images of {height} pixels only. Received: "
-            f"size={size}"
-        )
-    return size if height is None else height
 
 
 def _published_crop(name: str, size: int | None) -> float | None:

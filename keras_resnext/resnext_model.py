@@ -131,6 +131,28 @@ def set_data_config(model: keras.Model, **changes: Any) -> DataConfig:
     return get_data_config(model)
 
 
+def image_shape(model: keras.Model) -> tuple[int, int | None]:
+    """Return the number of channels of a model's images, and their size.
+
+    Returns:
+        Channels, and height and width in pixels: `None` where any will do.
+
+    Raises:
+        ValueError: If the model does not take square images as one input.
+    """
+    shapes = [x.shape[1:] for x in model.inputs if len(x.shape) == 4]
+    first = _stem(model).data_format == "channels_first"
+    if len(shapes) == 1:
+        (shape,) = shapes
+        channels, *sizes = shape if first else (shape[2], *shape[:2])
+        if sizes[0] == sizes[1]:
+            return channels, sizes[0]
+    raise ValueError(
+        f"'{model.name}' takes {shapes or 'no images'}, and the evaluation "
+        "transform is for square images as one input."
+    )
+
+
 def stored_config(model: keras.Model) -> DataConfig | None:
     """Return what a model's first convolution knows, `None` if nothing."""
     return _stem(model).data_config

@@ -276,7 +276,7 @@ def packed(
     Returns:
         What the grouped convolution of `x` and `kernel` would return.
     """
-    rows, columns, group_width, filters = kernel.shape
+    *_, group_width, filters = kernel.shape
     merge = max(
         m
         for m in range(1, groups + 1)
