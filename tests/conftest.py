@@ -27,6 +27,10 @@ def pytest_configure(config):
         "filterwarnings",
         "ignore:__array__ implementation doesn't accept:DeprecationWarning",
     )
+    # JAX, where a test of another backend has imported it.
+    config.addinivalue_line(
+        "filterwarnings", r"ignore:os\.fork\(\) was called:RuntimeWarning"
+    )
 
 
 def pytest_collection_modifyitems(items):

@@ -15,7 +15,6 @@ import rich.table
 import sources
 
 import keras_resnext
-from keras_resnext.cli import networks
 
 COLUMNS = (
     "model",
@@ -48,7 +47,11 @@ def row(
     evaluations = subject.record.evaluations if subject.record else ()
     sizes = [each for each in evaluations if each.size == transform.crop]
     # As evaluation_transform chooses among them.
-    crop = [*sizes, *evaluations][0].crop if evaluations else networks.CROP
+    crop = (
+        [*sizes, *evaluations][0].crop
+        if evaluations
+        else keras_resnext.DataConfig().crop_pct
+    )
     top1, top5 = (sizes[0].top1, sizes[0].top5) if sizes else (None, None)
     policies = [each.dtype_policy.name for each in model.layers if each.weights]
     cells = (

@@ -20,7 +20,7 @@ class Failure(Exception):
     """A failure that another command line would not avoid: status 1."""
 
 
-class UsageError(Exception):
+class UsageError(ValueError):
     """A mistake in the command line: status 2."""
 
 

@@ -65,7 +65,7 @@ MISTAKES = {
         ["other.keras", "b.safetensors"],
         "'other' must be a model built by",
     ),
-    "more": (["more.keras", "b.safetensors"], "the weights would change"),
+    "more": (["more.keras", "b.safetensors"], "only for those of a ResNeXt"),
     "damaged": (["damaged.keras", "b.safetensors"], "damaged.keras"),
     "cut": (["cut.weights.h5", "b.keras", "--model", MODEL], "cut.weights.h5"),
 }

@@ -154,6 +154,7 @@ def test_both_save_load_and_train(tiny, tmp_path):
         )
 
 
+@pytest.mark.filterwarnings("ignore:Nothing tells:UserWarning")
 def test_both_are_exported(tiny, tmp_path):
     kind = "torch" if keras.backend.backend() == "torch" else "saved_model"
     model = network(tiny)
