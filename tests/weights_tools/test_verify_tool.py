@@ -102,18 +102,18 @@ MISTAKES = {
     ),
     "no classifier": (
         ["maps.keras", *ON_COLORS],
-        "'maps' does not end in a classifier",
+        "'maps' contains no model that keras_resnext built",
     ),
     "size": (
         ["colors.keras", *ON_COLORS, "--size", 33],
-        "takes pictures of 8 pixels only",
+        "takes images of 8 pixels only",
     ),
-    "any size": (["any.keras", *ON_COLORS], "Name one with --size"),
+    "any size": (["any.keras", *ON_COLORS], "Nothing tells the size"),
     "vectors": (
         ["vectors.keras", *ON_COLORS],
-        "'vectors' takes no square pictures in colour, but (None, 4)",
+        "'vectors' contains no model that keras_resnext built",
     ),
-    "NaN": (["nan.keras", *ON_COLORS], "puts out NaN or infinity"),
+    "NaN": (["nan.keras", *ON_COLORS], "holds NaN or infinity"),
     "no file": (["no.pth", *ON_COLORS], "There is no file 'no.pth'"),
     "not told": (["random.weights.h5", *ON_WORDNET], "Name it with --model"),
     "unknown": (
@@ -307,7 +307,7 @@ def test_one_that_fails_does_not_stop_the_next(
 ) -> None:
     status, stderr, stdout = results["other", "one of two"]
     assert status == 2
-    assert_one_sentence(stderr, "'nan' puts out NaN")
+    assert_one_sentence(stderr, "'nan.keras'", "holds NaN")
     assert stdout.startswith("colors.keras\n  top-1 80.000 %")
 
 
