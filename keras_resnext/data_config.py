@@ -12,7 +12,7 @@ INTERPOLATIONS = ("bilinear", "bicubic")
 
 @dataclass(frozen=True)
 class DataConfig:
-    """How the images of a model are prepared, and what its classes are called.
+    """Preparation of a model's images, and the names of its classes.
 
     The words are timm's. Pixels in [0, 1] become `(pixels - mean) / std`.
 

@@ -1,4 +1,4 @@
-"""What any model that contains ours knows of its images and classes."""
+"""Data configuration of any model that contains a ResNeXt."""
 
 import contextlib
 import copyreg

@@ -279,7 +279,7 @@ def _has_accelerator() -> bool:
 
 
 def _computes(dtype: tf.DType, groups: int = 1, dilation: int = 1) -> bool:
-    """Whether such a convolution can stand in the graph."""
+    """Return whether such a convolution can stand in the graph."""
     return _PORTABLE.get() or _trains(dtype, groups, dilation)
 
 
