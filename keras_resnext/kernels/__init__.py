@@ -1,6 +1,6 @@
 """The arithmetic of the layers that meet the machine.
 
-One module per backend, each with the same eleven functions; `kernels.generic`
+One module per backend, each with the same twelve functions; `kernels.generic`
 says what they mean. Everything else in the package is plain Keras.
 """
 
@@ -37,7 +37,7 @@ class Kernels(Protocol):
         gamma: Tensor,
         beta: Tensor,
         epsilon: float,
-        relu: bool,
+        with_relu: bool,
         data_format: str,
     ) -> tuple[Tensor, Tensor, Tensor]: ...
 
@@ -49,7 +49,7 @@ class Kernels(Protocol):
         mean: Tensor,
         variance: Tensor,
         epsilon: float,
-        relu: bool,
+        with_relu: bool,
         data_format: str,
     ) -> Tensor: ...
 
@@ -64,6 +64,8 @@ class Kernels(Protocol):
     ) -> Tensor: ...
 
     def relu(self, x: Tensor) -> Tensor: ...
+
+    def relu_of_sum(self, x: Tensor) -> Tensor: ...
 
     def gradient(
         self, function: Callable[[Tensor], Tensor], x: Tensor

@@ -63,7 +63,7 @@ def batch_norm_training(
     gamma: Tensor,
     beta: Tensor,
     epsilon: float,
-    relu: bool,
+    with_relu: bool,
     data_format: str,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Normalizes a batch by its own statistics.
@@ -73,7 +73,8 @@ def batch_norm_training(
         gamma: Scales, float32, `(channels,)`.
         beta: Offsets, likewise.
         epsilon: Added to the variance before the root.
-        relu: Whether to cut the result off below zero, in place if possible.
+        with_relu: Whether to cut the result off below zero, in place if
+            possible.
         data_format: `"channels_last"` or `"channels_first"`.
 
     Returns:
@@ -89,7 +90,7 @@ def batch_norm_training(
     )
     count = ops.cast(ops.size(x) // ops.shape(x)[axis], "float32")
     unbiased = variance * (count / ops.maximum(count - 1.0, 1.0))
-    y = ops.relu(y) if relu else y
+    y = relu(y) if with_relu else y
     return ops.cast(y, x.dtype), mean, unbiased
 
 
@@ -100,7 +101,7 @@ def batch_norm_inference(
     mean: Tensor,
     variance: Tensor,
     epsilon: float,
-    relu: bool,
+    with_relu: bool,
     data_format: str,
 ) -> Tensor:
     """Normalizes a batch by statistics gathered before.
@@ -112,7 +113,8 @@ def batch_norm_inference(
         mean: Means to subtract, likewise.
         variance: Variances to divide by the root of, likewise.
         epsilon: Added to the variance before the root.
-        relu: Whether to cut the result off below zero, in place if possible.
+        with_relu: Whether to cut the result off below zero, in place if
+            possible.
         data_format: `"channels_last"` or `"channels_first"`.
 
     Returns:
@@ -122,7 +124,7 @@ def batch_norm_inference(
     y = ops.batch_normalization(
         ops.cast(x, "float32"), mean, variance, axis, beta, gamma, epsilon
     )
-    y = ops.relu(y) if relu else y
+    y = relu(y) if with_relu else y
     return ops.cast(y, x.dtype)
 
 
@@ -161,13 +163,29 @@ def max_pool2d(
 def relu(x: Tensor) -> Tensor:
     """Cuts off below zero, in place if possible: `x` is not to be used again.
 
+    NaN stays NaN, as it does in a maximum of pixels.
+
     Args:
         x: A tensor that nothing else needs, such as a sum just computed.
 
     Returns:
+        A tensor of the shape and dtype of `x`. On TensorFlow a value below
+        zero may become one just below: less than 1.2e-38 of itself.
+    """
+    # The maximum of NaN and zero is zero where XLA sums it up on a CPU.
+    return ops.where(ops.less_equal(x, 0), ops.zeros((), x.dtype), x)
+
+
+def relu_of_sum(x: Tensor) -> Tensor:
+    """Cuts off below zero as `relu` does, what is below to zero exactly.
+
+    Args:
+        x: The sum of two tensors, which nothing else needs.
+
+    Returns:
         A tensor of the shape and dtype of `x`.
     """
-    return ops.relu(x)
+    return relu(x)
 
 
 def gradient(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:

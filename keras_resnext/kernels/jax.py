@@ -14,6 +14,7 @@ from keras_resnext.kernels.generic import packed
 from keras_resnext.kernels.generic import per_channel
 from keras_resnext.kernels.generic import portable
 from keras_resnext.kernels.generic import relu
+from keras_resnext.kernels.generic import relu_of_sum
 from keras_resnext.kernels.generic import replicas_in_sync
 from keras_resnext.kernels.generic import sum_over_replicas
 from keras_resnext.kernels.generic import supports_jit
@@ -27,6 +28,7 @@ __all__ = [
     "max_pool2d",
     "portable",
     "relu",
+    "relu_of_sum",
     "replicas_in_sync",
     "sum_over_replicas",
     "supports_jit",

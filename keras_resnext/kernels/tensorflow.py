@@ -17,7 +17,6 @@ import tensorflow as tf
 from keras_resnext.kernels import generic
 from keras_resnext.kernels.generic import Tensor
 from keras_resnext.kernels.generic import packed
-from keras_resnext.kernels.generic import relu
 from keras_resnext.kernels.generic import spatial_padding
 
 __all__ = [
@@ -29,6 +28,7 @@ __all__ = [
     "max_pool2d",
     "portable",
     "relu",
+    "relu_of_sum",
     "replicas_in_sync",
     "sum_over_replicas",
     "supports_jit",
@@ -95,13 +95,13 @@ def batch_norm_training(
     gamma: Tensor,
     beta: Tensor,
     epsilon: float,
-    relu: bool,
+    with_relu: bool,
     data_format: str,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """See `generic.batch_norm_training`."""
     empty = tf.zeros((0,), gamma.dtype)
     return _batch_norm(
-        x, gamma, beta, empty, empty, True, epsilon, relu, data_format
+        x, gamma, beta, empty, empty, True, epsilon, with_relu, data_format
     )
 
 
@@ -112,12 +112,12 @@ def batch_norm_inference(
     mean: Tensor,
     variance: Tensor,
     epsilon: float,
-    relu: bool,
+    with_relu: bool,
     data_format: str,
 ) -> Tensor:
     """See `generic.batch_norm_inference`."""
     y, _, _ = _batch_norm(
-        x, gamma, beta, mean, variance, False, epsilon, relu, data_format
+        x, gamma, beta, mean, variance, False, epsilon, with_relu, data_format
     )
     return y
 
@@ -131,13 +131,37 @@ def max_pool2d(
     nonnegative: bool = False,
 ) -> Tensor:
     """See `generic.max_pool2d`."""
+    if data_format == "channels_first" and not _has_accelerator():
+        x = _channels_last(x)
+        arguments = pool_size, strides, padding, "channels_last", nonnegative
+        return _channels_first(max_pool2d(x, *arguments))
     if any(padding):
         # What a window mirrors it holds already, so the largest value stays
         # the same, without infinities that files of integers can't hold.
         # Zeros are padded three times as fast.
         mode = "CONSTANT" if nonnegative else "REFLECT"
         x = tf.pad(x, spatial_padding(padding, data_format), mode)
-    return generic.max_pool2d(x, pool_size, strides, (0, 0), data_format)
+    windows = pool_size, strides, "VALID", _layout(data_format)
+    largest = tf.nn.max_pool2d(x, *windows)
+    if not _hides_nan():
+        return largest
+    mean = tf.stop_gradient(tf.nn.avg_pool2d(x, *windows))
+    # Not `tf.math.is_nan`, which TFLite has no operation for.
+    return tf.where(tf.equal(mean, mean), largest, mean)
+
+
+def relu(x: Tensor) -> Tensor:
+    """See `generic.relu`."""
+    return _relu_that_keeps_nan(x) if _hides_nan() else tf.nn.relu(x)
+
+
+def relu_of_sum(x: Tensor) -> Tensor:
+    """See `generic.relu_of_sum`."""
+    if not _hides_nan():
+        return tf.nn.relu(x)
+    # Behind a convolution with bias and a sum the graph optimizer gives every
+    # leaky ReLU the slope 0.2, and a maximum it leaves alone.
+    return tf.maximum(x, tf.zeros((), x.dtype))
 
 
 def replicas_in_sync() -> int:
@@ -189,6 +213,23 @@ def gradient(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     return tape.gradient(total, x)
 
 
+@tf.custom_gradient
+def _relu_that_keeps_nan(x: Tensor) -> tuple[Tensor, Callable[..., Tensor]]:
+    """Compute a leaky ReLU that hardly leaks; oneDNN makes zeros of NaN else.
+
+    Its slope is the least that is no zero to oneDNN, which takes no longer.
+    The gradient is of the result: with the one of `x` the graph optimizer
+    fails where it fuses what `x` is computed by.
+    """
+    y = tf.nn.leaky_relu(x, 2.0**-126)
+    return y, lambda dy: tf.raw_ops.ReluGrad(gradients=dy, features=y)
+
+
+def _hides_nan() -> bool:
+    """Return whether TensorFlow's own operations would: on a CPU they do."""
+    return not _PORTABLE.get() and not _has_accelerator()
+
+
 _PORTABLE = contextvars.ContextVar("portable", default=False)
 
 
@@ -215,7 +256,7 @@ def _batch_norm(
     variance: Tensor,
     training: bool,
     epsilon: float,
-    relu: bool,
+    with_relu: bool,
     data_format: str,
 ) -> tuple[Tensor, Tensor, Tensor]:
     transpose = data_format == "channels_first" and not _has_accelerator()
@@ -232,7 +273,7 @@ def _batch_norm(
         data_format=_layout(data_format),
         is_training=training,
     )
-    y = tf.nn.relu(y) if relu else y
+    y = relu(y) if with_relu else y
     return (_channels_first(y) if transpose else y), mean, variance
 
 

@@ -25,6 +25,7 @@ __all__ = [
     "max_pool2d",
     "portable",
     "relu",
+    "relu_of_sum",
     "replicas_in_sync",
     "sum_over_replicas",
     "supports_jit",
@@ -68,7 +69,7 @@ def batch_norm_training(
     gamma: Tensor,
     beta: Tensor,
     epsilon: float,
-    relu: bool,
+    with_relu: bool,
     data_format: str,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """See `generic.batch_norm_training`."""
@@ -76,7 +77,7 @@ def batch_norm_training(
     # With a momentum of one, torch writes the batch's own statistics here.
     mean = torch.zeros_like(gamma, requires_grad=False)
     variance = torch.ones_like(gamma, requires_grad=False)
-    y = _batch_norm(x, gamma, beta, mean, variance, True, epsilon, relu)
+    y = _batch_norm(x, gamma, beta, mean, variance, True, epsilon, with_relu)
     if x.numel() == x.shape[1]:
         # torch computes 0 / 0; in place would spoil what autograd has saved.
         variance = torch.zeros_like(variance)
@@ -90,12 +91,12 @@ def batch_norm_inference(
     mean: Tensor,
     variance: Tensor,
     epsilon: float,
-    relu: bool,
+    with_relu: bool,
     data_format: str,
 ) -> Tensor:
     """See `generic.batch_norm_inference`."""
     x = _to_torch(x, data_format)
-    y = _batch_norm(x, gamma, beta, mean, variance, False, epsilon, relu)
+    y = _batch_norm(x, gamma, beta, mean, variance, False, epsilon, with_relu)
     return _from_torch(y, data_format)
 
 
@@ -115,6 +116,9 @@ def max_pool2d(
 def relu(x: Tensor) -> Tensor:
     """See `generic.relu`."""
     return torch.relu_(x)
+
+
+relu_of_sum = relu
 
 
 def gradient(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
@@ -138,7 +142,7 @@ def _batch_norm(
     variance: Tensor,
     training: bool,
     epsilon: float,
-    relu: bool,
+    with_relu: bool,
 ) -> Tensor:
     # Not torch.nn.functional's, which refuses a batch of one 1x1 image.
     y = torch.batch_norm(
@@ -153,7 +157,7 @@ def _batch_norm(
         torch.backends.cudnn.enabled,
     )
     # Before it is a view: autograd pays dearly for changing views in place.
-    return torch.relu_(y) if relu else y
+    return torch.relu_(y) if with_relu else y
 
 
 def _is_pointwise(

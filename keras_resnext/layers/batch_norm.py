@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_resnext.kernels import kernels
 from keras_resnext.kernels.generic import Tensor
+from keras_resnext.layers.activation import activate
 
 FUSED_DTYPES = ("float32", "bfloat16", "float16")
 
@@ -77,7 +78,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         data_format = self._fused_data_format(inputs)
         if data_format is None or mask is not None:
             outputs = super().call(inputs, training=training, mask=mask)
-            return self.activation(outputs)
+            return activate(outputs, self.activation)
         relu = self.activation is keras.activations.relu
         own_statistics = bool(training and self.trainable)
         outputs = self._fused(inputs, own_statistics, relu, data_format)
@@ -207,5 +208,5 @@ def _normalize_together(
         wide, mean, variance, axis, beta, gamma, epsilon
     )
     unbiased = variance * (count / ops.maximum(count - 1.0, 1.0))
-    y = ops.relu(y) if relu else y
+    y = kernels.relu(y) if relu else y
     return ops.cast(y, x.dtype), mean, unbiased

@@ -9,6 +9,7 @@ import numpy as np
 from keras_resnext.data_config import DataConfig
 from keras_resnext.kernels import kernels
 from keras_resnext.kernels.generic import Tensor
+from keras_resnext.layers.activation import activate
 from keras_resnext.layers.padding import SymmetricPadding
 
 
@@ -76,9 +77,7 @@ class Conv2D(SymmetricPadding, keras.layers.Conv2D):
         y = self.convolution_op(
             inputs, self.kernel, self.bias if self.use_bias else None
         )
-        if self.activation is keras.activations.relu:
-            return kernels.relu(y)
-        return self.activation(y)
+        return activate(y, self.activation)
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()

@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from keras_resnext.kernels.generic import Tensor
+from keras_resnext.layers.activation import activate
 from keras_resnext.layers.attention import ChannelAttention
 from keras_resnext.layers.attention import Shape
 
@@ -83,7 +84,7 @@ class GlobalContext(ChannelAttention):
     def call(self, inputs: Tensor) -> Tensor:
         x = ops.matmul(self._context(inputs), self.narrow_kernel)
         x = self._normalize(ops.add(x, self.narrow_bias))
-        x = ops.matmul(self.activation(x), self.wide_kernel)
+        x = ops.matmul(activate(x, self.activation), self.wide_kernel)
         x = ops.add(x, self.wide_bias)
         return ops.add(inputs, self.spread(x))
 

@@ -39,7 +39,7 @@ class Merge(keras.layers.Add):
     def call(self, inputs: list[Tensor]) -> Tensor:
         total = super().call(inputs)
         if self.activation is keras.activations.relu and len(inputs) > 1:
-            return kernels.relu(total)
+            return kernels.relu_of_sum(total)
         if isinstance(self.activation, keras.layers.LeakyReLU):
             # As such, behind a convolution with bias and a sum, TensorFlow's
             # graph optimizer gives it its own slope, 0.2.

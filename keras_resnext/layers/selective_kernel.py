@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from keras_resnext.kernels.generic import Tensor
+from keras_resnext.layers.activation import activate
 from keras_resnext.layers.attention import NarrowAttention
 from keras_resnext.layers.attention import Shape
 from keras_resnext.layers.batch_norm import BatchNormalization
@@ -97,7 +98,7 @@ class SelectiveKernel(NarrowAttention):
         if self.normalize:
             x = self.compact_norm(x, training=training)
         else:
-            x = self.activation(ops.add(x, self.compact_bias))
+            x = activate(ops.add(x, self.compact_bias), self.activation)
         x = ops.matmul(x, self.select_kernel)
         channels = self.channels(inputs[0].shape)
         x = ops.softmax(ops.reshape(x, (-1, len(inputs), channels)), axis=1)

@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from keras_resnext.kernels.generic import Tensor
+from keras_resnext.layers.activation import activate
 from keras_resnext.layers.attention import NarrowAttention
 from keras_resnext.layers.attention import Shape
 
@@ -66,11 +67,13 @@ class SqueezeExcite(NarrowAttention):
             setattr(self, f"{name}_bias", bias)
 
     def call(self, inputs: Tensor) -> Tensor:
-        x = self.squeeze(inputs)
+        # Half a precision would gain nothing here, and loses NaN: oneDNN's
+        # float16 products with an activation fused make a number of it.
+        x = ops.cast(self.squeeze(inputs), "float32")
         x = ops.add(ops.matmul(x, self.reduce_kernel), self.reduce_bias)
-        x = self.activation(x)
+        x = activate(x, self.activation)
         x = ops.add(ops.matmul(x, self.expand_kernel), self.expand_bias)
-        gates = self.spread(ops.sigmoid(x))
+        gates = self.spread(ops.cast(ops.sigmoid(x), inputs.dtype))
         return ops.multiply(inputs, gates)
 
     def get_config(self) -> dict[str, Any]:

@@ -288,5 +288,25 @@ def test_generic_max_pool2d_equals_the_tuned_one(data_format):
 @pytest.mark.parametrize("module", [kernels, generic], ids=["tuned", "generic"])
 def test_relu(module):
     x, _, _, _ = batch_norm_example((2, 3, 5, 6))
+    expected = np.maximum(x, 0)
     y = module.relu(ops.convert_to_tensor(x.copy()) + 0.0)
-    np.testing.assert_array_equal(ops.convert_to_numpy(y), np.maximum(x, 0))
+    np.testing.assert_allclose(ops.convert_to_numpy(y), expected, 0, 1e-36)
+    y = module.relu_of_sum(ops.convert_to_tensor(x.copy()) + 0.0)
+    np.testing.assert_array_equal(ops.convert_to_numpy(y), expected)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+def test_nan_stays_in_its_window(dtype):
+    x = np.ones((2, 9, 9, 8), "float32")
+    x[1, 4, 5, 3] = np.nan
+    tensor = ops.cast(ops.convert_to_tensor(x), dtype)
+    for nonnegative in (False, True):
+        y = kernels.max_pool2d(
+            tensor, (3, 3), (2, 2), (1, 1), "channels_last", nonnegative
+        )
+        found = np.isnan(ops.convert_to_numpy(ops.cast(y, "float32")))
+        assert found[1, 2, 2:4, 3].all()
+        assert found.sum() == 2
+    for function in (kernels.relu, kernels.relu_of_sum):
+        y = ops.convert_to_numpy(ops.cast(function(tensor + 0), "float32"))
+        np.testing.assert_array_equal(y, x)

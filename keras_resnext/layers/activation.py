@@ -1,0 +1,23 @@
+"""The activation that ends a layer's computation."""
+
+from collections.abc import Callable
+
+import keras
+
+from keras_resnext.kernels import kernels
+from keras_resnext.kernels.generic import Tensor
+
+
+def activate(x: Tensor, activation: Callable[[Tensor], Tensor]) -> Tensor:
+    """Applies an activation, ReLU by the backend's own kernel.
+
+    Args:
+        x: A tensor that nothing else needs, such as a convolution's result.
+        activation: Such as `keras.activations.get` gives.
+
+    Returns:
+        A tensor of the shape and dtype of `x`.
+    """
+    if activation is keras.activations.relu:
+        return kernels.relu(x)
+    return activation(x)
