@@ -93,7 +93,26 @@ class Writer:
 
 
 def _write_saved_model(writer: Writer, path: pathlib.Path) -> None:
+    _save(writer.wrapped, path)
+
+
+def _write_saved_model_with_jax(writer: Writer, path: pathlib.Path) -> None:
     writer.wrapped.export(path, format="tf_saved_model", verbose=False)
+
+
+def _save(model: keras.Model, path: pathlib.Path) -> None:
+    # Keras' `Model.export` would write, and load, every weight twice:
+    # https://github.com/keras-team/keras/issues/23553.
+    archive = keras.export.ExportArchive()
+    archive.add_endpoint("serve", model.__call__, _signature(model))
+    archive.write_out(path, verbose=False)
+
+
+def _signature(model: keras.Model) -> list[keras.InputSpec]:
+    return [
+        keras.InputSpec(each.dtype, each.shape, name=each.name)
+        for each in model.inputs
+    ]
 
 
 def _write_tflite(writer: Writer, path: pathlib.Path) -> None:
@@ -128,7 +147,7 @@ def _write_tflite_int8(writer: Writer, path: pathlib.Path) -> None:
         folder = writer.scratch / "float_pixels"
         model = writer.door.wrapped(writer.model, "float32")
         with kernels.portable():
-            model.export(folder, format="tf_saved_model", verbose=False)
+            _save(model, folder)
         # Whatever the pictures hold, a pixel of 0 is 0 and one of 255 is 255.
         data = data.copy()
         data[0, 0, 0], data[0, -1, -1] = 0, 255
@@ -154,10 +173,7 @@ def _converter(folder: pathlib.Path) -> Any:
 
 def _write_onnx(writer: Writer, path: pathlib.Path) -> None:
     # Keras finds it out by itself only for networks that were called before.
-    signature = [
-        keras.InputSpec(each.dtype, each.shape, name=each.name)
-        for each in writer.wrapped.inputs
-    ]
+    signature = _signature(writer.wrapped)
     with kernels.portable():
         writer.wrapped.export(
             path, format="onnx", verbose=False, input_signature=signature
@@ -242,6 +258,7 @@ def _write_onnx_with_torch(writer: Writer, path: pathlib.Path) -> None:
 def _write_openvino(writer: Writer, path: pathlib.Path) -> None:
     import openvino
 
+    # Its outputs have their names already, in no order.
     _save_openvino(writer, openvino.convert_model(writer.saved_model()), path)
 
 
@@ -250,6 +267,9 @@ def _write_openvino_with_torch(writer: Writer, path: pathlib.Path) -> None:
 
     model = openvino.convert_model(writer.program())
     model.reshape([-1, *(size or -1 for size in writer.door.shape)])
+    names = sorted(writer.wrapped.output)
+    for port, name in zip(model.outputs, names, strict=True):
+        port.set_names({name})
     _save_openvino(writer, model, path)
 
 
@@ -257,9 +277,6 @@ def _save_openvino(writer: Writer, model: Any, path: pathlib.Path) -> None:
     import openvino
 
     model.inputs[0].set_names({writer.door.name})
-    names = sorted(writer.wrapped.output)
-    for port, name in zip(model.outputs, names, strict=True):
-        port.set_names({name})
     path.mkdir()
     # float16 weights, the default, would be another format.
     openvino.save_model(model, path / "model.xml", compress_to_fp16=False)
@@ -274,7 +291,8 @@ def _write_torch(writer: Writer, path: pathlib.Path) -> None:
 _WRITERS: dict[
     tuple[str, str | None], Callable[[Writer, pathlib.Path], None]
 ] = {
-    ("saved_model", None): _write_saved_model,
+    ("saved_model", "tensorflow"): _write_saved_model,
+    ("saved_model", "jax"): _write_saved_model_with_jax,
     ("tflite", None): _write_tflite,
     ("tflite_float16", None): _write_tflite_float16,
     ("tflite_dynamic", None): _write_tflite_dynamic,

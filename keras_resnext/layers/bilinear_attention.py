@@ -268,7 +268,9 @@ def _largest(x: Tensor, axis: int) -> Tensor:
 
     The gradient of `ops.max` compares with the maximum. Where XLA computes
     the elements a second time and rounds them otherwise, none is equal, and
-    the gradient NaN: https://github.com/jax-ml/jax/issues/40564.
+    the gradient NaN: https://github.com/jax-ml/jax/issues/40564. Nor can
+    `ops.argmax` and `ops.take_along_axis` be exported: TFLite and ONNX have
+    no operation for the bits of a float, in which the first looks for the
+    sign of zeros, and the second fixes the size of the batch on torch.
     """
-    index = ops.argmax(x, axis, keepdims=True)
-    return ops.take_along_axis(x, index, axis)
+    return ops.take(ops.sort(x, axis), [-1], axis)

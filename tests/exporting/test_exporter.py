@@ -108,6 +108,13 @@ def test_every_format_is_the_model(tiny, tmp_path):
             assert abs(score - true) <= close * np.abs(expected).max()
 
 
+def test_many_outputs_keep_their_names(tiny, tmp_path):
+    model = network(tiny)
+    outputs = {f"times_{i}": model.output * i for i in range(2, 17)}
+    many = keras.Model(model.input, outputs)
+    assert keras_resnext.export(many, tmp_path, [QUICK]).ok
+
+
 @pytest.mark.skipif(BACKEND == "jax", reason="JAX writes no ONNX")
 def test_onnx_needs_no_other_format(tiny, tmp_path):
     assert keras_resnext.export(network(tiny), tmp_path, ["onnx"]).ok

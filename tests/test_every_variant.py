@@ -1,0 +1,152 @@
+"""Each kind of variant, small: predicted with, trained and exported."""
+
+import dataclasses
+import math
+
+import keras
+import numpy as np
+import pytest
+
+import keras_resnext
+from keras_resnext import VARIANTS
+from keras_resnext import GroupWidth
+from keras_resnext import Template
+
+BACKEND = keras.backend.backend()
+FORMATS = {"tensorflow": ["onnx"], "jax": ["saved_model"], "torch": ["torch"]}
+SIZE = 64  # the least that bilinear attention takes before a second stage
+LABELS = ["cat", "dog", "emu"]
+GROUPINGS = {Template: Template(2, 16), GroupWidth: GroupWidth(16)}
+
+
+def kind_of(row):
+    """Return a small configuration, the same for all rows of a kind.
+
+    Depth, width and number of groups don't make a kind; every other field
+    does, also one that `ResNeXtConfig` will have later.
+    """
+    widths = (8,) * len(row.stem.widths)
+    return dataclasses.replace(
+        row,
+        depths=(1, 1),
+        out_channels=(128, 128),
+        grouping=GROUPINGS[type(row.grouping)],
+        stem=dataclasses.replace(row.stem, widths=widths),
+        default_size=SIZE,
+    )
+
+
+def kinds_of(rows):
+    """Return small configurations by the name of each kind's first row."""
+    names = {}
+    for name, row in rows.items():
+        names.setdefault(kind_of(row), name)
+    return {name: config for config, name in names.items()}
+
+
+KINDS = kinds_of(VARIANTS)
+each_kind = pytest.mark.parametrize("name", KINDS)
+
+
+def build(name):
+    """Build a small model of a kind, no weight of which is a constant."""
+    model = keras_resnext.ResNeXt(
+        KINDS[name], classes=3, classifier_activation=None, name=name
+    )
+    keras_resnext.set_data_config(model, size=SIZE, labels=LABELS)
+    random = np.random.default_rng(0)
+    weights = [
+        # Else global context, for one, would start as the identity.
+        w + random.uniform(-0.5, 0.5, w.shape) if np.ptp(w) == 0 else w
+        for w in model.get_weights()
+    ]
+    model.set_weights(weights)
+    return model
+
+
+def images(count):
+    random = np.random.default_rng(count)
+    colors = random.normal(size=(count, 1, 1, 3))
+    noise = random.normal(size=(count, SIZE, SIZE, 3))
+    return (colors + noise).astype("float32")
+
+
+def test_every_row_is_of_a_kind():
+    assert {kind_of(row) for row in VARIANTS.values()} == {*KINDS.values()}
+    assert len(KINDS) < len(VARIANTS)
+
+
+def test_a_row_of_a_new_kind_is_one_more():
+    row = VARIANTS["resnext50_32x4d"]
+    deeper = dataclasses.replace(
+        row, depths=(1, 2, 3, 4), grouping=Template(16, 8)
+    )
+    assert kinds_of({**VARIANTS, "deeper": deeper}) == KINDS
+    for field, value in {
+        "attention": keras_resnext.Attention("gc"),
+        "activation": "gelu",
+        "grouping": GroupWidth(16),
+        "stem": keras_resnext.Stem(pool="avg"),
+        "downsample": "avg_pool",
+        "stage": "cross_stage",
+    }.items():
+        new = dataclasses.replace(row, **{field: value})
+        assert kinds_of({**VARIANTS, "new": new}) == {
+            **KINDS,
+            "new": kind_of(new),
+        }
+
+
+@each_kind
+def test_batches_predict_as_one(name):
+    model, x = build(name), images(5)
+    expected = model.predict(x, batch_size=5, verbose=0)
+    assert expected.shape == (5, 3)
+    assert np.isfinite(expected).all()
+    assert np.ptp(expected, axis=0).min() > 1e-3
+    found = model.predict(x, batch_size=2, verbose=0)
+    atol = 1e-5 * np.abs(expected).max()
+    np.testing.assert_allclose(found, expected, rtol=0, atol=atol)
+
+
+@each_kind
+def test_fits_with_one_image_left_over(name):
+    model = build(name)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.SGD(0.1), loss)
+    before = model.get_weights()
+    history = model.fit(
+        images(3), np.arange(3), batch_size=2, shuffle=False, verbose=0
+    )
+    assert math.isfinite(*history.history["loss"])
+    for variable, old in zip(model.weights, before, strict=True):
+        new = keras.ops.convert_to_numpy(variable)
+        assert np.isfinite(new).all(), variable.path
+        # Batch normalization takes off again what a vector before it adds.
+        if new.ndim > 1 or not variable.trainable:
+            assert (new != old).any(), variable.path
+
+
+def export(names, formats, directory):
+    # In one file, as what takes long is to start another process.
+    inputs = keras.Input((SIZE, SIZE, 3))
+    outputs = {name: build(name)(inputs) for name in names}
+    model = keras.Model(inputs, outputs, name="kinds")
+    report = keras_resnext.export(model, directory, formats)
+    assert [row.format for row in report.rows] == formats
+    assert report.ok
+
+
+def test_all_kinds_are_exported(tmp_path):
+    export(KINDS, FORMATS[BACKEND], tmp_path)
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="others write no TFLite")
+def test_attention_to_pixels_is_exported_to_tflite(tmp_path):
+    names = [
+        name
+        for name, config in KINDS.items()
+        if config.attention and config.attention.kind in ("gc", "bat")
+    ]
+    assert len(names) > 1
+    export(names, ["tflite"], tmp_path)
