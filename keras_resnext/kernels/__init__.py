@@ -1,6 +1,6 @@
 """The arithmetic of the layers that meet the machine.
 
-One module per backend, each with the same twelve functions; `kernels.generic`
+One module per backend, each with the same thirteen functions; `kernels.generic`
 says what they mean. Everything else in the package is plain Keras.
 """
 
@@ -62,6 +62,8 @@ class Kernels(Protocol):
         data_format: str,
         nonnegative: bool = False,
     ) -> Tensor: ...
+
+    def largest(self, x: Tensor, axis: int) -> Tensor: ...
 
     def relu(self, x: Tensor) -> Tensor: ...
 

@@ -160,6 +160,26 @@ def max_pool2d(
     return ops.max_pool(x, pool_size, strides, "valid", data_format)
 
 
+def largest(x: Tensor, axis: int) -> Tensor:
+    """Returns the maximum along an axis, which is kept.
+
+    Not by `ops.max`, whose gradient compares with the maximum: where XLA
+    computes the elements a second time and rounds them otherwise, none is
+    equal, and the gradient NaN (https://github.com/jax-ml/jax/issues/40564).
+    Nor by `ops.argmax`, which on TensorFlow looks for the sign of zeros in
+    the bits of a float: TFLite and ONNX have no operation for that.
+
+    Args:
+        x: A float tensor.
+        axis: The axis.
+
+    Returns:
+        A tensor of the dtype of `x`, of size 1 along `axis`.
+    """
+    y, _ = ops.top_k(ops.swapaxes(x, axis, -1), 1)
+    return ops.swapaxes(y, axis, -1)
+
+
 def relu(x: Tensor) -> Tensor:
     """Cuts off below zero, in place if possible: `x` is not to be used again.
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import jax
+import jax.numpy as jnp
 from jax import lax
 
 from keras_resnext.kernels.generic import Tensor
@@ -25,6 +26,7 @@ __all__ = [
     "cond_over_replicas",
     "conv2d",
     "gradient",
+    "largest",
     "max_pool2d",
     "portable",
     "relu",
@@ -65,6 +67,13 @@ def conv2d(
     else:
         y = convolve(x, kernel, groups)
     return y if bias is None else y + per_channel(bias, data_format)
+
+
+def largest(x: Tensor, axis: int) -> Tensor:
+    """See `generic.largest`."""
+    # TensorFlow reads no SavedModel in which a newer JAX took the top k.
+    index = jnp.argmax(x, axis, keepdims=True)
+    return jnp.take_along_axis(x, index, axis)
 
 
 def gradient(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:

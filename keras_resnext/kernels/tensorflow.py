@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from keras_resnext.kernels import generic
 from keras_resnext.kernels.generic import Tensor
+from keras_resnext.kernels.generic import largest
 from keras_resnext.kernels.generic import packed
 from keras_resnext.kernels.generic import spatial_padding
 
@@ -25,6 +26,7 @@ __all__ = [
     "cond_over_replicas",
     "conv2d",
     "gradient",
+    "largest",
     "max_pool2d",
     "portable",
     "relu",

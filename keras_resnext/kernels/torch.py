@@ -12,6 +12,7 @@ import torch.nn.functional as F
 
 from keras_resnext.kernels.generic import Tensor
 from keras_resnext.kernels.generic import cond_over_replicas
+from keras_resnext.kernels.generic import largest
 from keras_resnext.kernels.generic import portable
 from keras_resnext.kernels.generic import replicas_in_sync
 from keras_resnext.kernels.generic import sum_over_replicas
@@ -22,6 +23,7 @@ __all__ = [
     "cond_over_replicas",
     "conv2d",
     "gradient",
+    "largest",
     "max_pool2d",
     "portable",
     "relu",

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_resnext.kernels import kernels
 from keras_resnext.kernels.generic import Tensor
 from keras_resnext.layers.attention import NarrowAttention
 from keras_resnext.layers.attention import Shape
@@ -171,11 +172,11 @@ class BilinearAttention(NarrowAttention):
     def _rows(self, scores: Tensor) -> Tensor:
         """The largest score in each row of blocks: images of one column."""
         height, width = self.spatial_axes
-        x = _largest(scores, width)
+        x = kernels.largest(scores, width)
         shape = [-1, *ops.shape(x)[1:]]
         shape[width] = shape[height] // self.block_size
         shape[height] = self.block_size
-        return _largest(ops.reshape(x, shape), width)
+        return kernels.largest(ops.reshape(x, shape), width)
 
     def _matrix(self, x: Tensor, axis: int) -> Tensor:
         """One matrix a group; what sigmoids have of their sum along an axis."""
@@ -261,16 +262,3 @@ class BilinearAttention(NarrowAttention):
         if self.data_format == "channels_first":
             return (None, channels, None, None)
         return (None, None, None, channels)
-
-
-def _largest(x: Tensor, axis: int) -> Tensor:
-    """The maximum along an axis, which is kept.
-
-    The gradient of `ops.max` compares with the maximum. Where XLA computes
-    the elements a second time and rounds them otherwise, none is equal, and
-    the gradient NaN: https://github.com/jax-ml/jax/issues/40564. Nor can
-    `ops.argmax` and `ops.take_along_axis` be exported: TFLite and ONNX have
-    no operation for the bits of a float, in which the first looks for the
-    sign of zeros, and the second fixes the size of the batch on torch.
-    """
-    return ops.take(ops.sort(x, axis), [-1], axis)

@@ -1,6 +1,7 @@
 """Networks in other runtimes: the same function, or an error."""
 
 import json
+import math
 import pathlib
 import re
 import subprocess
@@ -46,6 +47,16 @@ def files(directory):
     return sorted(path.name for path in pathlib.Path(directory).iterdir())
 
 
+def stored(path):
+    """Number of weights in a SavedModel."""
+    import tensorflow as tf
+
+    found = tf.train.list_variables(str(path / "variables" / "variables"))
+    return sum(
+        math.prod(shape) for name, shape in found if "VARIABLE_VALUE" in name
+    )
+
+
 def run_snippet(path, picture):
     """Its scores by class, the highest first."""
     run = subprocess.run(
@@ -79,6 +90,9 @@ def test_every_format_is_the_model(tiny, tmp_path):
     if BACKEND == "tensorflow":
         assert sizes["tflite_float16"] < 0.8 * sizes["tflite"]
         assert sizes["tflite_int8"] < 0.8 * sizes["tflite"]
+    if "saved_model" in possible:
+        folded = keras_resnext.optimize_for_inference(model)
+        assert stored(tmp_path / "saved_model") == folded.count_params()
     assert files(tmp_path) == sorted(
         [
             "labels.txt",

@@ -310,3 +310,19 @@ def test_nan_stays_in_its_window(dtype):
     for function in (kernels.relu, kernels.relu_of_sum):
         y = ops.convert_to_numpy(ops.cast(function(tensor + 0), "float32"))
         np.testing.assert_array_equal(y, x)
+
+
+@pytest.mark.parametrize("module", [kernels, generic], ids=["tuned", "generic"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+@pytest.mark.parametrize("axis", [1, 2, 3])
+def test_largest(module, axis, dtype):
+    x = np.random.default_rng(axis).permutation(120).reshape(2, 4, 3, 5)
+
+    def summed(x):
+        y = module.largest(ops.cast(x, dtype), axis)
+        return ops.sum(ops.cast(y, "float32")), y
+
+    (_, y), (slope,) = gradients(summed, x.astype("float32") - 60)
+    expected = x.max(axis, keepdims=True)
+    np.testing.assert_array_equal(y.astype("float32"), expected - 60)
+    np.testing.assert_array_equal(slope, x == expected)
