@@ -13,6 +13,7 @@ from keras_resnext import imagenet
 from keras_resnext import resizing
 from keras_resnext import tensors
 from keras_resnext.data_config import DataConfig
+from keras_resnext.resnext_model import class_names
 from keras_resnext.resnext_model import get_data_config
 from keras_resnext.resnext_model import image_shape
 from keras_resnext.weights.catalogue import find_weights
@@ -131,7 +132,7 @@ def decode_predictions(
     """
     names = [(each.wnid, each.name) for each in imagenet.classes()]
     if model is not None:
-        labels = get_data_config(model).labels
+        labels = class_names(model)
         if labels is None:
             raise ValueError(
                 f"'{model.name}' does not know the names of its classes. Let "

@@ -13,6 +13,8 @@ from keras_resnext import labels as known_labels
 from keras_resnext.data_config import DataConfig
 from keras_resnext.inner import STEM
 from keras_resnext.inner import Graph
+from keras_resnext.inner import Value
+from keras_resnext.inner import graph_of_ours
 from keras_resnext.inner import inner_models
 from keras_resnext.layers import Classifier
 from keras_resnext.weights.catalogue import find_weights
@@ -74,7 +76,8 @@ def get_data_config(model: keras.Model) -> DataConfig:
 
     Raises:
         ValueError: If the model contains no model that was built here, or
-            changes its images in a way that is no known preprocessing.
+            changes its images in a way that is no known preprocessing, or
+            Keras does not know its graph, as of subclassed models.
 
     Example:
     >>> model = keras_resnext.ResNeXt23s_4x32d(weights="cifar10", classes=10)
@@ -82,12 +85,12 @@ def get_data_config(model: keras.Model) -> DataConfig:
     ('airplane', 'automobile')
     """
     config = stored_config(model) or DataConfig()
-    scale = _scale_of_inputs(model, config)
+    scale = _scale_of_inputs(graph_of_ours(model), config)
     if scale is not None:
         config = dataclasses.replace(
             config, mean=(0.0, 0.0, 0.0), std=(1 / scale,) * 3
         )
-    return dataclasses.replace(config, labels=_labels(model))
+    return dataclasses.replace(config, labels=class_names(model))
 
 
 def set_data_config(model: keras.Model, **changes: Any) -> DataConfig:
@@ -116,8 +119,9 @@ def set_data_config(model: keras.Model, **changes: Any) -> DataConfig:
             f"{', '.join(fields)}"
         )
     stem = _stem(model)
+    graph = graph_of_ours(model)
     if "labels" in changes:
-        head = _head(model)
+        head = _head(graph)
         if head is None:
             raise ValueError(
                 f"'{model.name}' can't carry labels. End it in a "
@@ -182,33 +186,35 @@ def _stem(model: keras.Model) -> keras.layers.Layer:
     return next(iter(stems.values()))
 
 
-def _head(model: keras.Model) -> Classifier | None:
-    """Return the layer that names the classes of a model's only output."""
-    with contextlib.suppress(ValueError):  # a subclass, of unknown graph
-        graph = Graph(model)
-        value = graph.output
-        for step in reversed(graph.steps):
-            if value in step.outputs:
-                if isinstance(step.layer, Classifier):
-                    return step.layer
-                if not isinstance(step.layer, _ELEMENTWISE):
-                    return None
-                (value,) = step.inputs
-    return None
+def class_names(model: keras.Model) -> tuple[str, ...] | None:
+    """Return the names of a model's classes, `None` where unknown.
 
-
-def _labels(model: keras.Model) -> tuple[str, ...] | None:
-    """Return the names of a model's classes, `None` where unknown."""
-    head = _head(model)
+    Raises:
+        ValueError: If the model contains no model that was built here, or
+            Keras does not know its graph.
+    """
+    _stem(model)
+    graph = Graph(model)
+    head = _head(graph)
     if head is not None and head.labels is not None:
         return head.labels
-    shapes = [output.shape for output in model.outputs or ()]
+    shapes = [output.shape for output in graph.outputs]
     classes = shapes[0][1] if list(map(len, shapes)) == [2] else None
     named = known_labels.known(None, classes)
     return None if named is None else tuple(named)
 
 
-def _scale_of_inputs(model: keras.Model, config: DataConfig) -> float | None:
+def _head(graph: Graph) -> Classifier | None:
+    """Return the layer that names the classes of a model's only output."""
+    values = graph.outputs
+    while len(values) == 1 and (step := graph.source(values[0])):
+        if isinstance(step.layer, Classifier):
+            return step.layer
+        values = step.inputs if isinstance(step.layer, _ELEMENTWISE) else []
+    return None
+
+
+def _scale_of_inputs(graph: Graph, config: DataConfig) -> float | None:
     """Return 255 or 1 if a model takes pixels up to that and normalizes them.
 
     Returns:
@@ -218,31 +224,41 @@ def _scale_of_inputs(model: keras.Model, config: DataConfig) -> float | None:
         ValueError: If what stands before the first convolution is no known
             preprocessing.
     """
-    try:
-        graph = Graph(model)
-    except ValueError:  # a subclass, whose graph nobody knows
-        return None
     starts = {step.inputs[0] for step in graph.steps if step.layer.name == STEM}
-    if starts <= set(graph.inputs):
+    scales = {_scale_before(graph, start, config) for start in starts}
+    if len(scales) != 1:
+        raise _unknown_preprocessing(graph)
+    return scales.pop()
+
+
+def _scale_before(
+    graph: Graph, start: Value, config: DataConfig
+) -> float | None:
+    """Return the same for one call of the first convolution, on `start`."""
+    if start in graph.inputs:
         return None
-    if len(starts) == 1:
-        dark, middle, bright = _response(graph, starts.pop(), config)
-        slope = bright - dark
-        error = abs(2 * middle - dark - bright)
-        if (error <= 1e-3 * abs(slope)).all():
-            if np.allclose([dark, bright], [[0.0], [1.0]], atol=1e-3):
-                return None
-            least, most = _CONTRAST
-            for scale in (1.0, 255.0):
-                if least <= (slope * scale).min() <= most:
-                    return scale
-    raise ValueError(
-        f"'{model.name}' changes its images before the first convolution, and "
-        "not by a scale and an offset for pixels in [0, 255] or [0, 1]."
+    dark, middle, bright = _response(graph, start, config)
+    slope = bright - dark
+    error = abs(2 * middle - dark - bright)
+    if (error <= 1e-3 * abs(slope)).all():
+        if np.allclose([dark, bright], [[0.0], [1.0]], atol=1e-3):
+            return None
+        least, most = _CONTRAST
+        for scale in (1.0, 255.0):
+            if least <= (slope * scale).min() <= most:
+                return scale
+    raise _unknown_preprocessing(graph)
+
+
+def _unknown_preprocessing(graph: Graph) -> ValueError:
+    return ValueError(
+        f"'{graph.model.name}' changes its images before the first "
+        "convolution, and not by a scale and an offset for pixels in [0, 255] "
+        "or [0, 1]."
     )
 
 
-def _response(graph: Graph, start: Any, config: DataConfig) -> np.ndarray:
+def _response(graph: Graph, start: Value, config: DataConfig) -> np.ndarray:
     """Return each channel before the first convolution, for even images.
 
     Returns:

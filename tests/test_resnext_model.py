@@ -91,6 +91,49 @@ def two_outputs():
     return keras.Model(base.input, [head(base.output), base.output])
 
 
+def in_lists():
+    base = backbone()
+    x = keras_resnext.layers.Classifier(3, LABELS)(base.output)
+    return keras.Model([base.input], [keras.layers.Softmax()(x)])
+
+
+@keras.saving.register_keras_serializable(package="user")
+class Subclassed(keras.Model):
+    """A model written as a class, with ours as an attribute."""
+
+    def __init__(self, classes, **kwargs):
+        super().__init__(**kwargs)
+        self.classes = classes
+        self.backbone = backbone()
+        self.head = keras.layers.Dense(classes)
+
+    def call(self, inputs, training=None):
+        return self.head(self.backbone(inputs, training=training))
+
+    def get_config(self):
+        return {**super().get_config(), "classes": self.classes}
+
+
+def subclassed():
+    model = Subclassed(3)
+    model(np.zeros((1, SIZE, SIZE, 3), "float32"))
+    return model
+
+
+def siamese(*before):
+    base, pair = backbone(), [keras.Input((SIZE, SIZE, 3)) for _ in range(2)]
+    x = []
+    for image in pair:
+        for layer in before:
+            image = layer(image)
+        x.append(base(image))
+    return keras.Model(pair, head(keras.layers.Subtract()(x)))
+
+
+def pyramid():
+    return keras_resnext.feature_pyramid(built(include_top=False))
+
+
 def mixed():
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
@@ -141,6 +184,8 @@ MODELS = {
     ),
     "two inputs": (two_inputs, NORMALIZED, None),
     "two outputs": (two_outputs, NORMALIZED, None),
+    "lists": (in_lists, NORMALIZED, LABELS),
+    "pyramid": (pyramid, NORMALIZED, None),
     "mixed precision": (mixed, NORMALIZED, None),
 }
 
@@ -175,11 +220,13 @@ MOVES = {
 
 def outputs(model):
     random = np.random.default_rng(0)
-    x = [
-        random.uniform(0, 1, (2, *each.shape[1:])).astype("float32")
-        for each in model.inputs
-    ]
-    found = model(x if len(x) > 1 else x[0], training=False)
+    # A subclassed model does not know its inputs.
+    inputs = getattr(model, "input", keras.Input((SIZE, SIZE, 3)))
+    x = keras.tree.map_structure(
+        lambda each: random.uniform(0, 1, (2, *each.shape[1:])), inputs
+    )
+    x = keras.tree.map_structure(lambda each: each.astype("float32"), x)
+    found = model(x, training=False)
     return [
         keras.ops.convert_to_numpy(keras.ops.cast(y, "float32"))
         for y in keras.tree.flatten(found)
@@ -206,17 +253,52 @@ def test_a_model_knows_its_images_wherever_it_goes(name, tmp_path):
     assert (transform.crop, transform.mean) == (SIZE, config.mean)
 
 
-def test_a_process_that_imported_nothing_opens_a_pickle(tmp_path):
-    models = [flat(), nested(), sequential(), replaced()]
+def test_a_subclassed_model_is_the_same_wherever_it_goes(tmp_path):
+    model = subclassed()
+    expected = outputs(model)
+    for move in ("saved", "pickled", "copied"):
+        (found,) = outputs(MOVES[move](model, tmp_path))
+        np.testing.assert_array_equal(found, expected[0])
+    copied = keras.models.clone_model(model)
+    copied(np.zeros((1, SIZE, SIZE, 3), "float32"))
+    copied.set_weights(model.get_weights())
+    np.testing.assert_array_equal(outputs(copied)[0], expected[0])
+
+
+FRESH = (
+    *("replaced", "flat", "nested", "sequential", "augmentation"),
+    *("normalization", "two inputs", "pyramid", "mixed precision"),
+)
+OPEN = """
+import pathlib, pickle, sys
+folder = pathlib.Path(sys.argv[1])
+models = pickle.loads((folder / "models.pickle").read_bytes())
+models |= pickle.loads((folder / "subclassed.pickle").read_bytes())
+import keras
+for path in folder.glob("*.keras"):
+    models[path.name] = keras.saving.load_model(path)
+from keras_resnext import get_data_config
+from test_resnext_model import outputs
+found = {name: outputs(model) for name, model in models.items()}
+names = {
+    name: get_data_config(model).weights
+    for name, model in models.items()
+    if "subclassed" not in name
+}
+(folder / "found.pickle").write_bytes(pickle.dumps((found, names)))
+"""
+
+
+def test_a_process_that_imported_nothing_opens_pickles_and_files(tmp_path):
+    models = {name: MODELS[name][0]() for name in FRESH}
     (tmp_path / "models.pickle").write_bytes(pickle.dumps(models))
-    code = (
-        "import pickle, sys\n"
-        "models = pickle.load(open(sys.argv[1], 'rb'))\n"
-        "from keras_resnext import get_data_config\n"
-        "print(*(get_data_config(model).weights for model in models))\n"
-    )
+    models["subclassed"] = subclassed()
+    last = {"subclassed": models["subclassed"]}
+    (tmp_path / "subclassed.pickle").write_bytes(pickle.dumps(last))
+    for name, model in models.items():
+        model.save(tmp_path / f"{name}.keras")
     done = subprocess.run(
-        [sys.executable, "-c", code, tmp_path / "models.pickle"],
+        [sys.executable, "-c", OPEN, tmp_path],
         env={
             **os.environ,
             "KERAS_BACKEND": keras.config.backend(),
@@ -226,7 +308,13 @@ def test_a_process_that_imported_nothing_opens_a_pickle(tmp_path):
         text=True,
         check=False,
     )
-    assert done.stdout.split() == [CIFAR.name] * len(models), done.stderr
+    assert not done.returncode, done.stderr
+    found, names = pickle.loads((tmp_path / "found.pickle").read_bytes())
+    assert set(names.values()) == {CIFAR.name}
+    for name, model in models.items():
+        for moved in (name, f"{name}.keras"):
+            for one, other in zip(found[moved], outputs(model), strict=True):
+                np.testing.assert_allclose(one, other, atol=1e-6)
 
 
 def test_other_models_pickle_as_ever():
@@ -253,6 +341,41 @@ def test_what_a_model_knows_can_be_changed(tiny):
             keras_resnext.set_data_config(model, **{wrong: values[wrong]})
     with pytest.raises(ValueError, match="Classifier"):
         keras_resnext.set_data_config(nested(), labels=LABELS)
+
+
+def test_several_calls_are_known_if_they_agree():
+    assert get_data_config(siamese()).mean == CIFAR.mean
+    config = get_data_config(siamese(keras.layers.Rescaling(1 / 127.5, -1)))
+    assert config.std == pytest.approx(PIXELS[1])
+    a, b = keras.Input((SIZE, SIZE, 3)), keras.Input((SIZE, SIZE, 3))
+    base = backbone()
+    x = keras.layers.Add()([base(a), base(b / 127.5 - 1)])
+    with pytest.raises(ValueError, match="scale and an offset"):
+        get_data_config(keras.Model([a, b], x))
+
+
+def test_unknown_graphs_are_refused():
+    """Nobody knows what preprocessing is inside."""
+    inputs = keras.Input((SIZE, SIZE, 3))
+    model = subclassed()
+    within = keras.Model(inputs, model(inputs))
+    for refused, match in (
+        (model, "is a subclassed model"),
+        (within, f"within the layer '{model.name}'"),
+    ):
+        for function in (
+            get_data_config,
+            lambda model: keras_resnext.set_data_config(model, size=7),
+            keras_resnext.evaluation_transform,
+            lambda model: keras_resnext.preprocess_input(
+                np.zeros((1, SIZE, SIZE, 3)), model=model
+            ),
+        ):
+            with pytest.raises(ValueError, match=match):
+                function(refused)
+    with pytest.raises(ValueError, match="is a subclassed model"):
+        keras_resnext.decode_predictions(np.zeros((1, 3)), model=model)
+    assert get_data_config(model.backbone).size == SIZE
 
 
 def test_what_stands_before_a_model_is_known_or_refused():
