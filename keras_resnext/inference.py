@@ -87,7 +87,8 @@ def optimize_for_inference(
         dtype: `"bfloat16"` or `"float16"` to compute in, from the first
             convolution to the last feature map, with weights of that dtype.
             What comes before and after the maps, such as the classifier,
-            computes in float32. `None` keeps the model's own.
+            computes in float32. `"float32"` to compute everything in, as
+            well as return it. `None` keeps the model's own.
 
     Returns:
         A `keras.Model` of the same inputs and outputs, not compiled.
@@ -149,7 +150,8 @@ class _Optimizer:
             clone_function=self._layer,
             call_function=self._call,
         )
-        if self.dtype is not None:
+        # Rounded to half precision, float32 would not be float32.
+        if self.dtype not in (None, "float32"):
             outputs = keras.tree.map_structure(
                 _as_before, made.output, self.graph.output
             )

@@ -234,6 +234,24 @@ def test_mixed_precision(model, tiny):
     assert_close(predict(full, pixels(16)), predict(model, pixels(16)))
 
 
+def test_float32_rounds_nothing_in_a_model_of_mixed_precision(model, tiny):
+    """Neither what a model within the model returns, nor the whole."""
+    keras.config.set_dtype_policy("mixed_float16")
+    mixed = keras_resnext.ResNeXt(
+        dataclasses.replace(tiny, attention=keras_resnext.Attention("se")),
+        include_top=False,
+        input_shape=(16, 16, 3),
+    )
+    mixed.set_weights(model.get_weights()[:-2])
+    inputs = keras.Input((16, 16, 3))
+    whole = keras.Model(inputs, mixed(inputs))
+    assert whole.output.dtype == "float16"
+    full = optimize_for_inference(whole, "float32")
+    assert full.output.dtype == "float32"
+    maps = keras.Model(model.input, model.get_layer("stage2_block1_out").output)
+    assert_close(predict(full, pixels(16)), predict(maps, pixels(16)))
+
+
 @pytest.mark.parametrize("kind", [keras.Sequential, keras.Model])
 def test_a_model_that_holds_ours(model, kind):
     scale = keras.layers.Rescaling(1 / 255)
