@@ -44,6 +44,12 @@ class Entrance:
         return "pixels" if self.pixels else "images"
 
     @property
+    def takes_pixels(self) -> bool:
+        """Whether pixels in [0, 255] are normalized behind the input."""
+        own = np.allclose(self.scale, 1) and np.allclose(self.offset, 0)
+        return self.pixels or bool(own)
+
+    @property
     def sizes(self) -> list[tuple[int, int]]:
         """Height and width of images to compare on, two where any will do."""
         side = self.transform.crop
@@ -127,8 +133,14 @@ class Entrance:
             x = x + self.offset.astype("float32")
             if self.data_format == "channels_first":
                 x = ops.transpose(x, (0, 3, 1, 2))
-        outputs = named_outputs(model, model(x, training=False))
+        outputs = model(structured(model, x), training=False)
+        outputs = named_outputs(model, outputs)
         return keras.Model(inputs, outputs, name=model.name)
+
+
+def structured(model: keras.Model, images: Any) -> Any:
+    """Return images as the only element of what a model takes."""
+    return keras.tree.pack_sequence_as(model.input, [images])
 
 
 def named_outputs(model: keras.Model, outputs: Any) -> dict[str, Any]:
@@ -139,16 +151,18 @@ def named_outputs(model: keras.Model, outputs: Any) -> dict[str, Any]:
         outputs: What it returned: tensors or arrays, in its own structure.
 
     Returns:
-        A dictionary. The model's own keys or the names of its last layers;
-        the only output is called `"probabilities"`, `"logits"` or
-        `"features"`.
+        A dictionary. The model's own keys, joined by `_` where structures
+        are nested, or the names of its last layers; the only output is called
+        `"probabilities"`, `"logits"` or `"features"`.
     """
-    if isinstance(outputs, dict):
-        return dict(outputs)
     flat = keras.tree.flatten(outputs)
-    if len(flat) == 1:
-        return {kind_of(model): flat[0]}
-    names = [each._keras_history.operation.name for each in model.outputs]
+    if isinstance(outputs, dict):
+        paths = [path for path, _ in keras.tree.flatten_with_path(outputs)]
+        names = ["_".join(map(str, path)) for path in paths]
+    elif len(flat) == 1:
+        names = [kind_of(model)]
+    else:
+        names = [each._keras_history.operation.name for each in model.outputs]
     if len(set(names)) < len(names):
         names = [f"{name}_{i}" for i, name in enumerate(names)]
     return dict(zip(names, flat, strict=True))
@@ -159,7 +173,8 @@ def kind_of(model: keras.Model) -> str:
     if len(model.outputs[0].shape) != 2:
         return "features"
     graph = Graph(model)
-    (last,) = (s.layer for s in graph.steps if graph.output in s.outputs)
+    source = graph.source(graph.outputs[0])
+    last = source.layer if source else None
     activation = getattr(last, "activation", None)
     if isinstance(last, keras.layers.Softmax) or activation in (
         keras.activations.softmax,
@@ -258,7 +273,7 @@ def checked(data: Any, door: Entrance) -> np.ndarray:
             f"{x.dtype}"
         )
     low, high = float(x.min()), float(x.max())
-    if not door.pixels:
+    if not door.takes_pixels:
         if x.dtype.kind != "f" or max(-low, high) > 50:
             raise ValueError(
                 "Without preprocessing `representative_data` must be floats, "
@@ -271,7 +286,7 @@ def checked(data: Any, door: Entrance) -> np.ndarray:
             "`representative_data` must be pixels in [0, 255]. Received "
             f"{x.dtype} in [{low:.4g}, {high:.4g}]"
         )
-    return np.round(x).astype("uint8")
+    return np.round(x).astype("uint8") if door.pixels else x.astype("float32")
 
 
 def _stacked(data: Any) -> np.ndarray:

@@ -23,6 +23,7 @@ from keras_resnext.exporting.entrance import checked
 from keras_resnext.exporting.entrance import entrance
 from keras_resnext.exporting.entrance import kind_of
 from keras_resnext.exporting.entrance import named_outputs
+from keras_resnext.exporting.entrance import structured
 from keras_resnext.exporting.formats import Format
 from keras_resnext.exporting.report import ExportedFile
 from keras_resnext.exporting.report import ExportError
@@ -263,10 +264,10 @@ def _labels(
 
 def _outputs(model: keras.Model, x: np.ndarray) -> dict[str, np.ndarray]:
     """Return what a model itself makes of what it takes, by names."""
-    parts = [
-        named_outputs(model, model.predict_on_batch(x[start : start + _BATCH]))
-        for start in range(0, len(x), _BATCH)
-    ]
+    parts = []
+    for start in range(0, len(x), _BATCH):
+        batch = structured(model, x[start : start + _BATCH])
+        parts.append(named_outputs(model, model.predict_on_batch(batch)))
     return {
         name: np.concatenate([np.asarray(part[name]) for part in parts])
         for name in parts[0]

@@ -1,5 +1,7 @@
 """Pictures out of nothing, and what stands before a network."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -40,3 +42,19 @@ def test_batches_and_pictures_are_put_together():
     x = door().drawn()
     for data in (x, x.astype("float32"), list(x), iter([x[:3], x[3:]])):
         np.testing.assert_array_equal(checked(data, door()), x)
+
+
+def test_a_model_that_normalizes_takes_pixels_without_preprocessing():
+    """As floats, and as integers too."""
+    whole = keras_resnext.EvaluationTransform(
+        *(40, 32), mean=(0, 0, 0), std=(1 / 255,) * 3
+    )
+    plain = dataclasses.replace(door(pixels=False), transform=whole)
+    x = door().drawn()
+    for data in (x, x.astype("float32"), x.astype("float64") / 2):
+        found = checked(data, plain)
+        assert found.dtype == np.float32
+        np.testing.assert_array_equal(found, data)
+    for wrong in (x / 255, x - 100.0, x * 2.0):
+        with pytest.raises(ValueError, match=r"pixels in \[0, 255\]"):
+            checked(wrong, plain)
