@@ -10,6 +10,8 @@ import keras_resnext
 
 SIZE = 16
 CLASSES = 5
+# What `Normalization` is adapted to.
+PIXELS = np.random.default_rng(2).uniform(0, 255, (8, SIZE, SIZE, 3))
 
 
 class Subclassed(keras.Model):
@@ -90,6 +92,14 @@ def augmented_flat(config, head):
     return keras.Model(inputs, call(head, x), name="outer")
 
 
+def normalized(config, head):
+    x = inputs = image()
+    normalize = keras.layers.Normalization()
+    normalize.adapt(PIXELS.astype("float32"))
+    x = backbone(config)(normalize(x), training=False)
+    return keras.Model(inputs, call(head, x), name="outer")
+
+
 def two_inputs(config, head):
     inputs = {"age": keras.Input((2,), name="age"), "image": image()}
     x = backbone(config)(inputs["image"])
@@ -139,6 +149,7 @@ GRAPHS = {
         doubly_nested,
         augmented,
         augmented_flat,
+        normalized,
         two_inputs,
         two_outputs,
         mixed_precision,
@@ -253,6 +264,8 @@ def pixels_of(way, inputs):
     image = inputs["image"] if way == "two_inputs" else inputs
     if way in ("doubly_nested", "augmented"):
         return image / 127.5 - 1
+    if way == "normalized":
+        return (image - PIXELS.mean((0, 1, 2))) / PIXELS.std((0, 1, 2))
     return image * 0.02 if way == "augmented_flat" else image
 
 

@@ -4,6 +4,7 @@ import contextlib
 import logging
 import os
 import pathlib
+import types
 import warnings
 from collections.abc import Callable
 from collections.abc import Iterator
@@ -172,12 +173,21 @@ def _converter(folder: pathlib.Path) -> Any:
 
 
 def _write_onnx(writer: Writer, path: pathlib.Path) -> None:
-    # Keras finds it out by itself only for networks that were called before.
-    signature = _signature(writer.wrapped)
-    with kernels.portable():
-        writer.wrapped.export(
-            path, format="onnx", verbose=False, input_signature=signature
-        )
+    import tensorflow as tf
+    import tf2onnx
+    from tensorflow.python.framework import convert_to_constants
+
+    loaded = tf.saved_model.load(str(writer.saved_model()))
+    # Frozen here: tf2onnx takes constants that a layer holds as tensors, such
+    # as the statistics of `Normalization`, for inputs.
+    frozen = convert_to_constants.convert_variables_to_constants_v2(
+        loaded.signatures["serving_default"], lower_control_flow=False
+    )
+    tf2onnx.convert.from_function(
+        types.SimpleNamespace(get_concrete_function=lambda *_: frozen),
+        [tf.TensorSpec(each.shape, each.dtype) for each in frozen.inputs],
+        output_path=str(path),
+    )
     _pad_within_pooling(path)
     _name(writer, path)
 

@@ -81,6 +81,7 @@ def test_model_without_its_top(tmp_path):
 
 # What a state dict can't hold, by the way to build a model or its head.
 REFUSED = {
+    "normalized": "'normalization'",
     "two_inputs": "'dense'",
     "two_dense": "'dense', 'dense_1'",
     "int8": r"'int8' is quantized \(int8\)",
