@@ -4,7 +4,6 @@ import contextlib
 import logging
 import os
 import pathlib
-import types
 import warnings
 from collections.abc import Callable
 from collections.abc import Iterator
@@ -177,15 +176,21 @@ def _write_onnx(writer: Writer, path: pathlib.Path) -> None:
     import tf2onnx
     from tensorflow.python.framework import convert_to_constants
 
-    loaded = tf.saved_model.load(str(writer.saved_model()))
+    (images,) = writer.wrapped.inputs
+    signature = [tf.TensorSpec(images.shape, images.dtype)]
+    with kernels.portable():
+        traced = tf.function(writer.wrapped).get_concrete_function(
+            *signature, training=False
+        )
     # Frozen here: tf2onnx takes constants that a layer holds as tensors, such
     # as the statistics of `Normalization`, for inputs.
     frozen = convert_to_constants.convert_variables_to_constants_v2(
-        loaded.signatures["serving_default"], lower_control_flow=False
+        traced, lower_control_flow=False
     )
-    tf2onnx.convert.from_function(
-        types.SimpleNamespace(get_concrete_function=lambda *_: frozen),
-        [tf.TensorSpec(each.shape, each.dtype) for each in frozen.inputs],
+    tf2onnx.convert.from_graph_def(
+        frozen.graph.as_graph_def(),
+        input_names=[each.name for each in frozen.inputs],
+        output_names=[each.name for each in frozen.outputs],
         output_path=str(path),
     )
     _pad_within_pooling(path)
