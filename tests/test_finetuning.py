@@ -113,11 +113,13 @@ def test_frozen_statistics_stay_and_later_ones_move(model):
 
 
 def weights_by_layer(model):
-    """Each layer's own weights; of layers of layers, those of the parts."""
+    """Each trained layer's own weights; of layers of layers, the parts'."""
     return {
         layer.name: layer.get_weights()
         for layer in model._flatten_layers()
-        if layer.weights and not layer._layers
+        if layer.weights
+        and not layer._layers
+        and not isinstance(layer, keras.layers.Normalization)
     }
 
 

@@ -69,12 +69,12 @@ class Entrance:
 
     @property
     def scale(self) -> np.ndarray:
-        return 1 / (255 * np.array(self.transform.std[: self.channels]))
+        return 1 / (255 * np.resize(self.transform.std, self.channels))
 
     @property
     def offset(self) -> np.ndarray:
-        mean, std = self.transform.mean, self.transform.std
-        return -np.divide(mean, std)[: self.channels]
+        offset = -np.divide(self.transform.mean, self.transform.std)
+        return np.resize(offset, self.channels)
 
     def normalized(self, pixels: np.ndarray) -> np.ndarray:
         """Pixels as the network takes them."""

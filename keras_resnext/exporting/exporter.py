@@ -68,8 +68,8 @@ def export(
     | `torch` | `model.pt2` | torch |
 
     Beside them there are `report.json`, `labels.txt` if the names of the
-    classes are known, and for each format a script `run_<format>.py` that
-    says what a picture shows.
+    classes are known, and for each format, if images are RGB or gray, a
+    script `run_<format>.py` that says what a picture shows.
 
     Args:
         model: A float32 model built here, or one that contains such a model,
@@ -210,8 +210,9 @@ def _made(
             _write(writer, each, path)
             go_on(f"checking {each.name}")
             yield _row(each, path, scratch, expected)
-            text = snippet(each, door, bool(classifies), bool(names))
-            (staging / f"run_{each.name}.py").write_text(text, "utf-8")
+            if door.channels in (1, 3):
+                text = snippet(each, door, bool(classifies), bool(names))
+                (staging / f"run_{each.name}.py").write_text(text, "utf-8")
 
 
 def _check_float32(model: keras.Model) -> None:

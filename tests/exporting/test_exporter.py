@@ -175,6 +175,19 @@ def test_an_artefact_without_preprocessing_replaces_another(tiny, tmp_path):
     assert list(found) == [str(i) for i in expected.argsort()[::-1][:5]]
 
 
+@pytest.mark.parametrize("channels", [2, 4, 13])
+def test_images_of_many_channels_are_no_pixels(tiny, tmp_path, channels):
+    model = network(tiny, input_shape=(32, 32, channels))
+    check_refused(model, tmp_path, "which are no pixels")
+    report = keras_resnext.export(
+        model, tmp_path, [QUICK], include_preprocessing=False, labels=LABELS
+    )
+    assert report.ok
+    # What loads a file of RGB pixels can't prepare these.
+    path = formats.FORMATS[QUICK].file
+    assert files(tmp_path) == sorted([path, "labels.txt", "report.json"])
+
+
 @pytest.mark.skipif(BACKEND != "torch", reason="TensorFlow has no such kernel")
 def test_pixels_are_channels_last_for_a_network_that_is_not(tiny, tmp_path):
     keras.config.set_image_data_format("channels_first")
