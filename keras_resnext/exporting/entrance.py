@@ -140,6 +140,8 @@ class Entrance:
 
 def structured(model: keras.Model, images: Any) -> Any:
     """Return images as the only element of what a model takes."""
+    if isinstance(model, keras.Sequential):  # which has no `input` of its own
+        return images
     return keras.tree.pack_sequence_as(model.input, [images])
 
 
