@@ -82,7 +82,8 @@ from keras_resnext.resnext_model import ResNeXtModel as ResNeXtModel
 from keras_resnext.resnext_model import get_data_config as get_data_config
 from keras_resnext.resnext_model import set_data_config as set_data_config
 from keras_resnext.variants import VARIANTS as VARIANTS
-from keras_resnext.weights.catalogue import list_weights as list_weights
+from keras_resnext.weights.catalog import get_weights as get_weights
+from keras_resnext.weights.catalog import list_weights as list_weights
 from keras_resnext.weights.fetch import (
     WeightsUnavailableError as WeightsUnavailableError,
 )
@@ -165,6 +166,7 @@ __all__ = [
     "finetuning",
     "get_data_config",
     "get_model",
+    "get_weights",
     "inspect_checkpoint",
     "layers",
     "list_models",

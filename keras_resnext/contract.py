@@ -1,6 +1,7 @@
-"""What every public callable takes, gives and raises: the text of `help()`."""
+"""Signature and docstring of the public callables: the text of `help()`."""
 
 import inspect
+import textwrap
 from collections.abc import Callable
 from typing import Any
 from typing import Protocol
@@ -11,10 +12,12 @@ from keras_resnext.blocks import Activation
 from keras_resnext.kernels.generic import Tensor
 from keras_resnext.variants import VARIANTS
 from keras_resnext.weights import load
+from keras_resnext.weights.catalog import default_weights
+from keras_resnext.weights.table import WEIGHTS
 
 
 class ResNeXtCallable(Protocol):
-    """Builds the network, with the arguments of every `keras.applications`.
+    """Builder of a variant.
 
     Reference: Xie et al., https://arxiv.org/abs/1611.05431 (CVPR 2017). Pixels
     go through `keras_resnext.preprocess_input` first.
@@ -70,7 +73,7 @@ class ResNeXtCallable(Protocol):
 
 
 def named(build: Callable[..., keras.Model], name: str) -> ResNeXtCallable:
-    """Makes the callable of a variant out of the builder of all.
+    """Make the callable of a variant out of the builder of all.
 
     Args:
         build: Builds a model from a configuration and arguments.
@@ -80,7 +83,8 @@ def named(build: Callable[..., keras.Model], name: str) -> ResNeXtCallable:
         A function that pickles and reads in `help()` as if written out.
     """
     keys = {key.replace("_", ""): key for key in VARIANTS}
-    config = VARIANTS[keys[name.replace("_", "").lower()]]
+    key = keys[name.replace("_", "").lower()]
+    config = VARIANTS[key]
     signature = inspect.signature(ResNeXtCallable.__call__)
     _, *arguments = signature.parameters.values()
     signature = signature.replace(parameters=arguments)
@@ -92,6 +96,52 @@ def named(build: Callable[..., keras.Model], name: str) -> ResNeXtCallable:
 
     variant.__name__ = variant.__qualname__ = name
     variant.__module__ = "keras_resnext"
-    variant.__doc__ = f"{name}. {ResNeXtCallable.__doc__}"
+    _, _, contract = (inspect.getdoc(ResNeXtCallable) or "").partition("\n\n")
+    variant.__doc__ = (
+        f"Build {name}, with the arguments of `keras.applications`.\n\n"
+        f"{facts(key)}\n\n{contract}"
+    )
     vars(variant)["__signature__"] = signature
     return variant
+
+
+def facts(variant: str) -> str:
+    """List what is particular to a variant: its size and its checkpoints.
+
+    Args:
+        variant: The variant's name, for example `"resnext50_32x4d"`.
+
+    Returns:
+        A bulleted list, of lines that fit into a terminal.
+    """
+    size = VARIANTS[variant].default_size
+    items = [f"Input size: {size}x{size} pixels by default."]
+    rows = [row for row in WEIGHTS if row.variant == variant]
+    for row in rows[:1]:
+        items.append(
+            f"Parameters: {row.num_params:,}, with a classifier of "
+            f"{row.classes:,} classes."
+        )
+    default = default_weights(variant)
+    if default is None:
+        items.append('`weights="imagenet"`: not available.')
+    else:
+        items.append(
+            f'`weights="imagenet"`: `"{default.tag}"`, top-1 accuracy '
+            f"{default.top1:.2f} % at {default.eval_size}x{default.eval_size} "
+            f"pixels, license {default.license}."
+        )
+    others = [
+        f'`"{row.tag}"` ({row.license})' for row in rows if row is not default
+    ]
+    items.append(f"Other weights: {', '.join(others) or 'none'}.")
+    return "\n".join(
+        textwrap.fill(
+            f"- {item}",
+            width=76,
+            subsequent_indent="  ",
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        for item in items
+    )

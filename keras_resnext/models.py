@@ -12,8 +12,8 @@ from keras_resnext import resnext
 from keras_resnext.blocks import Activation
 from keras_resnext.config import ResNeXtConfig
 from keras_resnext.kernels.generic import Tensor
-from keras_resnext.suggestions import did_you_mean
 from keras_resnext.variants import VARIANTS
+from keras_resnext.variants import find_variant
 from keras_resnext.weights import load
 from keras_resnext.weights.addresses import find_checkpoint
 from keras_resnext.weights.files import refuse_weight_set
@@ -112,16 +112,11 @@ def get_model(name: str, /, **kwargs: Any) -> keras.Model:
     >>> keras_resnext.get_model("resnext50_32x4d.a1_in1k", include_top=False)
     """
     variant, _, tag = name.partition(".")
-    if variant not in VARIANTS:
-        raise ValueError(
-            f"There is no variant {variant!r}."
-            f"{did_you_mean(variant, VARIANTS)} "
-            f"There are: {', '.join(list_models())}"
-        )
+    config = find_variant(variant)
     kwargs.setdefault("weights", tag or "imagenet")
     fields = {field.name for field in dataclasses.fields(ResNeXtConfig)}
     changes = {key: kwargs.pop(key) for key in fields & kwargs.keys()}
-    return ResNeXt(dataclasses.replace(VARIANTS[variant], **changes), **kwargs)
+    return ResNeXt(dataclasses.replace(config, **changes), **kwargs)
 
 
 def model_from_checkpoint(

@@ -16,7 +16,7 @@ from keras_resnext.data_config import DataConfig
 from keras_resnext.resnext_model import class_names
 from keras_resnext.resnext_model import get_data_config
 from keras_resnext.resnext_model import image_shape
-from keras_resnext.weights.catalogue import find_weights
+from keras_resnext.weights.catalog import get_weights
 from keras_resnext.weights.records import IMAGENET_MEAN
 from keras_resnext.weights.records import IMAGENET_STD
 from keras_resnext.weights.records import Weights
@@ -171,7 +171,7 @@ def decode_predictions(
 class EvaluationTransform:
     """The transform a checkpoint's published accuracy was measured with.
 
-    The shorter side is resized with PIL's antialiased filter, the centre is
+    The shorter side is resized with PIL's antialiased filter, the center is
     cropped, pixels are divided by 255 and normalized: on PIL images the same
     as torchvision's `Resize`, `CenterCrop`, `ToTensor` and `Normalize`, so
     the same as timm's evaluation transform. Of an image whose sides differ by
@@ -320,14 +320,15 @@ class EvaluationTransform:
 
 
 def evaluation_transform(
-    source: keras.Model | Weights | DataConfig, size: int | None = None
+    source: keras.Model | Weights | DataConfig | str, size: int | None = None
 ) -> EvaluationTransform:
     """Return the exact evaluation transform of a model or checkpoint.
 
     Args:
         source: A model built here, or one that contains such a model, after
-            training, saving and loading too; or a record of the catalog, as
-            from `list_weights`; or a `DataConfig`.
+            training, saving and loading too; or the name or record of a
+            published checkpoint, as for and from `get_weights`; or a
+            `DataConfig`.
         size: Height and width of the model's input, in pixels. `None` takes
             the model's own, else the one with the best published accuracy. A
             size without a published accuracy takes the best one's crop ratio.
@@ -338,8 +339,8 @@ def evaluation_transform(
         model takes it: not normalized if the model itself normalizes.
 
     Raises:
-        ValueError: If `size` is less than one pixel or not the model's, or
-            nothing tells the size.
+        ValueError: If `size` is less than one pixel or not the model's, if
+            nothing tells the size, or if there is no such checkpoint.
         TypeError: If `source` is something else.
 
     Example:
@@ -347,6 +348,8 @@ def evaluation_transform(
     >>> probabilities = model.predict(transform(image)[None])
     """
     channels = 3
+    if isinstance(source, str):
+        source = get_weights(source)
     if isinstance(source, Weights):
         config = DataConfig.of_weights(source)
     elif isinstance(source, DataConfig):
@@ -362,8 +365,9 @@ def evaluation_transform(
         size = size if own_size is None else own_size
     else:
         raise TypeError(
-            "`source` must be a model, a record of keras_resnext.list_weights "
-            f"or a DataConfig. Received: {source!r}"
+            "`source` must be a model, the name or record of a published "
+            "checkpoint (keras_resnext.list_weights) or a DataConfig. "
+            f"Received: {source!r}"
         )
     crop_pct = config.crop_pct
     if size not in (None, config.size) and config.weights is not None:
@@ -387,9 +391,8 @@ def evaluation_transform(
 
 def _published_crop(name: str, size: int | None) -> float | None:
     """Return the crop ratio of a checkpoint's published accuracy at a size."""
-    variant, _, tag = name.partition(".")
     try:
-        rows = find_weights(variant, tag).evaluations
+        rows = get_weights(name).evaluations
     except ValueError:
         return None
     return next((row.crop for row in rows if row.size == size), None)

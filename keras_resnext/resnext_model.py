@@ -17,7 +17,7 @@ from keras_resnext.inner import Value
 from keras_resnext.inner import graph_of_ours
 from keras_resnext.inner import inner_models
 from keras_resnext.layers import Classifier
-from keras_resnext.weights.catalogue import find_weights
+from keras_resnext.weights.catalog import get_weights
 from keras_resnext.weights.records import Weights
 
 # Difference that black and white make to a first convolution. It is 1 / std
@@ -44,9 +44,8 @@ class ResNeXtModel(keras.Model):
     def weights_info(self) -> Weights | None:
         """Record of the published checkpoint that the model started from."""
         name = (_stem(self).data_config or DataConfig()).weights
-        variant, _, tag = (name or "").partition(".")
         with contextlib.suppress(ValueError):  # from another catalog
-            return find_weights(variant, tag)
+            return get_weights(name or "")
         return None
 
     @weights_info.setter

@@ -23,6 +23,7 @@ from keras_resnext.config import GroupWidth
 from keras_resnext.config import ResNeXtConfig
 from keras_resnext.config import Stem
 from keras_resnext.config import Template
+from keras_resnext.suggestions import did_you_mean
 
 _50 = ResNeXtConfig(depths=(3, 4, 6, 3), grouping=Template(32, 4))
 _50d = replace(_50, stem=Stem((32, 32, 64), kernel_size=3), shortcut="avg")
@@ -111,3 +112,17 @@ VARIANTS = MappingProxyType(
         ),
     }
 )
+
+
+def find_variant(name: str) -> ResNeXtConfig:
+    """Look a variant up.
+
+    Raises:
+        ValueError: If there is no such variant; the message lists them.
+    """
+    if name not in VARIANTS:
+        raise ValueError(
+            f"There is no variant {name!r}.{did_you_mean(name, VARIANTS)} "
+            f"There are: {', '.join(sorted(VARIANTS))}"
+        )
+    return VARIANTS[name]

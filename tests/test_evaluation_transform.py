@@ -1,3 +1,5 @@
+import pathlib
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -7,7 +9,7 @@ from keras_resnext import resizing
 from keras_resnext.preprocessing import EvaluationTransform
 from keras_resnext.preprocessing import evaluation_transform
 from keras_resnext.preprocessing import preprocess_input
-from keras_resnext.weights.catalogue import find_weights
+from keras_resnext.weights.catalog import get_weights
 from keras_resnext.weights.table import WEIGHTS
 
 MEAN = (0.485, 0.456, 0.406)
@@ -203,20 +205,26 @@ class TestEvaluationTransformOfWeights:
         ],
     )
     def test_sizes(self, name, size, resize, crop):
-        weights = find_weights("resnext50_32x4d", name)
-        assert evaluation_transform(weights, size) == EvaluationTransform(
+        weights = get_weights(f"resnext50_32x4d.{name}")
+        expected = EvaluationTransform(
             resize, crop, weights.interpolation, MEAN, STD
         )
+        assert evaluation_transform(weights, size) == expected
+        assert evaluation_transform(weights.name, size) == expected
 
     def test_torchvisions_own_transform_is_the_best_of_64x4d(self):
-        weights = find_weights("resnext101_64x4d", "imagenet")
+        weights = get_weights("resnext101_64x4d")
         assert (weights.top1, weights.top5) == (83.246, 96.454)
         assert evaluation_transform(weights).resize == 232
 
-    @pytest.mark.parametrize("weights", [None, "a1h_in1k"])
-    def test_no_record(self, weights):
+    @pytest.mark.parametrize("source", [None, pathlib.Path("a1h_in1k")])
+    def test_another_type(self, source):
         with pytest.raises(TypeError, match="list_weights"):
-            evaluation_transform(weights)
+            evaluation_transform(source)
+
+    def test_a_misspelt_name_is_corrected(self):
+        with pytest.raises(ValueError, match="Did you mean 'a1h_in1k'"):
+            evaluation_transform("resnext50_32x4d.a1h_in1")
 
     def test_wrong_size(self):
         with pytest.raises(ValueError, match="at least one pixel"):

@@ -26,7 +26,7 @@ L0 = {
     "labels",
     "suggestions",
     "variants",
-    "weights.catalogue",
+    "weights.catalog",
     "weights.records",
     "weights.table",
 }
@@ -39,14 +39,19 @@ WEIGHTS = {
 OURS = {
     "atomic_files": set(),
     "config": set(),
-    "variants": {"config"},
+    "variants": {"config", "suggestions"},
     "imagenet": set(),
     "labels": {"imagenet", "weights.records"},
     "suggestions": set(),
     "data_config": {"weights.records"},
     "weights.records": set(),
     "weights.table": {"weights.records"},
-    "weights.catalogue": {"suggestions", "weights.records", "weights.table"},
+    "weights.catalog": {
+        "suggestions",
+        "variants",
+        "weights.records",
+        "weights.table",
+    },
     "kernels": {TENSOR},
     "weights.qubvel": {"imagenet", "weights.files", "weights.records"},
     "weights.transforms": set(),
@@ -169,7 +174,7 @@ OURS = {
         TENSOR,
         *L0,
     },
-    "exporting.probe": set(),
+    "exporting.validation": set(),
     "explain": {"features", "inner", "kernels", TENSOR, *L0},
     "training": {"blocks", "kernels", "layers", "training", *L0},
     "paper": {"blocks", "layers", "paper", TENSOR, *L0},
@@ -197,7 +202,7 @@ THEIRS = {
     "variants": set(),
     "weights.records": set(),
     "weights.table": set(),
-    "weights.catalogue": set(),
+    "weights.catalog": set(),
     "weights.qubvel": {"numpy"},
     "weights.layouts": set(),
     "weights.transforms": {"numpy"},
@@ -230,27 +235,24 @@ THEIRS = {
     "tensors": {"keras", "numpy", "PIL"},
     "exporting": {"keras", "numpy", "rich"},
     # It runs in processes that know nothing of Keras.
-    "exporting.probe": {"numpy"},
+    "exporting.validation": {"numpy"},
     "explain": {"keras", "numpy", "PIL"},
     "cli": {"keras", "numpy", "PIL", "rich"},
 }
 BACKENDS = {"tensorflow", "jax", "torch"}
 # Imported inside functions only, and a backend by nobody else.
 IN_FUNCTIONS = {
-    "exporting.probe": {
-        "ai_edge_litert",
-        "onnxruntime",
-        "openvino",
-        "tensorflow",
-        "torch",
-    },
-    "exporting.writers": {
+    "exporting.onnx": {
         "onnx",
-        "openvino",
+        "onnxruntime",
         "tensorflow",
         "tf2onnx",
         "torch",
     },
+    "exporting.openvino": {"openvino"},
+    "exporting.saved_model": {"tensorflow"},
+    "exporting.tflite": {"ai_edge_litert", "tensorflow"},
+    "exporting.torch": {"torch"},
     "training.multi_worker": BACKENDS,
     "training.strategy": BACKENDS,
     "weights.addresses": {"huggingface_hub"},

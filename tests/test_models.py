@@ -11,6 +11,8 @@ import keras_resnext
 from keras_resnext import VARIANTS
 from keras_resnext.weights import fetch
 from keras_resnext.weights import load
+from keras_resnext.weights.catalog import default_weights
+from keras_resnext.weights.table import WEIGHTS
 
 
 def plain(name):
@@ -59,10 +61,34 @@ def test_callables_look_like_functions(callable_):
     assert getattr(keras_resnext, name) is callable_
     assert callable_.__qualname__ == name
     assert callable_.__module__ == "keras_resnext"
-    assert callable_.__doc__.startswith(f"{name}. ")
+    assert callable_.__doc__.startswith(f"Build {name}, ")
     for section in ("Args:", "Returns:", "Raises:", "Example:"):
         assert section in callable_.__doc__
     assert pickle.loads(pickle.dumps(callable_)) is callable_
+
+
+@every_callable
+def test_docstrings_list_what_is_particular(callable_):
+    [key] = [key for key in VARIANTS if plain(key) == plain(callable_.__name__)]
+    lines = callable_.__doc__.splitlines()
+    assert max(map(len, lines)) <= 80
+    text = " ".join(callable_.__doc__.split())
+    size = VARIANTS[key].default_size
+    assert f"- Input size: {size}x{size} pixels" in text
+    default = default_weights(key)
+    if default is None:
+        assert '`weights="imagenet"`: not available.' in text
+    else:
+        assert (
+            f'`weights="imagenet"`: `"{default.tag}"`, top-1 accuracy '
+            f"{default.top1:.2f} % at {default.eval_size}x{default.eval_size} "
+            f"pixels, license {default.license}."
+        ) in text
+    rows = [row for row in WEIGHTS if row.variant == key]
+    assert all(f'`"{row.tag}"`' in text for row in rows)
+    for row in rows[:1]:
+        assert f"- Parameters: {row.num_params:,}, with a class" in text
+    assert ("- Other weights: none." in text) == (rows in ([], [default]))
 
 
 @every_callable

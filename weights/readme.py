@@ -29,7 +29,7 @@ HEAD = """\
 `keras_resnext.get_model("variant.tag")` builds a network with one of these
 checkpoints, and each variant has a callable of its name, with capitals:
 `keras_resnext.SEResNeXt50_32x4d(weights="tag")`. The tag in **bold** is what
-`weights="imagenet"` stands for: of those whose licence allows commercial use,
+`weights="imagenet"` stands for: of those whose license allows commercial use,
 the one with the highest published top-1 accuracy.
 `keras_resnext.list_weights()` knows all that stands here, and more transforms
 than the best.
@@ -48,20 +48,20 @@ than the best.
 ```bash
 keras-resnext convert resnext50_32x4d.a1_in1k a1.keras
 keras-resnext convert flowers.keras flowers.safetensors
-python weights/verify.py resnext50_32x4d.a1_in1k --dataset imagenet2012
-python weights/verify.py 'resnext50*' --dataset path/to/val --csv runs.csv
+keras-resnext evaluate resnext50_32x4d.a1_in1k --dataset imagenet2012
+keras-resnext evaluate 'resnext50*' --dataset path/to/val --csv runs.csv
 ```
 
 `keras-resnext convert` turns what PyTorch, timm, torchvision or the old
 keras-applications saved into files of Keras, and back into timm's; it loads
-what it wrote and compares it bit for bit. `verify.py` measures top-1 and top-5
+what it wrote and compares it bit for bit. `evaluate` measures top-1 and top-5
 accuracy as it was published: the same size, crop and interpolation, by Pillow.
 `--help` tells the rest.
 
-## Licences
+## Licenses
 
-The code is under Apache-2.0; every checkpoint has the licence of its authors,
-in the table. CC BY-NC 4.0 forbids commercial use, and where no licence is
+The code is under Apache-2.0; every checkpoint has the license of its authors,
+in the table. CC BY-NC 4.0 forbids commercial use, and where no license is
 stated none is given: `list_weights(license="commercial")` leaves both out.
 What ImageNet's own terms mean for weights that were trained on it is for you
 to judge.
@@ -105,7 +105,7 @@ COLUMNS = {
     "top-5": RIGHT,
     "size": RIGHT,
     "crop": RIGHT,
-    "licence": LEFT,
+    "license": LEFT,
     "source": LEFT,
     "notes": LEFT,
 }
@@ -254,7 +254,7 @@ def link(source: object) -> str:
         return f"[hub](https://huggingface.co/{source.repo_id})"
     if hasattr(source, "url"):
         return f"[file]({source.url})"
-    return f"[included](../keras_resnext/weights/ours/{source.filename})"
+    return f"[included](../keras_resnext/weights/bundled/{source.filename})"
 
 
 def billions(cost: Cost) -> str:

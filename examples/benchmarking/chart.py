@@ -3,12 +3,12 @@
 import pathlib
 from collections.abc import Sequence
 
-import report
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from benchmarking.contestants import CONTESTANTS
 from benchmarking.results import Result
+from keras_resnext.training import plots
 
 COLUMNS = 2
 # Inches.
@@ -29,7 +29,7 @@ def draw(results: Sequence[Result], title: str, file: pathlib.Path) -> None:
         TITLE + BAR * max(len(result.samples) for result in row) for row in rows
     ]
     figure = Figure((11, sum(heights) + TITLE), dpi=150, layout="constrained")
-    figure.suptitle(title, x=0.01, ha="left", color=report.INK)
+    figure.suptitle(title, x=0.01, ha="left", color=plots.INK)
     grid = figure.subplots(
         len(rows), COLUMNS, squeeze=False, height_ratios=heights
     )
@@ -38,7 +38,7 @@ def draw(results: Sequence[Result], title: str, file: pathlib.Path) -> None:
             _bars(axes, result)
         for axes in panels[len(row) :]:
             axes.remove()
-    report.save(figure, file)
+    plots.save(figure, file)
 
 
 def _largest(results: Sequence[Result]) -> list[Result]:
@@ -65,7 +65,7 @@ def _bars(axes: Axes, result: Result) -> None:
         [most - value for value, (_, most) in zip(values, ends, strict=True)],
     ]
     colors = [
-        report.BLUE if CONTESTANTS[name].is_ours else report.FAINT
+        plots.BLUE if CONTESTANTS[name].is_ours else plots.FAINT
         for name in names
     ]
     axes.barh(
@@ -73,7 +73,7 @@ def _bars(axes: Axes, result: Result) -> None:
         values,
         color=colors,
         xerr=spread,
-        error_kw={"ecolor": report.INK, "elinewidth": 0.8},
+        error_kw={"ecolor": plots.INK, "elinewidth": 0.8},
     )
     for place, (value, (_, most)) in enumerate(zip(values, ends, strict=True)):
         axes.annotate(
@@ -83,16 +83,16 @@ def _bars(axes: Axes, result: Result) -> None:
             textcoords="offset points",
             va="center",
             fontsize=8,
-            color=report.INK,
+            color=plots.INK,
         )
     axes.set_title(
         f"{result.title}, {result.unit}",
         loc="left",
         fontsize=10,
         fontweight="bold",
-        color=report.INK,
+        color=plots.INK,
     )
     axes.set_xlim(0, 1.12 * max(most for _, most in ends))
     axes.tick_params(labelsize=8)
     axes.xaxis.set_visible(False)
-    report.bare(axes)
+    plots.bare(axes)

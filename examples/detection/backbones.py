@@ -10,7 +10,6 @@ import keras_resnext
 from keras_resnext import ResNeXtConfig
 from keras_resnext import Template
 from keras_resnext import Weights
-from skeleton import arguments
 
 # The last ones of a network are looked at.
 STAGES = 3
@@ -20,7 +19,12 @@ TEMPLATE = re.compile(r"(\d+)x(\d+)d")
 def model_name(text: str) -> str:
     """A variant's name, or one with a template: `"resnext50_32x4d:1x64d"`."""
     variant, *template = text.split(":", 1)
-    arguments.model_name(variant)
+    if variant not in keras_resnext.VARIANTS:
+        known = list(keras_resnext.VARIANTS)
+        raise argparse.ArgumentTypeError(
+            f"there is no model {variant!r}."
+            f"{keras_resnext.suggestions.did_you_mean(variant, known)}"
+        )
     if template and not TEMPLATE.fullmatch(template[0]):
         raise argparse.ArgumentTypeError(
             "a template is a cardinality and a bottleneck width, as 32x4d, "

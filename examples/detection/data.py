@@ -13,21 +13,21 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
+from keras_resnext.data import batches
+from keras_resnext.data import colors
+from keras_resnext.data import records
+from keras_resnext.data.datasets import Dataset
+from keras_resnext.data.datasets import EpochPlan
+from keras_resnext.data.datasets import IndexedSplit
+from keras_resnext.data.records import RecordSplit
+from keras_resnext.training import progress
 from keras_resnext.training.recipes import Recipe
-from pipeline import batches
-from pipeline import colors
-from pipeline import load
-from pipeline.sources import Lookup
-from pipeline.sources import Plan
-from pipeline.sources import Records
-from pipeline.sources import Source
-from skeleton import progress
 
 UNCERTAIN = ("is_crowd", "is_difficult")
 
 
 @dataclass(frozen=True)
-class Annotated(Records):
+class Annotated(RecordSplit):
     """Encoded pictures with objects, in files of TFDS.
 
     Args:
@@ -52,39 +52,47 @@ class Annotated(Records):
         return tf.stack([left, top, right, bottom, kind, uncertain], -1)
 
     def _pairs(
-        self, worker: int, workers: int, seed: int | None
+        self,
+        worker: int,
+        workers: int,
+        seed: int | None,
+        again: bool = False,
     ) -> tf.data.Dataset:
         image = self.names[0]
         return self.builder.as_dataset(
             split=tfds.even_splits(self.split, workers)[worker],
             shuffle_files=seed is not None,
             decoders={image: tfds.decode.SkipDecoding()},
-            read_config=tfds.ReadConfig(shuffle_seed=seed, try_autocache=False),
+            read_config=tfds.ReadConfig(
+                shuffle_seed=seed,
+                shuffle_reshuffle_each_iteration=again,
+                try_autocache=False,
+            ),
         ).map(lambda example: (example[image], self.objects(example)))
 
 
-def source(name: str, data_dir: str | None) -> Source:
+def dataset(name: str, data_dir: str | None) -> Dataset:
     """Opens a data set of TFDS.
 
     Raises:
         ValueError: If there is none of that name, or it has no boxes.
         OSError: If it can't be had, with what to do.
     """
-    builder = load.open_builder(name, data_dir)
+    builder = records.open_builder(name, data_dir)
     names = _names(builder.info.features)
     if names is None:
         raise ValueError(
             f"'{name}' has no boxes around its objects. coco/2017 and voc/2007 "
             "have."
         )
-    load.prepare(name, builder)
+    records.prepare(name, builder)
     progress.CONSOLE.print(f"Looking through the boxes of {name} …")
-    splits: dict[str, Lookup | Records] = {}
+    splits: dict[str, RecordSplit] = {}
     bad = most = 0
     for purpose, part in _parts(name, builder).items():
-        records = Annotated(builder, part, names)
-        held, dropped = _looked_through(records)
-        splits[purpose] = replace(records, most=held)
+        images = Annotated(builder, part, names)
+        held, dropped = _looked_through(images)
+        splits[purpose] = replace(images, most=held)
         most, bad = max(most, held), bad + dropped
     if not most:
         raise ValueError(f"The pictures of '{name}' have no objects.")
@@ -93,8 +101,8 @@ def source(name: str, data_dir: str | None) -> Source:
         progress.CONSOLE.print(
             f"{bad:,} boxes are empty or outside their picture: left out."
         )
-    return Source(
-        name, labels, splits, images={"version": builder.info.full_name}
+    return Dataset(
+        name, labels, splits, identity={"version": builder.info.full_name}
     )
 
 
@@ -123,16 +131,16 @@ def _names(
 def _parts(
     name: str, builder: tfds.core.DatasetBuilder
 ) -> dict[str, str | tfds.core.ReadInstruction]:
-    """What is learnt from, and what is held out."""
+    """Return the parts for training and for validation."""
     existing = builder.info.splits
     if "train" not in existing:
         raise ValueError(f"'{name}' has no split named 'train'.")
     for held_out in ("validation", "test"):
         if held_out in existing:
-            return {"train": "train", "test": held_out}
+            return {"train": "train", "validation": held_out}
     return {
         "train": tfds.core.ReadInstruction("train", 0, 90, unit="%"),
-        "test": tfds.core.ReadInstruction("train", 90, 100, unit="%"),
+        "validation": tfds.core.ReadInstruction("train", 90, 100, unit="%"),
     }
 
 
@@ -166,13 +174,13 @@ def _usable(objects: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     return usable, kept, tf.shape(objects)[0] - kept
 
 
-def training(
-    pictures: Lookup | Annotated, recipe: Recipe, plan: Plan
+def train_batches(
+    pictures: IndexedSplit | Annotated, recipe: Recipe, plan: EpochPlan
 ) -> tf.data.Dataset:
     """An epoch's batches, as keras-cv takes them.
 
     Args:
-        pictures: A split of a `Source`.
+        pictures: A split of a `Dataset`.
         recipe: Says what size pictures have, and whether they are mirrored.
         plan: Says which pictures come when.
 
@@ -183,7 +191,9 @@ def training(
     """
     epoch = tf.constant((plan.seed % 2**31, plan.epoch), tf.int32)
 
-    def vary(content: tf.Tensor, objects: tf.Tensor, place: tf.Tensor) -> tuple:
+    def vary(
+        content: tf.Tensor, objects: tf.Tensor, place: tf.Tensor, _: tf.Tensor
+    ) -> tuple:
         picture, objects = _fitted(content, objects, recipe)
         objects = objects[objects[:, 5] == 0]
         boxes = objects[:, :4]
@@ -208,8 +218,8 @@ def training(
     return batches.in_threads(dataset)
 
 
-def evaluation(
-    pictures: Lookup | Annotated, recipe: Recipe, batch_size: int
+def evaluation_batches(
+    pictures: IndexedSplit | Annotated, recipe: Recipe, batch_size: int
 ) -> tf.data.Dataset:
     """The batches to measure on.
 
@@ -227,8 +237,8 @@ def evaluation(
     return batches.in_threads(dataset)
 
 
-def _most(pictures: Lookup | Annotated) -> int:
-    if isinstance(pictures, Lookup):
+def _most(pictures: IndexedSplit | Annotated) -> int:
+    if isinstance(pictures, IndexedSplit):
         return int(np.shape(pictures.classes)[1])
     return pictures.most
 

@@ -10,8 +10,8 @@ import numpy as np
 import PIL.Image
 import PIL.ImageDraw
 
-from pipeline.sources import Lookup
-from pipeline.sources import Source
+from keras_resnext.data.datasets import Dataset
+from keras_resnext.data.datasets import IndexedSplit
 
 LABELS = ("circle", "square", "triangle")
 CORNERS = (90, 4, 3)
@@ -21,11 +21,11 @@ SMALLEST, LARGEST = 0.14, 0.5
 NOISE = 12
 # How often a place is looked for before a picture gets one shape less.
 TRIALS = 20
-HELD_OUT_SHARE = 6
+VALIDATION_SHARE = 6
 
 
-def source(count: int, size: int, seed: int) -> Source:
-    """A data set of so many pictures, and of a sixth as many held out.
+def dataset(count: int, size: int, seed: int) -> Dataset:
+    """Make a dataset of so many images, and a sixth as many for validation.
 
     Args:
         count: Training pictures.
@@ -35,13 +35,16 @@ def source(count: int, size: int, seed: int) -> Source:
     splits = {
         name: draw(number, size, (seed, split))
         for split, (name, number) in enumerate(
-            {"train": count, "test": -(-count // HELD_OUT_SHARE)}.items()
+            {
+                "train": count,
+                "validation": -(-count // VALIDATION_SHARE),
+            }.items()
         )
     }
-    return Source("shapes", list(LABELS), splits)
+    return Dataset("shapes", list(LABELS), splits)
 
 
-def draw(count: int, size: int, seed: tuple[int, ...]) -> Lookup:
+def draw(count: int, size: int, seed: tuple[int, ...]) -> IndexedSplit:
     """Draws pictures; each follows from the seed and its number alone.
 
     Returns:
@@ -53,7 +56,7 @@ def draw(count: int, size: int, seed: tuple[int, ...]) -> Lookup:
         chance = np.random.default_rng((*seed, number))
         pictures[number], found = _picture(chance, size)
         objects[number, : len(found)] = found
-    return Lookup(pictures, objects)
+    return IndexedSplit(pictures, objects)
 
 
 def _picture(

@@ -27,6 +27,7 @@ import pathlib
 import sys
 from dataclasses import asdict
 from dataclasses import dataclass
+from typing import Any
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
@@ -43,23 +44,21 @@ import keras_resnext
 from detection import backbones
 from detection import data
 from detection import pictures
+from detection import run
 from detection import shapes
 from detection.metrics import Measures
-from detection.run import Run
 from keras_resnext import atomic_files
+from keras_resnext.cli import Failure
+from keras_resnext.cli import training
+from keras_resnext.cli import training_arguments
+from keras_resnext.data.datasets import Dataset
+from keras_resnext.training import progress
+from keras_resnext.training import trainer
 from keras_resnext.training.recipes import Recipe
+from keras_resnext.training.run_directory import RunDirectory
 from keras_resnext.training.strategy import Strategy
-from pipeline.sources import Source
-from skeleton import arguments
-from skeleton import folder
-from skeleton import loop
-from skeleton import prepare
-from skeleton import progress
-from skeleton import script
 
-DEFAULTS = arguments.Defaults(
-    "shapes", None, "retinanet_short", "DATASET-RECIPE"
-)
+SHAPES = "shapes"
 SMALL = "resnext23s_4x32d"
 TITLES = {
     "mAP": "map",
@@ -90,7 +89,14 @@ class Result:
 
 def main() -> int:
     """Runs the script; the result is its exit status."""
-    parser = arguments.parser(__doc__, DEFAULTS, one_model=False, folders=False)
+    parser = command.parser(__doc__)
+    parser.add_argument(
+        "--dataset",
+        default=SHAPES,
+        metavar="NAME",
+        help="a name of TensorFlow Datasets, or shapes, which are drawn",
+    )
+    training_arguments.add_training(parser, "retinanet_short", "DATASET-RECIPE")
     what = parser.add_argument_group("detectors")
     what.add_argument(
         "--model",
@@ -140,11 +146,13 @@ def main() -> int:
         metavar="N",
         help="how many shapes' pictures to draw for training",
     )
-    return script.main(parser, detect)
+    return command.main(
+        parser, functools.partial(training.run, work=detect), Failure
+    )
 
 
-def detect(args: argparse.Namespace, recipe: Recipe) -> int:
-    """Trains the detectors, and tells what came of it."""
+def detect(args: argparse.Namespace, recipe: Recipe) -> dict[str, Any]:
+    """Train the detectors, and compare them."""
     require()
     models = list(dict.fromkeys(args.model))
     args.weights = args.weights or ("cifar10" if models == [SMALL] else "none")
@@ -156,33 +164,33 @@ def detect(args: argparse.Namespace, recipe: Recipe) -> int:
     )
     for name in models:
         backbones.check(name, args.weights, size)
-    output = folder.of_several(
+    output = training.directory_of_several(
         args, f"{args.dataset.replace('/', '-')}-{args.recipe}"
     )
-    strategy = prepare.start(args)
+    strategy = trainer.prepare(args.strategy, args.seed, args.deterministic)
     if strategy.num_workers > 1:
         raise ValueError("Detectors are trained by one process only.")
     if args.weights != "none":
         # The last one may have none, and the first would be trained by then.
         for name in models:
             backbones.backbone(name, args.weights, size)
-    source = load(args, recipe)
+    dataset = load(args, recipe)
     progress.CONSOLE.print("Importing keras-cv, which takes some seconds …")
-    with folder.hold(output, True):
+    with RunDirectory(output).hold():
         results = []
         for name in models:
             if len(models) > 1:
                 progress.CONSOLE.rule(name)
             each = argparse.Namespace(**vars(args))
             each.model, each.output = name, output / name.replace(":", "_")
-            results.append(train(each, recipe, source, strategy))
-        conclude(results, source, output)
+            results.append(train(each, recipe, dataset, strategy))
+        conclude(results, dataset, output)
         if not args.dry_run:
             progress.CONSOLE.print(
                 f"Written to {output}: detection.json, and predictions.png of "
                 "each."
             )
-    return 0
+    return {"results": [asdict(each) for each in results]}
 
 
 def require() -> None:
@@ -202,40 +210,57 @@ def require() -> None:
             )
 
 
-def load(args: argparse.Namespace, recipe: Recipe) -> Source:
+def load(args: argparse.Namespace, recipe: Recipe) -> Dataset:
     """Draws the pictures, or opens those of TFDS."""
     if args.dry_run:
         count = 2 * (args.batch_size or recipe.batch_size)
-        return shapes.source(count, recipe.train_size, args.seed)
-    if args.dataset == DEFAULTS.dataset:
-        return shapes.source(args.pictures, recipe.train_size, args.seed)
-    return data.source(args.dataset, args.data_dir)
+        return shapes.dataset(count, recipe.train_size, args.seed)
+    if args.dataset == SHAPES:
+        return shapes.dataset(args.pictures, recipe.train_size, args.seed)
+    return data.dataset(args.dataset, args.data_dir)
 
 
 def train(
     args: argparse.Namespace,
     recipe: Recipe,
-    source: Source,
+    dataset: Dataset,
     strategy: Strategy,
 ) -> Result:
     """Trains a detector, or goes on with that, and measures it."""
     keras.utils.clear_session()
     keras.utils.set_random_seed(args.seed)
-    size, classes = recipe.train_size, len(source.labels)
+    size, classes = recipe.train_size, len(dataset.labels)
     trunk, made_for = backbones.backbone(args.model, args.weights, size)
     if made_for:
         recipe = recipe.override(mean=made_for.mean, std=made_for.std)
     cost = keras_resnext.complexity.multiply_adds(trunk)
-    make = functools.partial(build, args, size, classes)
-    current = prepare.run(args, recipe, source, strategy, make, Run)
-    loop.train(current)
-    measures, true, found = current.look()
+    names = ("weights", "freeze_batch_norm", "channels", "depth")
+    current = trainer.Trainer(
+        functools.partial(build, args, size, classes),
+        dataset,
+        recipe,
+        args.output,
+        name=args.model,
+        task=run.Detection(),
+        strategy=strategy,
+        batch_size=args.batch_size,
+        steps=args.steps,
+        seed=args.seed,
+        precision=args.precision,
+        save_steps=args.save_steps,
+        identity={name: getattr(args, name) for name in names},
+    )
+    current.train(args.resume)
+    measures, true, found = run.look(
+        current.model, dataset, recipe, "validation", current.batch_size
+    )
+    shown = data.evaluation_batches(dataset.splits["validation"], recipe, 1)
     images = [
-        np.clip(each * recipe.std + recipe.mean, 0, 1)
-        for each in current.seen(pictures.COLUMNS * pictures.ROWS)
+        np.clip(image[0].numpy() * recipe.std + recipe.mean, 0, 1)
+        for image, _ in shown.take(pictures.COLUMNS * pictures.ROWS)
     ]
     file = args.output / "predictions.png"
-    pictures.draw(images, true, found, source.labels, file)
+    pictures.draw(images, true, found, dataset.labels, file)
     return Result(args.model, current.model.count_params(), cost, measures)
 
 
@@ -252,7 +277,7 @@ def build(
 
 
 def conclude(
-    results: list[Result], source: Source, output: pathlib.Path
+    results: list[Result], dataset: Dataset, output: pathlib.Path
 ) -> None:
     """Writes the measures and prints them, of all and of each class."""
     table = rich.table.Table("", *(each.model for each in results), box=None)
@@ -266,12 +291,12 @@ def conclude(
     for title, name in TITLES.items():
         values = [getattr(each.measures, name) for each in results]
         table.add_row(title, *map(told, values))
-    for label in source.labels:
+    for label in dataset.labels:
         values = [each.measures.classes[label] for each in results]
         table.add_row(f"mAP of {label}", *map(told, values))
     progress.CONSOLE.print(table)
     record = [asdict(each) for each in results]
-    content = {"dataset": source.name, "results": record}
+    content = {"dataset": dataset.name, "results": record}
     atomic_files.write(
         output / "detection.json", f"{json.dumps(content, indent=1)}\n".encode()
     )

@@ -17,10 +17,12 @@ those of "paper" are its 29 layers of 750 million, for a GPU.
 """
 
 import argparse
+import dataclasses
 import functools
 import json
 import pathlib
 import sys
+from typing import Any
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
@@ -34,7 +36,16 @@ import rich.table
 
 import keras_resnext
 from keras_resnext import atomic_files
+from keras_resnext.cli import Failure
+from keras_resnext.cli import training
+from keras_resnext.cli import training_arguments
+from keras_resnext.data import load_dataset
+from keras_resnext.data.datasets import Dataset
+from keras_resnext.data.noise import noise
+from keras_resnext.training import progress
+from keras_resnext.training import trainer
 from keras_resnext.training.recipes import Recipe
+from keras_resnext.training.run_directory import describe
 from keras_resnext.training.strategy import Strategy
 from paper import figure
 from paper import networks
@@ -42,22 +53,18 @@ from paper import results
 from paper.networks import Contestant
 from paper.results import History
 from paper.results import Result
-from pipeline.sources import Source
-from skeleton import arguments
-from skeleton import folder
-from skeleton import loop
-from skeleton import prepare
-from skeleton import progress
-from skeleton import script
-
-DEFAULTS = arguments.Defaults(
-    "cifar10", None, "cifar_short", "cardinality-SCALE"
-)
 
 
 def main() -> int:
     """Runs the script; the result is its exit status."""
-    parser = arguments.parser(__doc__, DEFAULTS, one_model=False)
+    parser = command.parser(__doc__)
+    parser.add_argument(
+        "--dataset",
+        default="cifar10",
+        metavar="NAME",
+        help=training_arguments.FOLDER,
+    )
+    training_arguments.add_training(parser, "cifar_short", "cardinality-SCALE")
     parser.add_argument(
         "--scale",
         choices=tuple(networks.SCALES),
@@ -73,14 +80,23 @@ def main() -> int:
     )
     # So that the same seed gives the same numbers.
     parser.set_defaults(deterministic=True)
-    return script.main(parser, compare)
+    return command.main(
+        parser, functools.partial(training.run, work=compare), Failure
+    )
 
 
-def compare(args: argparse.Namespace, recipe: Recipe) -> int:
-    """Trains all networks, and tells what came of it."""
-    output = folder.of_several(args, f"cardinality-{args.scale}")
-    strategy = prepare.start(args)
-    source = prepare.source(args, recipe)
+def compare(args: argparse.Namespace, recipe: Recipe) -> dict[str, Any]:
+    """Train all networks, and compare them."""
+    output = training.directory_of_several(args, f"cardinality-{args.scale}")
+    strategy = trainer.prepare(args.strategy, args.seed, args.deterministic)
+    if args.dry_run:
+        dataset = noise(recipe, args.batch_size or recipe.batch_size, output)
+    else:
+        dataset = load_dataset(args.dataset, args.data_dir, args.corrupt)
+    # For the curves of the test error: no epoch is chosen by it.
+    splits = {"train": dataset.splits["train"]}
+    splits["validation"] = dataset.splits["test"]
+    dataset = dataclasses.replace(dataset, splits=splits)
     found = []
     contestants = networks.contestants(args.scale)
     for number, contestant in enumerate(contestants, start=1):
@@ -93,27 +109,39 @@ def compare(args: argparse.Namespace, recipe: Recipe) -> int:
             run = argparse.Namespace(**vars(args))
             run.model, run.seed = contestant.label, seed
             run.output = output / contestant.folder / f"seed{seed}"
-            histories.append(train(run, recipe, source, strategy, contestant))
-        cost = networks.costs(contestant, len(source.labels))
+            histories.append(train(run, recipe, dataset, strategy, contestant))
+        cost = networks.costs(contestant, len(dataset.labels))
         found.append(Result(contestant, *cost, histories))
     if strategy.is_chief:
-        conclude(found, args, recipe, source, output)
-    return 0
+        conclude(found, args, recipe, dataset, output)
+    return {"results": results.record(found)}
 
 
 def train(
     args: argparse.Namespace,
     recipe: Recipe,
-    source: Source,
+    dataset: Dataset,
     strategy: Strategy,
     contestant: Contestant,
 ) -> History:
     """Trains a network from a seed, or goes on with that."""
     keras.utils.clear_session()
     keras.utils.set_random_seed(args.seed)
-    config = prepare.configure(contestant.config, recipe)
-    make = functools.partial(build, config, len(source.labels))
-    return loop.train(prepare.run(args, recipe, source, strategy, make))
+    config = trainer.configure(contestant.config, recipe)
+    return trainer.Trainer(
+        functools.partial(build, config, len(dataset.labels)),
+        dataset,
+        recipe,
+        args.output,
+        name=args.model,
+        strategy=strategy,
+        batch_size=args.batch_size,
+        steps=args.steps,
+        seed=args.seed,
+        precision=args.precision,
+        synchronize=args.synchronize,
+        save_steps=args.save_steps,
+    ).train(args.resume)
 
 
 def build(
@@ -133,7 +161,7 @@ def conclude(
     found: list[Result],
     args: argparse.Namespace,
     recipe: Recipe,
-    source: Source,
+    dataset: Dataset,
     output: pathlib.Path,
 ) -> None:
     """Writes the table, the figure and the figures, and prints the verdict."""
@@ -148,11 +176,11 @@ def conclude(
         progress.CONSOLE.print(line, highlight=False)
 
     title = (
-        f"{source.name}, {args.scale} networks, {recipe.epochs} epochs of "
+        f"{dataset.name}, {args.scale} networks, {recipe.epochs} epochs of "
         f"{recipe.name}, {args.seeds} seeds, {args.precision}"
     )
     record = {
-        **folder.describe(recipe, {"scale": args.scale, "seeds": args.seeds}),
+        **describe(recipe, {"scale": args.scale, "seeds": args.seeds}),
         "results": results.record(found),
     }
     content = f"{json.dumps(record, indent=1)}\n".encode()

@@ -5,19 +5,19 @@ import statistics
 from collections.abc import Sequence
 
 import numpy as np
-import report
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from matplotlib.ticker import PercentFormatter
 
+from keras_resnext.training import plots
 from paper.results import Result
 from paper.results import spread
 
 COLORS = {
-    "equal": report.BLUE,
-    "deeper": report.ORANGE,
-    "wider": report.RED,
+    "equal": plots.BLUE,
+    "deeper": plots.ORANGE,
+    "wider": plots.RED,
     "more paths": "#16365c",
 }
 MARKERS = {"equal": "o", "deeper": "v", "wider": "s", "more paths": "D"}
@@ -34,21 +34,21 @@ def draw(results: Sequence[Result], title: str, file: pathlib.Path) -> None:
         file: The picture to write.
     """
     figure = Figure((11, 4.6), dpi=150, layout="constrained")
-    figure.suptitle(title, x=0.01, ha="left", color=report.INK)
+    figure.suptitle(title, x=0.01, ha="left", color=plots.INK)
     left, right = figure.subplots(1, 2, width_ratios=(1, 1.1))
     equal = [each for each in results if each.contestant.group == "equal"]
     _curves(left, [equal[0], equal[-1]])
     _errors(right, results)
     for axes in (left, right):
         axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
-        axes.grid(color=report.FAINT, lw=0.7)
+        axes.grid(color=plots.FAINT, lw=0.7)
         axes.set_axisbelow(True)
-        report.bare(axes, keep=("left", "bottom"))
-    report.save(figure, file)
+        plots.bare(axes, keep=("left", "bottom"))
+    plots.save(figure, file)
 
 
 def _curves(axes: Axes, results: Sequence[Result]) -> None:
-    for each, color in zip(results, (report.ORANGE, report.BLUE), strict=True):
+    for each, color in zip(results, (plots.ORANGE, plots.BLUE), strict=True):
         for key, style, what in (
             ("accuracy", "--", "training"),
             ("val_accuracy", "-", "held out"),
@@ -75,11 +75,11 @@ def _curves(axes: Axes, results: Sequence[Result]) -> None:
     axes.set_title(
         "Error in training, mean and range of seeds",
         loc="left",
-        color=report.INK,
+        color=plots.INK,
         fontweight="bold",
         fontsize=10,
     )
-    axes.set_xlabel("epoch", color=report.INK)
+    axes.set_xlabel("epoch", color=plots.INK)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.legend(frameon=False, fontsize=9)
 
@@ -119,11 +119,11 @@ def _errors(axes: Axes, results: Sequence[Result]) -> None:
     ticks = sorted({each.contestant.cardinality for each in results})
     axes.set_xticks(ticks, list(map(str, ticks)))
     axes.margins(x=0.08, y=0.18)
-    axes.set_xlabel("cardinality", color=report.INK)
+    axes.set_xlabel("cardinality", color=plots.INK)
     axes.set_title(
         "Error at the end, mean and standard deviation",
         loc="left",
-        color=report.INK,
+        color=plots.INK,
         fontweight="bold",
         fontsize=10,
     )

@@ -23,7 +23,6 @@ import command
 import keras
 import numpy as np
 import PIL.Image
-import report
 import rich.console
 import rich.progress
 from matplotlib.colors import TwoSlopeNorm
@@ -31,6 +30,7 @@ from matplotlib.figure import Figure
 
 import keras_resnext
 from keras_resnext.cli import networks
+from keras_resnext.training import plots
 
 MODEL = "resnext50_32x4d"
 
@@ -109,20 +109,20 @@ def draw(found: dict[str, np.ndarray], title: str, file: pathlib.Path) -> None:
         row[: len(values)] = np.sort(values)[::-1]
     size = (4 + 0.22 * paths, 1.6 + 0.24 * len(found))
     figure = Figure(size, dpi=150, layout="constrained")
-    figure.suptitle(title, x=0.01, ha="left", color=report.INK, fontsize=11)
+    figure.suptitle(title, x=0.01, ha="left", color=plots.INK, fontsize=11)
     axes = figure.subplots()
     top = float(np.nanmax(np.abs(rows))) or 1.0
     image = axes.imshow(
         rows, cmap="RdBu", norm=TwoSlopeNorm(0, -top, top), aspect="auto"
     )
-    axes.set_yticks(range(len(found)), list(found), color=report.INK)
+    axes.set_yticks(range(len(found)), list(found), color=plots.INK)
     axes.set_xlabel("paths of a block, the most helpful first")
     axes.set_xticks([])
-    report.bare(axes)
+    plots.bare(axes)
     bar = figure.colorbar(image, ax=axes)
     bar.set_label("added to the score of the class")
     bar.outline.set_visible(False)
-    report.save(figure, file)
+    plots.save(figure, file)
 
 
 if __name__ == "__main__":

@@ -4,8 +4,8 @@ import { prepare } from "./resize.js";
 
 const RUNTIME = "./onnxruntime-web/dist";
 const TOP = 5;
-// Telephones draw no larger canvas than 16 million pixels.
-const LONGEST = 4096;
+// Pixels of the largest canvas on telephones.
+const AREA = 2 ** 24;
 
 const $ = (id) => document.getElementById(id);
 
@@ -91,8 +91,8 @@ async function load() {
   return { facts, run };
 }
 
-/** A picture file's pixels, upright, as they are stored. */
-async function decode(file) {
+/** The pixels of an image file, upright, that the network takes. */
+async function read(file, transform) {
   const bitmap = await createImageBitmap(file, {
     colorSpaceConversion: "none",
     premultiplyAlpha: "none",
@@ -101,18 +101,24 @@ async function decode(file) {
       `“${file.name || "This"}” is not a picture that this browser can read.`,
     );
   });
-  const longest = Math.max(bitmap.width, bitmap.height);
-  const scale = Math.min(1, LONGEST / longest);
-  const width = Math.max(1, Math.round(bitmap.width * scale));
-  const height = Math.max(1, Math.round(bitmap.height * scale));
-  const canvas = new OffscreenCanvas(width, height);
+  const { width, height } = bitmap;
+  const rows = Math.min(height, Math.max(1, Math.floor(AREA / width)));
+  const canvas = new OffscreenCanvas(width, rows);
   const context = canvas.getContext("2d", { willReadFrequently: true });
-  context.imageSmoothingQuality = "high";
   context.fillStyle = "white";
-  context.fillRect(0, 0, width, height);
-  context.drawImage(bitmap, 0, 0, width, height);
+  let [top, strip] = [-rows, null];
+  const row = (y) => {
+    if (y >= top + rows) {
+      top = y;
+      context.fillRect(0, 0, width, rows);
+      context.drawImage(bitmap, 0, -top);
+      strip = context.getImageData(0, 0, width, rows).data;
+    }
+    return strip.subarray(4 * width * (y - top), 4 * width * (y - top + 1));
+  };
+  const pixels = prepare({ width, height, row }, transform);
   bitmap.close();
-  return context.getImageData(0, 0, width, height);
+  return pixels;
 }
 
 function showPicture(file) {
@@ -172,7 +178,7 @@ async function predict(file) {
   const { facts, run } = await loading;
   clear();
   say("busy", "Looking …");
-  const pixels = prepare(await decode(file), facts);
+  const pixels = await read(file, facts);
   showPicture(file);
   showPixels(pixels, facts.crop);
   const began = performance.now();

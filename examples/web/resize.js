@@ -1,4 +1,4 @@
-// Pillow's resize and the centre crop after it, to the last bit: a browser's
+// Pillow's resize and the center crop after it, to the last bit: a browser's
 // own filters differ, and with them the scores.
 
 const FILTERS = {
@@ -53,12 +53,13 @@ export function geometry(width, height, resize, crop) {
 /**
  * The pixels that a network takes.
  *
- * @param {ImageData} picture RGBA; alpha is dropped.
+ * @param {{width: number, height: number, row: (y: number) => Uint8Array}}
+ *   picture Its rows, asked for downwards, are RGBA; alpha is dropped.
  * @param {{resize: number, crop: number, interpolation: string}} transform
  * @returns {Uint8Array} RGB, of shape (crop, crop, 3).
  */
 export function prepare(picture, { resize, crop, interpolation }) {
-  const { width, height, data } = picture;
+  const { width, height, row } = picture;
   const filter = FILTERS[interpolation];
   const { w, h, left, top } = geometry(width, height, resize, crop);
   const columns = windows(width, w, left, crop, filter);
@@ -69,9 +70,10 @@ export function prepare(picture, { resize, crop, interpolation }) {
   // Bytes between the two passes, too, as in Pillow.
   const narrow = new Uint8ClampedArray((below - above) * crop * 3);
   for (let y = above, out = 0; y < below; y++) {
+    const data = row(y);
     for (const { first, weights } of columns) {
       let [red, green, blue] = [0, 0, 0];
-      let at = 4 * (y * width + first);
+      let at = 4 * first;
       for (const weight of weights) {
         red += weight * data[at];
         green += weight * data[at + 1];

@@ -48,8 +48,8 @@ def parser() -> argparse.ArgumentParser:
         )
         return made
 
-    networks = command("list", "catalogue", "List the networks.")
-    weights = command("weights", "catalogue", "List published weights.")
+    networks = command("list", "catalog", "List the networks.")
+    weights = command("weights", "catalog", "List published weights.")
     for made in (networks, weights):
         made.add_argument(
             "pattern",
@@ -61,13 +61,28 @@ def parser() -> argparse.ArgumentParser:
     weights.add_argument(
         "--license",
         metavar="SPDX",
-        help="only those under a licence, such as apache-2.0; 'commercial' "
+        help="only those under a license, such as apache-2.0; 'commercial' "
         "stands for all that allow commercial use",
     )
     info = command("info", "info", "Tell what a network is made of.")
     info.add_argument("model", metavar="MODEL", help=f"one of {PROGRAM} list")
     _add_size(info)
     _add_predict(command("predict", "predict", "Name what is on pictures."))
+    _add_evaluate(
+        command(
+            "evaluate",
+            "evaluate",
+            "Measure accuracies, beside the published ones.",
+        )
+    )
+    _add_finetune(
+        command(
+            "finetune",
+            "finetune",
+            "Fine-tune a published model on images of your own, and export it.",
+        )
+    )
+    _add_train(command("train", "train", "Train a model from random weights."))
     _add_export(
         command(
             "export",
@@ -153,6 +168,130 @@ def _add_predict(predict: argparse.ArgumentParser) -> None:
         help="write an image of where the model looked for the first class of "
         "each image, side by side, of the first 100 at most",
     )
+
+
+def _add_evaluate(evaluate: argparse.ArgumentParser) -> None:
+    evaluate.description = (
+        "Measure accuracies as the published ones were: with the same size, "
+        "crop and interpolation, by Pillow, unless --size says otherwise. "
+        "Classes named by WordNet ids (n01440764) are looked up among "
+        "ImageNet's 1,000; others must be as many as the model's, in the same "
+        "order, which is the alphabet's for folders."
+    )
+    add = evaluate.add_argument
+    add(
+        "weights",
+        nargs="+",
+        metavar="WEIGHTS",
+        help=f"names of {PROGRAM} weights, shell-style patterns of them, all, "
+        "or files",
+    )
+    add(
+        "--model",
+        metavar="NAME",
+        help=f"the files' model, one of {PROGRAM} list, or NAME.TAG, whose "
+        "transform and published accuracy the files take (default: what the "
+        "file tells)",
+    )
+    add(
+        "--dataset",
+        default="imagenet2012",
+        metavar="NAME",
+        help="folder of one folder of images per class, or a name of "
+        "TensorFlow Datasets (default: %(default)s)",
+    )
+    add(
+        "--split",
+        metavar="NAME",
+        help="split of the dataset (default: validation; of a folder that "
+        "contains no such folder, all of it)",
+    )
+    add(
+        "--data-dir",
+        metavar="FOLDER",
+        help="folder of TensorFlow Datasets' files "
+        "(default: ~/tensorflow_datasets)",
+    )
+    add(
+        "--batch-size",
+        type=positive,
+        default=64,
+        metavar="N",
+        help="images per batch (default: %(default)s)",
+    )
+    add(
+        "--limit",
+        type=positive,
+        metavar="N",
+        help="number of images, of a folder random ones, the same each time "
+        "(default: all)",
+    )
+    add(
+        "--size",
+        type=positive,
+        metavar="N",
+        help="height and width in pixels (default: the best published)",
+    )
+    add(
+        "--dtype-policy",
+        metavar="NAME",
+        help="such as mixed_bfloat16 (default: that of keras.json)",
+    )
+    add(
+        "--csv",
+        type=path,
+        metavar="FILE",
+        help="file to append a line to for each checkpoint",
+    )
+
+
+def _add_finetune(finetune: argparse.ArgumentParser) -> None:
+    from keras_resnext.cli import training_arguments
+
+    finetune.add_argument(
+        "dataset", metavar="DATASET", help=training_arguments.FOLDER
+    )
+    finetune.add_argument(
+        "--model",
+        default="resnext50_32x4d",
+        metavar="NAME",
+        help=f"one of {PROGRAM} list (default: %(default)s)",
+    )
+    finetune.add_argument(
+        "--weights",
+        help=f"imagenet, a tag of {PROGRAM} weights, a file, or none for "
+        "random weights (default: imagenet, or the model's only ones)",
+    )
+    _add_size(finetune)
+    finetune.add_argument(
+        "--formats",
+        nargs="+",
+        metavar="FORMAT",
+        help=f"formats to export, see {PROGRAM} export (default: saved_model "
+        "tflite, saved_model or torch, by backend)",
+    )
+    training_arguments.add_training(finetune, "finetune", "DATASET-MODEL")
+
+
+def _add_train(train: argparse.ArgumentParser) -> None:
+    from keras_resnext.cli import training_arguments
+
+    train.add_argument(
+        "dataset", metavar="DATASET", help=training_arguments.FOLDER
+    )
+    train.add_argument(
+        "--model",
+        default="resnext50_32x4d",
+        metavar="NAME",
+        help=f"one of {PROGRAM} list (default: %(default)s)",
+    )
+    train.add_argument(
+        "--validation",
+        action="store_true",
+        help="set a tenth of the training images aside for validation where "
+        "only a test set exists",
+    )
+    training_arguments.add_training(train, "paper", "MODEL-RECIPE")
 
 
 def _add_export(export: argparse.ArgumentParser) -> None:

@@ -1,4 +1,4 @@
-"""The command `export`: a network as files for other runtimes."""
+"""Command `export`: write a model to files for other runtimes."""
 
 import argparse
 import dataclasses
@@ -20,12 +20,12 @@ from keras_resnext.exporting import formats
 
 
 def run(args: argparse.Namespace) -> int:
-    """Exports, and prints how the files do."""
+    """Export a model, and print the report."""
     if args.directory.exists() and not args.directory.is_dir():
         raise Failure(f"'{args.directory}' is no folder.")
     try:
         with usage():
-            formats.chosen(
+            formats.choose(
                 args.formats, keras.config.backend(), bool(args.pictures)
             )
     except ImportError as error:
@@ -67,7 +67,7 @@ def read(
     transform: keras_resnext.EvaluationTransform,
     normalized: bool,
 ) -> np.ndarray:
-    """Pictures as the files are to take them."""
+    """Return images as the input of the files."""
     console = rich.console.Console(stderr=True)
     images = (
         pictures.read(path)

@@ -13,8 +13,9 @@ import keras_resnext
 from keras_resnext.cli import Failure
 from keras_resnext.cli import UsageError
 from keras_resnext.cli import usage
+from keras_resnext.variants import find_variant
 from keras_resnext.weights.addresses import find_checkpoint
-from keras_resnext.weights.catalogue import find_weights
+from keras_resnext.weights.catalog import find_weights
 
 SUFFIXES = (".bin", ".h5", ".keras", ".pt", ".pth", ".safetensors")
 DEFAULT = "resnext50_32x4d"
@@ -89,20 +90,9 @@ def check_name(name: str, weights: str | None = None) -> None:
         UsageError: If there is no such variant or checkpoint.
     """
     variant, _, tag = name.partition(".")
-    check_variant(variant)
     with usage():
+        find_variant(variant)
         find_weights(variant, weights or tag or "imagenet")
-
-
-def check_variant(name: str) -> None:
-    """Refuse the name of a variant that is not in the table.
-
-    Raises:
-        UsageError: If there is no such variant, with a suggestion.
-    """
-    if name not in keras_resnext.VARIANTS:
-        with usage():
-            keras_resnext.get_model(name)  # raises
 
 
 def is_file(word: str) -> bool:
@@ -147,7 +137,8 @@ def from_file(
                 + ". Name it with --model."
             )
         (variant,) = info.variants
-    check_variant(variant)
+    with usage():
+        find_variant(variant)
     return keras_resnext.get_model(
         variant,
         weights=file,
@@ -183,7 +174,7 @@ def reading(word: str) -> AbstractContextManager:
 
 
 def shape(size: int | None = None) -> tuple[int | None, ...]:
-    """That of pictures in colour, whose size may be left open."""
+    """That of pictures in color, whose size may be left open."""
     return (3, size, size) if channels_first() else (size, size, 3)
 
 

@@ -1,4 +1,4 @@
-"""Trained networks as files for other runtimes, checked in each of them."""
+"""Export of models to files for other runtimes, validated in each of them."""
 
 from keras_resnext.exporting.exporter import export as export
 from keras_resnext.exporting.report import ExportedFile as ExportedFile

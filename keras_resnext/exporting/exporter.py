@@ -1,4 +1,4 @@
-"""One call from a trained network to files for every runtime."""
+"""Export of a trained model to files for every runtime."""
 
 import contextlib
 import os
@@ -16,28 +16,29 @@ import rich.console
 import rich.progress
 
 from keras_resnext import atomic_files
-from keras_resnext.exporting import formats as known
-from keras_resnext.exporting.entrance import DRAWN
-from keras_resnext.exporting.entrance import Entrance
-from keras_resnext.exporting.entrance import checked
-from keras_resnext.exporting.entrance import entrance
-from keras_resnext.exporting.entrance import kind_of
-from keras_resnext.exporting.entrance import named_outputs
-from keras_resnext.exporting.entrance import structured
-from keras_resnext.exporting.formats import Format
+from keras_resnext.exporting.base import Format
+from keras_resnext.exporting.base import InferenceModel
+from keras_resnext.exporting.examples import script
+from keras_resnext.exporting.formats import choose
+from keras_resnext.exporting.input_spec import SYNTHETIC
+from keras_resnext.exporting.input_spec import InputSpec
+from keras_resnext.exporting.input_spec import check_images
+from keras_resnext.exporting.input_spec import kind_of
+from keras_resnext.exporting.input_spec import named_outputs
+from keras_resnext.exporting.input_spec import structured
 from keras_resnext.exporting.report import ExportedFile
 from keras_resnext.exporting.report import ExportError
 from keras_resnext.exporting.report import ExportReport
-from keras_resnext.exporting.snippets import snippet
-from keras_resnext.exporting.writers import Writer
 from keras_resnext.inference import check_ours
 from keras_resnext.inference import optimize_for_inference
 from keras_resnext.preprocessing import EvaluationTransform
 from keras_resnext.resnext_model import get_data_config
 
-# More pictures than these would take long without saying more.
+# More images would take long and show nothing new.
 _COMPARED = 64
 _BATCH = 16
+# Least top-1 agreement of quantized weights.
+_AGREEMENT = 0.9
 
 
 def export(
@@ -49,12 +50,12 @@ def export(
     transform: EvaluationTransform | None = None,
     labels: Sequence[str] | None = None,
 ) -> ExportReport:
-    """Writes a network for other runtimes, and proves that it's the same.
+    """Export a model to files for other runtimes, and validate them.
 
-    Batch normalization is folded away first, see `optimize_for_inference`.
-    Then every artefact is loaded by its own runtime, in a fresh process, and
-    what it puts out is compared with what the model does. All formats appear
-    in the directory, or none: until all are found good, what was there stays.
+    Batch normalization is folded first, see `optimize_for_inference`. Then
+    each file is loaded by its own runtime, in a new process, and its outputs
+    are compared with the model's. Either all files appear in the directory,
+    or it stays as it was.
 
     | format | file | backends |
     | --- | --- | --- |
@@ -69,48 +70,46 @@ def export(
 
     Beside them there are `report.json`, `labels.txt` if the names of the
     classes are known, and for each format, if images are RGB or gray, a
-    script `run_<format>.py` that says what a picture shows.
+    script `run_<format>.py` that runs it on an image, resized and cropped
+    exactly as by `evaluation_transform`.
 
     Args:
         model: A float32 model built here, or one that contains such a model,
             behind augmentation and preprocessing and before any head. It is
-            exported for inference, as it is: what it does to its images
-            itself is not done again. Its images are its only input; it may
-            have several outputs, and be open for images of any size, which
-            TFLite is not.
-        directory: Where to; made if need be. What is there under the names
-            above is replaced.
-        formats: Some of the names above. `None` takes all that the backend
-            and the installed packages can write, `tflite_int8` only with
+            exported for inference; preprocessing that the model contains is
+            not repeated. Images are its only input. It may have several
+            outputs, and, except for TFLite, take images of any size.
+        directory: Folder to write to, created if missing. Files of the names
+            above are replaced.
+        formats: Names of formats. `None` takes all that the backend and the
+            installed packages can write, `tflite_int8` only with
             `representative_data`.
         include_preprocessing: Whether the files take `pixels`, uint8 of shape
             `(batch, height, width, channels)`. Otherwise they take the
             model's own `images`, float32 and, unless the model itself does
             that, normalized. Outputs are `probabilities`, `logits` or
             `features`, or have the names that the model gives several.
-        representative_data: Pictures as the artefacts take them: an array, or
-            something that yields pictures or batches of them. Artefacts are
-            compared on the first 64, and `tflite_int8` measures on all of
-            them which numbers occur in the network. `None` compares on drawn
-            pictures.
-        transform: How the model's images are resized, cropped and
-            normalized. `None` takes what the model knows, see
-            `get_data_config`; if it knows nothing, ImageNet's mean and
-            standard deviation, with a warning.
-        labels: Names of the classes, in their order. `None` takes those that
-            the model knows; if it knows none, there is a warning.
+        representative_data: Images as the input of the files: an array, or
+            an iterable of images or batches. Files are validated on the first
+            64, and `tflite_int8` takes the ranges of activations from all.
+            `None` validates on synthetic images.
+        transform: Resize, crop and normalization of the model's images.
+            `None` takes the model's own, see `get_data_config`; if it has
+            none, ImageNet's mean and standard deviation, with a warning.
+        labels: Names of the classes, in their order. `None` takes the
+            model's; if it has none, there is a warning.
 
     Returns:
-        An `ExportReport` of each artefact's size, difference and speed.
+        An `ExportReport` of each file's size, difference and speed.
 
     Raises:
-        ValueError: If an argument is none of these, or the backend can't
-            write a format.
+        ValueError: If an argument is invalid, or the backend can't write a
+            format.
         ImportError: If a format needs a package that isn't installed.
-        ExportError: If an artefact doesn't run, or differs from the model by
-            more than 1e-4 of the largest output (float32) or 1e-2 (float16),
-            or, quantized, names another class for more than a tenth of the
-            pictures.
+        ExportError: If a file doesn't run, or differs from the model by more
+            than 1e-4 of the largest output (float32) or 1e-2 (float16), or,
+            quantized, predicts another class for more than a tenth of the
+            images.
         OSError: If the directory can't be written, such as on a full disk.
 
     Example:
@@ -120,14 +119,14 @@ def export(
     """
     check_ours(model)
     backend = keras.backend.backend()
-    with_data = representative_data is not None
-    wanted = known.chosen(formats, backend, with_data)
     _check_float32(model)
-    door = entrance(model, transform, include_preprocessing)
-    if None in door.size:
-        wanted = known.of_any_size(wanted, formats is not None)
+    input_spec = InputSpec.of_model(model, transform, include_preprocessing)
+    with_images = representative_data is not None
+    chosen = choose(formats, backend, with_images, None in input_spec.size)
     names = _labels(model, labels)
-    given = checked(representative_data, door) if with_data else None
+    images = (
+        check_images(representative_data, input_spec) if with_images else None
+    )
 
     directory = pathlib.Path(directory).expanduser()
     made_directory = not directory.exists()
@@ -136,13 +135,15 @@ def export(
         with atomic_files.staging(directory) as folder:
             staging, scratch = folder / "new", folder / "scratch"
             scratch.mkdir()
-            rows = _made(model, wanted, door, given, names, staging, scratch)
+            rows = _export(
+                model, chosen, input_spec, images, names, staging, scratch
+            )
             report = ExportReport(
                 model.name,
                 backend,
                 str(directory),
-                DRAWN if given is None else min(len(given), _COMPARED),
-                given is None,
+                SYNTHETIC if images is None else min(len(images), _COMPARED),
+                images is None,
                 tuple(rows),
             )
             _refuse_different(report)
@@ -161,20 +162,20 @@ def export(
     return report
 
 
-def _made(
+def _export(
     model: keras.Model,
-    wanted: list[Format],
-    door: Entrance,
-    given: np.ndarray | None,
+    formats: list[Format],
+    input_spec: InputSpec,
+    images: np.ndarray | None,
     names: list[str] | None,
     staging: pathlib.Path,
     scratch: pathlib.Path,
 ) -> Iterator[ExportedFile]:
-    """Writes every format, and compares it."""
+    """Write and validate each format."""
     batches = (
-        [door.drawn(size) for size in door.sizes]
-        if given is None
-        else [given[:_COMPARED]]
+        [input_spec.synthesize(size) for size in input_spec.sizes]
+        if images is None
+        else [images[:_COMPARED]]
     )
     inputs: dict[str, Any] = {str(i): x for i, x in enumerate(batches)}
     np.savez(scratch / "inputs.npz", **inputs)
@@ -188,31 +189,32 @@ def _made(
         transient=True,
         disable=not console.is_terminal,
     ) as progress:
-        task = progress.add_task("folding", total=1 + 2 * len(wanted))
+        task = progress.add_task("folding", total=1 + 2 * len(formats))
 
-        def go_on(to: str) -> None:
+        def advance(to: str) -> None:
             progress.update(task, advance=1, description=to)
 
         expected = {
             f"{i}/{name}": y
             for i, x in enumerate(batches)
             for name, y in _outputs(
-                model, door.normalized(x) if door.pixels else x
+                model, input_spec.normalize(x) if input_spec.pixels else x
             ).items()
         }
         _check_finite(model, expected)
         folded = optimize_for_inference(model)
-        writer = Writer(folded, door, given, scratch)
-        classifies = set(writer.wrapped.output) & {"probabilities", "logits"}
-        for each in wanted:
-            path = staging / each.file
-            go_on(f"writing {each.name}")
-            _write(writer, each, path)
-            go_on(f"checking {each.name}")
-            yield _row(each, path, scratch, expected)
-            if door.channels in (1, 3):
-                text = snippet(each, door, bool(classifies), bool(names))
-                (staging / f"run_{each.name}.py").write_text(text, "utf-8")
+        inference_model = InferenceModel(
+            folded, input_spec, images, names, scratch
+        )
+        for format in formats:
+            path = staging / format.file
+            advance(f"writing {format.name}")
+            format.write(inference_model, path)
+            advance(f"validating {format.name}")
+            folder = staging if input_spec.takes_images else scratch
+            example = folder / f"run_{format.name}.py"
+            example.write_text(script(format, inference_model), "utf-8")
+            yield _validate(format, path, example, scratch, expected)
 
 
 def _check_float32(model: keras.Model) -> None:
@@ -264,7 +266,7 @@ def _labels(
 
 
 def _outputs(model: keras.Model, x: np.ndarray) -> dict[str, np.ndarray]:
-    """Return what a model itself makes of what it takes, by names."""
+    """Return the outputs of a model itself, by name."""
     parts = []
     for start in range(0, len(x), _BATCH):
         batch = structured(model, x[start : start + _BATCH])
@@ -285,32 +287,20 @@ def _check_finite(model: keras.Model, outputs: dict[str, np.ndarray]) -> None:
             )
 
 
-def _write(writer: Writer, each: Format, path: pathlib.Path) -> None:
-    try:
-        writer.write(each.name, path)
-    except (MemoryError, OSError):
-        raise
-    except Exception as error:
-        # The first line says what; fifty more name the converter's functions.
-        reason = (str(error).strip() or repr(error)).splitlines()[0]
-        raise ExportError(
-            f"'{each.name}' can't be written: {reason}"
-        ) from error
-
-
-def _row(
-    each: Format,
+def _validate(
+    format: Format,
     path: pathlib.Path,
+    example: pathlib.Path,
     scratch: pathlib.Path,
     expected: dict[str, np.ndarray],
 ) -> ExportedFile:
-    """Runs an artefact elsewhere, and compares it."""
+    """Run a file in a new process, as its example does; compare outputs."""
     outputs = scratch / "outputs.npz"
-    probe = pathlib.Path(__file__).with_name("probe.py")
+    validation = pathlib.Path(__file__).with_name("validation.py")
     run = subprocess.run(
-        # Without the folder of the script, whose modules have common names.
+        # -P: the script's folder has modules of the same names as runtimes.
         [
-            *(sys.executable, "-P", probe, each.runtime, path),
+            *(sys.executable, "-P", validation, example, path),
             *(scratch / "inputs.npz", outputs),
         ],
         capture_output=True,
@@ -321,7 +311,7 @@ def _row(
     if run.returncode:
         lines = run.stderr.strip().splitlines() or [f"{run.returncode}"]
         raise ExportError(
-            f"'{each.name}' was written but doesn't run: {lines[-1]}"
+            f"'{format.name}' was written but doesn't run: {lines[-1]}"
         )
     with np.load(outputs) as file:
         found = {key: file[key] for key in expected if key in file}
@@ -330,7 +320,7 @@ def _row(
     for key, right in expected.items():
         if key not in found or found[key].shape != right.shape:
             raise ExportError(
-                f"'{each.name}' returns {_shapes(found)}, not "
+                f"'{format.name}' returns {_shapes(found)}, not "
                 f"{_shapes(expected)}."
             )
         share = np.abs(found[key] - right).max() / np.abs(right).max()
@@ -339,14 +329,14 @@ def _row(
         difference = float(np.fmax(difference, share) + 0 * share)
         agreement = min(agreement, float(same))
     ok = (
-        bool(np.isfinite(difference)) and agreement >= known.AGREEMENT
-        if each.tolerance is None
-        else difference <= each.tolerance
+        bool(np.isfinite(difference)) and agreement >= _AGREEMENT
+        if format.tolerance is None
+        else difference <= format.tolerance
     )
     files = [path] if path.is_file() else path.rglob("*")
     return ExportedFile(
-        format=each.name,
-        path=each.file,
+        format=format.name,
+        path=format.file,
         bytes=sum(file.stat().st_size for file in files if file.is_file()),
         difference=difference,
         agreement=agreement,

@@ -1,4 +1,4 @@
-"""What an export made, and how good that is."""
+"""Report of an export: size, difference and speed of each file."""
 
 import io
 import json
@@ -13,7 +13,7 @@ import rich.table
 
 @dataclass(frozen=True)
 class ExportedFile:
-    """One artefact.
+    """Exported file.
 
     Args:
         format: The format's name.
@@ -21,10 +21,10 @@ class ExportedFile:
         bytes: Size on disk.
         difference: Largest difference of an output from the Keras model's, as
             a share of the largest output.
-        agreement: Share of pictures with the same largest output.
-        latency_ms: Median time of one picture, in milliseconds.
-        images_per_second: Throughput of 32 pictures at once.
-        ok: Whether it is as exact as its format can be.
+        agreement: Share of images with the same largest output.
+        latency_ms: Median time of one image, in milliseconds.
+        images_per_second: Throughput of batches of 32 images.
+        ok: Whether it is as exact as its format allows.
     """
 
     format: str
@@ -39,15 +39,15 @@ class ExportedFile:
 
 @dataclass(frozen=True)
 class ExportReport:
-    """All artefacts of one network; printed, a table.
+    """Exported files of a model; prints as a table.
 
     Args:
-        model: The network's name.
-        backend: What wrote them.
-        directory: Where they are.
-        pictures: Number of pictures they were compared on.
-        drawn: Whether these were drawn, for want of real ones.
-        rows: The artefacts.
+        model: Name of the model.
+        backend: Keras' backend.
+        directory: Folder of the files.
+        pictures: Number of images that outputs were compared on.
+        drawn: Whether these images were synthetic.
+        rows: The files.
     """
 
     model: str
@@ -59,11 +59,11 @@ class ExportReport:
 
     @property
     def ok(self) -> bool:
-        """Whether every artefact is."""
+        """Whether all files are as exact as their formats allow."""
         return all(row.ok for row in self.rows)
 
     def write(self, path: pathlib.Path) -> None:
-        """Writes it as JSON."""
+        """Write the report as JSON."""
         path.write_text(json.dumps({**asdict(self), "ok": self.ok}, indent=2))
 
     def __str__(self) -> str:
@@ -95,11 +95,11 @@ class ExportReport:
 
 
 class ExportError(RuntimeError):
-    """An artefact can't be written, can't be run, or computes something else.
+    """A file can't be written, doesn't run, or differs from the model.
 
     Args:
-        message: What went wrong.
-        report: All that was compared, or `None`.
+        message: The reason.
+        report: Report of all files, or `None`.
     """
 
     def __init__(

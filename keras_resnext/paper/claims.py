@@ -23,7 +23,7 @@ from keras_resnext.config import ResNeXtConfig
 from keras_resnext.config import Template
 from keras_resnext.models import ResNeXt
 from keras_resnext.variants import VARIANTS
-from keras_resnext.weights.catalogue import find_weights
+from keras_resnext.weights.catalog import get_weights
 
 TITLES = MappingProxyType(
     {
@@ -141,8 +141,7 @@ def _build(config: ResNeXtConfig) -> keras.Model:
 def _published(claim: Claim) -> float | None:
     if claim.weights is None:
         return None
-    variant, _, tag = claim.weights.partition(".")
-    best = find_weights(variant, tag).evaluations[0]
+    best = get_weights(claim.weights).evaluations[0]
     accuracy = best.top5 if claim.quantity == TOP5 else best.top1
     return None if accuracy is None else round(100 - accuracy, 1)
 

@@ -1,6 +1,6 @@
 """Where each field of each recipe is from, and whether it was read there.
 
-examples/imagenet/recipes.md is the same as a table.
+docs/recipes.md is the same as a table.
 """
 
 import dataclasses

@@ -1,6 +1,6 @@
 """Published ways of training, as data.
 
-Where each number is from: `recipe_sources`, and examples/imagenet/recipes.md.
+Where each number is from: `recipe_sources`, and docs/recipes.md.
 
 print(recipes.get("a2"))
 recipe = recipes.get("a2", epochs=100, mixup=0.2)
@@ -60,7 +60,7 @@ _CIFAR_SHORT = replace(
     warmup_epochs=2,
     warmup_rate=0.1,
     label_smoothing=0.1,
-    sources="our own, for two CPU cores: examples/cifar/README.md; the rest "
+    sources="our own, for two CPU cores: weights/resnext23s_4x32d; the rest "
     "is cifar_paper's",
 )
 _TORCHVISION_V1 = Recipe(
@@ -202,7 +202,7 @@ _FINETUNE = Recipe(
     crop_scale=0.35,
     label_smoothing=0.05,
     dropout=0.2,
-    sources="our own: examples/finetune.py, which trains the last stage for a "
+    sources="our own: keras-resnext finetune trains the last stage for a "
     "third of the epochs and then all at a tenth of the rate",
 )
 _RETINANET = Recipe(

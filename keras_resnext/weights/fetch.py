@@ -13,7 +13,7 @@ from keras_resnext.weights.records import PackageFile
 from keras_resnext.weights.records import WebFile
 from keras_resnext.weights.records import Weights
 
-OURS = pathlib.Path(__file__).with_name("ours")
+BUNDLED = pathlib.Path(__file__).with_name("bundled")
 
 
 class WeightsUnavailableError(OSError):
@@ -79,7 +79,7 @@ def fetch_file(source: HubFile | WebFile) -> pathlib.Path:
 
 
 def _packaged(source: PackageFile) -> pathlib.Path:
-    path = OURS / source.filename
+    path = BUNDLED / source.filename
     found = _digest(path, "sha256") if path.is_file() else "that of no file"
     if found != source.sha256:
         raise CheckpointError(

@@ -13,7 +13,8 @@ from keras_resnext.data_config import DataConfig
 from keras_resnext.weights import convert
 from keras_resnext.weights.addresses import FetchedCheckpoint
 from keras_resnext.weights.addresses import find_checkpoint
-from keras_resnext.weights.catalogue import find_weights
+from keras_resnext.weights.catalog import find_weights
+from keras_resnext.weights.catalog import get_weights
 from keras_resnext.weights.fetch import fetch
 from keras_resnext.weights.files import refuse_weight_set
 from keras_resnext.weights.keras_files import is_keras_file
@@ -36,7 +37,7 @@ def resolve(weights: Path | None, variant: str | None) -> Weights | Path | None:
         variant: The model's variant, or `None` if it is not in the table.
 
     Returns:
-        `None`, a record of the catalogue, or a path.
+        `None`, a record of the catalog, or a path.
 
     Raises:
         ValueError: If there is neither such a file nor such a checkpoint.
@@ -89,7 +90,7 @@ def load(model: keras.Model, source: Weights | Path | None) -> None:
 
 
 def load_record(model: keras.Model, record: Weights) -> None:
-    """Loads a checkpoint of the catalogue into a model built for it.
+    """Loads a checkpoint of the catalog into a model built for it.
 
     Args:
         model: A model of the record's variant, with or without its top.
@@ -97,7 +98,7 @@ def load_record(model: keras.Model, record: Weights) -> None:
 
     Raises:
         WeightsUnavailableError: If no source can be reached.
-        CheckpointError: If the file is not what the catalogue says, or
+        CheckpointError: If the file is not what the catalog says, or
             doesn't fit the model, which is then left as it was.
     """
     path = fetch(record, _has_head(model))
@@ -195,8 +196,7 @@ def download_weights(name: str) -> pathlib.Path:
     Example:
     >>> path = keras_resnext.download_weights("resnext50_32x4d.a1_in1k")
     """
-    variant, _, tag = name.partition(".")
-    return fetch(find_weights(variant, tag or "imagenet"))
+    return fetch(get_weights(name))
 
 
 def variables_of(

@@ -1,4 +1,4 @@
-"""What a row of the catalogue is: frozen dataclasses, standard library only."""
+"""Records of published checkpoints. Standard library only."""
 
 from dataclasses import dataclass
 
@@ -66,7 +66,7 @@ class PackageFile:
     """A file that comes with this package.
 
     Args:
-        filename: Its name in the folder `keras_resnext/weights/ours`.
+        filename: Its name in the folder `keras_resnext/weights/bundled`.
         sha256: SHA-256 of the file in hex.
         has_top: Whether the file holds the classifier.
     """
@@ -85,20 +85,20 @@ class PackageFile:
 class Evaluation:
     """A published accuracy, and its transform.
 
-    It is that of ImageNet's validation set, or of the test set of another
-    data set that weights were trained on.
+    It was measured on ImageNet's validation set, or on the test set of
+    another dataset that the weights were trained on.
 
     Args:
-        size: Height and width of the network's input, in pixels.
-        crop: `size` divided by the picture's shorter side after resizing.
+        size: Height and width of the model's input, in pixels.
+        crop: `size` divided by the image's shorter side after resizing.
         top1: Top-1 accuracy in per cent, or `None` if not published.
         top5: Top-5 accuracy in per cent, or `None` if not published.
     """
 
     size: int
     crop: float
-    top1: float | None
-    top5: float | None
+    top1: float | None = None
+    top5: float | None = None
 
 
 @dataclass(frozen=True)
@@ -107,20 +107,20 @@ class Weights:
 
     Args:
         variant: The variant's name, for example `"resnext50_32x4d"`.
-        tag: Which training it comes from, for example `"a1h_in1k"`.
-        sources: Places that hold the file, the first to be tried first.
+        tag: Name of the training run, for example `"a1h_in1k"`.
+        sources: Files and where they are, the first to be tried first.
         license: SPDX identifier in lower case; `"noassertion"`, SPDX's own
             word, where none is stated.
         num_params: Trainable parameters, with the classifier.
-        train_size: Height and width of the training pictures, in pixels.
+        train_size: Height and width of the training images, in pixels.
         evaluations: Published accuracies, the best first.
         interpolation: Filter of the resize, `"bilinear"` or `"bicubic"`.
         layout: How the file names and shapes its tensors.
         classes: Number of classes of the classifier.
-        dataset: Which data set's classes they are, and the accuracy's.
+        dataset: Dataset of the classes and of the accuracy.
         mean: Per-channel mean (RGB) taken off pixels in [0, 1].
         std: Per-channel deviation (RGB) they are then divided by.
-        note: What else a user should know.
+        note: Further remarks for users.
 
     Example:
     >>> weights = find_weights("resnext50_32x4d", "tv2_in1k")
@@ -145,7 +145,7 @@ class Weights:
 
     @property
     def name(self) -> str:
-        """`variant.tag`, unique in the catalogue."""
+        """`variant.tag`, unique in the catalog."""
         return f"{self.variant}.{self.tag}"
 
     @property
@@ -170,5 +170,5 @@ class Weights:
 
     @property
     def permissive(self) -> bool:
-        """Whether the licence allows commercial use."""
+        """Whether the license allows commercial use."""
         return self.license in _PERMISSIVE

@@ -1,6 +1,7 @@
 """examples/web, in a real browser: a picture in, the scores of Python out."""
 
 import contextlib
+import itertools
 import json
 import os
 import pathlib
@@ -172,6 +173,19 @@ def scores(browser) -> np.ndarray:
     return np.array(json.loads(found))
 
 
+def pixels(browser) -> np.ndarray:
+    """Return the pixels that the model saw."""
+    canvas = browser.find_element("id", "pixels")
+    script = """
+        const [{ width, height }] = arguments;
+        const context = arguments[0].getContext("2d");
+        return Array.from(context.getImageData(0, 0, width, height).data);
+    """
+    rgba = np.array(browser.execute_script(script, canvas))
+    size = int(canvas.get_attribute("width"))
+    return rgba.reshape(size, size, 4)[..., :3]
+
+
 def photograph(name: str = "flower.jpg") -> PIL.Image.Image:
     return PIL.Image.fromarray(sklearn.datasets.load_sample_image(name))
 
@@ -209,14 +223,34 @@ class TestBrowser:
         self, site, browser, tmp_path
     ):
         opened(browser, site)
+        transform = networks.transform_for(site.model)
         upright = photograph("china.jpg").crop((0, 0, 301, 426))
         enlarged = photograph().resize((31, 27))
-        for picture in (photograph(), upright, enlarged):
+        gray = photograph().convert("L")
+        # Larger than a canvas of telephones.
+        large = photograph().resize((6000, 4000))
+        for picture in (photograph(), upright, enlarged, gray, large):
             picture.save(tmp_path / "photograph.png")
             choose(browser, tmp_path / "photograph.png")
             assert ended(browser) == "done", status(browser)
+            np.testing.assert_array_equal(
+                pixels(browser), transform.pixels(picture)
+            )
             wanted = expected(site.model, picture)
             np.testing.assert_allclose(scores(browser), wanted, atol=1e-3)
+
+    def test_jpeg_files_differ_by_few_gray_levels(
+        self, site, browser, tmp_path
+    ):
+        """Since the browser's decoder rounds in its own way."""
+        opened(browser, site)
+        path = tmp_path / "photograph.jpg"
+        photograph("china.jpg").save(path, quality=90)
+        choose(browser, path)
+        assert ended(browser) == "done", status(browser)
+        with PIL.Image.open(path) as picture:
+            wanted = networks.transform_for(site.model).pixels(picture)
+        assert np.abs(pixels(browser) - wanted.astype(int)).max() <= 2
 
     def test_the_camera_s_orientation_counts(self, site, browser, tmp_path):
         opened(browser, site)
@@ -269,6 +303,54 @@ class TestBrowser:
         exported, address = site.lines
         assert exported.startswith(f"{MODEL} is exported: ")
         assert address == f"{site.address} is the page; Ctrl-C ends it.\n"
+
+
+PREPARE = """
+import fs from "node:fs";
+import { prepare } from "./resize.mjs";
+for (const { file, width, height, ...transform } of
+     JSON.parse(fs.readFileSync("cases.json"))) {
+  const data = fs.readFileSync(`${file}.rgba`);
+  const row = (y) => data.subarray(4 * width * y, 4 * width * (y + 1));
+  fs.writeFileSync(`${file}.rgb`, prepare({ width, height, row }, transform));
+}
+"""
+
+
+@pytest.mark.skipif(not shutil.which("node"), reason="needs Node.js")
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+def test_the_page_resizes_as_the_evaluation_transform(interpolation, tmp_path):
+    """Equal to the last bit, for several sizes and crop ratios."""
+    landscape = photograph("china.jpg")
+    pictures = [
+        landscape,
+        photograph().transpose(PIL.Image.Transpose.ROTATE_90),
+        landscape.crop((0, 0, 301, 426)),
+        landscape.resize((61, 27)),
+        landscape.convert("L"),
+    ]
+    crops = [(256, 224), (235, 224), (232, 224), (201, 176), (224, 224)]
+    cases, wanted = [], []
+    for picture, (resize, crop) in itertools.product(pictures, crops):
+        case = {"file": str(len(cases)), "resize": resize, "crop": crop}
+        case["interpolation"] = interpolation
+        case["width"], case["height"] = picture.size
+        rgba = picture.convert("RGBA").tobytes()
+        (tmp_path / f"{len(cases)}.rgba").write_bytes(rgba)
+        cases.append(case)
+        transform = keras_resnext.EvaluationTransform(
+            resize, crop, interpolation
+        )
+        wanted.append(transform.pixels(picture))
+    (tmp_path / "cases.json").write_text(json.dumps(cases))
+    shutil.copy(ROOT / "examples/web/resize.js", tmp_path / "resize.mjs")
+    (tmp_path / "prepare.mjs").write_text(PREPARE)
+    subprocess.run(["node", "prepare.mjs"], cwd=tmp_path, check=True)
+    for case, expected in zip(cases, wanted, strict=True):
+        found = np.fromfile(tmp_path / f"{case['file']}.rgb", "uint8")
+        np.testing.assert_array_equal(
+            found.reshape(expected.shape), expected, str(case)
+        )
 
 
 SEND = """

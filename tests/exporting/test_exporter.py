@@ -57,7 +57,7 @@ def stored(path):
     )
 
 
-def run_snippet(path, picture):
+def run_example(path, picture):
     """Its scores by class, the highest first."""
     run = subprocess.run(
         [sys.executable, path, picture], capture_output=True, text=True
@@ -75,7 +75,7 @@ def test_every_format_is_the_model(tiny, tmp_path):
     possible = [
         name
         for name, each in formats.FORMATS.items()
-        if BACKEND in each.needs and not each.missing(BACKEND)
+        if BACKEND in each.writers and not each.missing(BACKEND)
     ]
     assert [row.format for row in report.rows] == possible
     assert report.ok
@@ -112,7 +112,7 @@ def test_every_format_is_the_model(tiny, tmp_path):
     for name in {"saved_model", "tflite_int8", "onnx", "openvino", "torch"}:
         if name not in possible:
             continue
-        found = run_snippet(
+        found = run_example(
             tmp_path / f"run_{name}.py", tmp_path / "picture.png"
         )
         assert len(found) == 5
@@ -170,7 +170,7 @@ def test_an_artefact_without_preprocessing_replaces_another(tiny, tmp_path):
         [path.name, "report.json", f"run_{QUICK}.py"]
     )
     Image.fromarray(pictures(1)[0]).save(tmp_path / "picture.png")
-    found = run_snippet(tmp_path / f"run_{QUICK}.py", tmp_path / "picture.png")
+    found = run_example(tmp_path / f"run_{QUICK}.py", tmp_path / "picture.png")
     expected = logits(model, pictures(1))[0]
     assert list(found) == [str(i) for i in expected.argsort()[::-1][:5]]
 
@@ -205,12 +205,12 @@ def test_pixels_are_channels_last_for_a_network_that_is_not(tiny, tmp_path):
 def test_what_stops_leaves_what_was_there(
     tiny, tmp_path, monkeypatch, error, expected
 ):
-    def stop(writer, name, path):
+    def stop(format, model, path):
         path.mkdir()
         (path / "half").write_text("half")
         raise error
 
-    monkeypatch.setattr(exporter.Writer, "write", stop)
+    monkeypatch.setattr(exporter.Format, "write", stop)
     model, new = network(tiny), tmp_path / "new"
     (tmp_path / "report.json").write_text("old")
     with pytest.raises(expected):
@@ -237,7 +237,7 @@ def test_what_computes_something_else_is_an_error(tiny, tmp_path, monkeypatch):
 
 def test_what_does_not_run_is_an_error(tiny, tmp_path, monkeypatch):
     monkeypatch.setattr(
-        exporter.Writer, "write", lambda writer, name, path: path.mkdir()
+        exporter.Format, "write", lambda format, model, path: path.mkdir()
     )
     with pytest.raises(exporting.ExportError, match="doesn't run"):
         keras_resnext.export(network(tiny), tmp_path, [QUICK])
@@ -338,7 +338,7 @@ def test_real_networks(name, tmp_path):
     exact = [
         each.name
         for each in formats.FORMATS.values()
-        if BACKEND in each.needs
+        if BACKEND in each.writers
         and not each.missing(BACKEND)
         and each.tolerance is not None
     ]

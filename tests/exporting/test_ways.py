@@ -15,7 +15,7 @@ BACKEND = keras.backend.backend()
 POSSIBLE = [
     each
     for each in formats.FORMATS.values()
-    if BACKEND in each.needs and not each.missing(BACKEND)
+    if BACKEND in each.writers and not each.missing(BACKEND)
 ]
 QUICK = "saved_model" if BACKEND == "jax" else "openvino"
 EXACT = [each.name for each in POSSIBLE if (each.tolerance or 1) <= 1e-4]
@@ -94,7 +94,7 @@ def check_files(model, names, folder, like=None, tolerance=1e-4):
     keras_resnext.export(model, folder, names, include_preprocessing=False)
     for name in names:
         each = formats.FORMATS[name]
-        found = RUN[each.runtime](folder / each.file, x)
+        found = RUN[name.partition("_float")[0]](folder / each.file, x)
         named = isinstance(outputs, dict)
         right = outputs if named else {next(iter(found)): outputs}
         assert sorted(found) == sorted(right), name

@@ -7,8 +7,8 @@ from keras_resnext.training import recipe_sources
 from keras_resnext.training import recipes
 
 with pytest.MonkeyPatch.context() as patch:
-    patch.syspath_prepend(str(ROOT / "examples" / "imagenet"))
-    import recipes_table
+    patch.syspath_prepend(str(ROOT / "docs"))
+    import recipes as page
 
 
 @pytest.mark.parametrize("name", recipes.list_recipes())
@@ -38,7 +38,5 @@ def test_what_was_not_read_is_named():
 
 
 def test_page_is_current():
-    current = recipes_table.PATH.read_text("utf-8")
-    assert recipes_table.page() == current, (
-        "Run `python examples/imagenet/recipes_table.py`."
-    )
+    current = page.PATH.read_text("utf-8")
+    assert page.page() == current, "Run `python docs/recipes.py`."

@@ -177,7 +177,7 @@ def test_two_processes_at_once(hub):
 
 
 def test_file_of_the_package(tmp_path, monkeypatch):
-    monkeypatch.setattr(fetching, "OURS", tmp_path)
+    monkeypatch.setattr(fetching, "BUNDLED", tmp_path)
     source = PackageFile("tiny.safetensors", SHA256)
     record = tinynet.record(source)
     with pytest.raises(CheckpointError, match="Install keras_resnext anew"):

@@ -16,7 +16,7 @@ from checkpoint_files import write_arrays
 import keras_resnext
 from keras_resnext import finetuning
 from keras_resnext.weights import load
-from keras_resnext.weights.catalogue import find_weights
+from keras_resnext.weights.catalog import find_weights
 from keras_resnext.weights.readers import CheckpointError
 
 # Keras' jax backend, as it saves, meets a deprecation of NumPy 2.

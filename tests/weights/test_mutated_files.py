@@ -9,7 +9,7 @@ Every file tried here, read and loaded into a network, ends as one of:
 
 Any other end is a silent load, and fails. Legacy `.pth`, `.h5` and safetensors
 files have no checksums: with other numbers inside they are other checkpoints,
-as good as any, and the catalogue's hashes are there to tell. The zip format
+as good as any, and the catalog's hashes are there to tell. The zip format
 has checksums, so there a changed number must be noticed.
 
 Meanwhile nothing runs (Python's own audit tells of each file, import, process

@@ -1,55 +1,28 @@
+import csv
+import dataclasses
 import hashlib
+import pathlib
 import re
 
 import pytest
 from torch_helpers import import_torchvision
 
 from keras_resnext.training import recipes
-from keras_resnext.weights.catalogue import find_weights
-from keras_resnext.weights.catalogue import list_weights
-from keras_resnext.weights.fetch import OURS
+from keras_resnext.variants import VARIANTS
+from keras_resnext.weights import table
+from keras_resnext.weights.catalog import find_weights
+from keras_resnext.weights.fetch import BUNDLED
 from keras_resnext.weights.fetch import fetch
 from keras_resnext.weights.layouts import LAYOUTS
 from keras_resnext.weights.records import Evaluation
 from keras_resnext.weights.records import HubFile
 from keras_resnext.weights.records import PackageFile
 from keras_resnext.weights.records import WebFile
+from keras_resnext.weights.records import Weights
 from keras_resnext.weights.table import WEIGHTS
 
 COMMERCIAL = {"apache-2.0", "bsd-3-clause"}
 LICENSES = {*COMMERCIAL, "cc-by-nc-4.0", "noassertion"}
-
-NUM_PARAMS = {
-    "resnext50_32x4d": 25028904,
-    "resnext50d_32x4d": 25048136,
-    "resnext101_32x4d": 44177704,
-    "resnext101_64x4d": 83455272,
-    "resnext101_32x8d": 88791336,
-    "resnext101_32x16d": 194026792,
-    "resnext101_32x32d": 468530472,
-    "resnext101_32x48d": 828411176,
-    "resnext152_32x4d": 59951400,
-    "seresnext26d_32x4d": 16809512,
-    "seresnext26t_32x4d": 16806976,
-    "seresnext50_32x4d": 27559896,
-    "seresnext101_32x4d": 48955416,
-    "seresnext101_32x8d": 93569048,
-    "seresnext101_64x4d": 88232984,
-    "seresnext101d_32x8d": 93588280,
-    "seresnextaa101d_32x8d": 93588280,
-    "seresnextaa201d_32x8d": 149394904,
-    "legacy_seresnext26_32x4d": 16790280,
-    "legacy_seresnext50_32x4d": 27559896,
-    "legacy_seresnext101_32x4d": 48955416,
-    "skresnext50_32x4d": 27479784,
-    "cspresnext50": 20569896,
-    "bat_resnext26ts": 10731200,
-    "resnext26ts": 10297952,
-    "seresnext26ts": 10388064,
-    "eca_resnext26ts": 10297988,
-    "gcresnext26ts": 10476600,
-    "gcresnext50ts": 15667320,
-}
 
 OWN = [
     row
@@ -64,29 +37,112 @@ TIMM = [
     if row.layout.startswith("timm") and row not in TORCHVISION
 ]
 
+# The words of each column of the file; others are names, or text.
+WHOLE = "[1-9][0-9]*"
+NUMBER = r"[0-9.]+(/[0-9.]+)?"
+EVALUATION = rf"{WHOLE} {NUMBER}( [0-9]+\.[0-9]+){{2}}"
+UNPUBLISHED = rf"{WHOLE} {NUMBER}"
+HUB = r"hf://[\w.-]+/[\w.-]+(@[0-9a-f]{40})?(#sha256=[0-9a-f]{64})?"
+TORCH = r"https://\S+-[0-9a-f]{8,9}\.pth"
+H5 = r"https://\S+\.h5#md5=[0-9a-f]{32}"
+BUNDLED_FILE = r"[\w.]+\.safetensors#sha256=[0-9a-f]{64}"
+SOURCE = f"({HUB}|{TORCH}|{H5}|{BUNDLED_FILE})"
+PATTERNS = {
+    "num_params": WHOLE,
+    "train_size": WHOLE,
+    "classes": WHOLE,
+    "evaluations": f"{EVALUATION}(; {EVALUATION})*"
+    f"|{UNPUBLISHED}(; {UNPUBLISHED})*",
+    "mean": f"{NUMBER} {NUMBER} {NUMBER}",
+    "std": f"{NUMBER} {NUMBER} {NUMBER}",
+    "sources": f"{SOURCE}( {SOURCE})*",
+    "note": r"\S.*\S",
+}
+
 every_row = pytest.mark.parametrize("row", OTHERS, ids=lambda row: row.name)
 
 
-def is_hex(text, length):
-    return re.fullmatch(f"[0-9a-f]{{{length}}}", text) is not None
+def cells():
+    """The lines of the file, the header first."""
+    path = pathlib.Path(table.__file__).with_name("catalog.csv")
+    return list(csv.reader(path.read_text("utf-8").splitlines(), strict=True))
 
 
-def is_prefix(text):
-    """Eight digits of a hash or, in the name of one file, nine."""
-    return is_hex(text, 8) or is_hex(text, 9)
+def test_columns_are_the_fields_of_a_record():
+    header, *_ = cells()
+    assert len(set(header)) == len(header)
+    assert set(header) == {field.name for field in dataclasses.fields(Weights)}
+
+
+def test_cells():
+    defaults = {
+        field.name: field.default for field in dataclasses.fields(Weights)
+    }
+    header, *rows = cells()
+    assert len(rows) == len(WEIGHTS)
+    for row in rows:
+        for column, cell in zip(header, row, strict=True):
+            where = f"{row[0]}.{row[1]}, {column}"
+            if cell:
+                pattern = PATTERNS.get(column, r"[\w.-]+")
+                assert re.fullmatch(pattern, cell), where
+                assert cell != str(defaults[column]), where
+            else:
+                assert defaults[column] is not dataclasses.MISSING, where
+
+
+@pytest.mark.parametrize(
+    ("text", "source"),
+    [
+        ("hf://timm/x.in1k", HubFile("timm/x.in1k")),
+        (
+            "hf://timm/x.in1k@0123#sha256=4567",
+            HubFile("timm/x.in1k", revision="0123", sha256="4567"),
+        ),
+        (
+            "https://a.org/b-0/x_a1-89ab.pth",
+            WebFile("https://a.org/b-0/x_a1-89ab.pth", sha256_prefix="89ab"),
+        ),
+        (
+            "https://a.org/x_tf.h5#md5=cdef",
+            WebFile("https://a.org/x_tf.h5", md5="cdef"),
+        ),
+        (
+            "https://a.org/x_no_top.h5#md5=cdef",
+            WebFile("https://a.org/x_no_top.h5", md5="cdef", has_top=False),
+        ),
+        ("x.safetensors#sha256=4567", PackageFile("x.safetensors", "4567")),
+    ],
+)
+def test_sources_are_read(text, source):
+    assert table._sources(f"{text} {text}") == (source, source)
+
+
+def test_evaluations_are_read():
+    assert table._evaluations("288 1.0 81.5 95.25; 224 224/232 80 94") == (
+        Evaluation(288, 1.0, 81.5, 95.25),
+        Evaluation(224, 224 / 232, 80.0, 94.0),
+    )
+    assert table._evaluations("384 1.0") == (Evaluation(384, 1.0, None, None),)
 
 
 def test_names_are_unique():
-    assert len({row.name for row in WEIGHTS}) == len(WEIGHTS) == 68
+    assert len({row.name for row in WEIGHTS}) == len(WEIGHTS)
 
 
 def test_rows_of_a_variant_stand_together_best_first():
     variants = list(dict.fromkeys(row.variant for row in WEIGHTS))
-    assert set(variants) == {*NUM_PARAMS, *(row.variant for row in OWN)}
+    assert set(variants) <= set(VARIANTS)
     assert list(WEIGHTS) == sorted(
         WEIGHTS,
         key=lambda row: (variants.index(row.variant), -(row.top1 or 0)),
     )
+
+
+def test_a_variants_rows_count_the_same_parameters():
+    counts = {(row.variant, row.classes): row.num_params for row in WEIGHTS}
+    for row in WEIGHTS:
+        assert row.num_params == counts[row.variant, row.classes], row.name
 
 
 @every_row
@@ -94,8 +150,6 @@ def test_row(row):
     assert hash(row) == hash(find_weights(row.variant, row.tag))
     assert row.license in LICENSES
     assert row.permissive == (row.license in COMMERCIAL)
-    head = 2049 * (row.classes - 1000)
-    assert row.num_params == NUM_PARAMS[row.variant] + head
     assert row.classes == (11821 if row.tag == "sw_in12k" else 1000)
     assert row.train_size in (160, 176, 224, 256, 288, 320, 384)
     assert row.interpolation in ("bilinear", "bicubic")
@@ -128,7 +182,7 @@ def test_own_row_is_its_recipes(row):
 
 
 def test_nothing_else_comes_along():
-    assert {path.name for path in OURS.iterdir()} == {
+    assert {path.name for path in BUNDLED.iterdir()} == {
         row.sources[0].filename for row in OWN
     }
 
@@ -151,29 +205,19 @@ def test_evaluations(row):
 
 
 @every_row
-def test_sources(row):
-    assert any(source.has_top for source in row.sources)
+def test_hub_files_are_timms_and_come_first(row):
+    assert row.sources[0].has_top
     for source in row.sources:
         if isinstance(source, HubFile):
-            assert source.repo_id == f"timm/{row.name}"
-            assert source.filename == "model.safetensors"
-            assert source.revision == "main" or is_hex(source.revision, 40)
-            assert source.sha256 is None or is_hex(source.sha256, 64)
-        else:
-            assert source.url.startswith("https://")
-            assert (source.sha256_prefix is None) != (source.md5 is None)
-    for source in row.sources:
-        if isinstance(source, WebFile) and source.url.endswith(".pth"):
-            assert is_prefix(source.sha256_prefix)
-            assert source.url.endswith(f"-{source.sha256_prefix}.pth")
-        if isinstance(source, WebFile) and source.url.endswith(".h5"):
-            assert is_hex(source.md5, 32)
-            assert source.has_top == (re.search("no_?top", source.url) is None)
+            assert source is row.sources[0]
+            assert source == HubFile(
+                f"timm/{row.name}",
+                revision=source.revision,
+                sha256=source.sha256,
+            )
 
 
-def test_hub_files_come_first_and_are_missing_once():
-    for row in WEIGHTS:
-        assert not any(isinstance(file, HubFile) for file in row.sources[1:])
+def test_timm_has_few_files_that_are_not_on_the_hub():
     hubless = [row.name for row in TIMM if isinstance(row.sources[0], WebFile)]
     assert hubless == [
         "resnext101_32x48d.fb_wsl_ig1b_ft_in1k",
@@ -183,107 +227,27 @@ def test_hub_files_come_first_and_are_missing_once():
     ]
 
 
-def test_every_file_can_be_told_from_a_damaged_one():
-    """But those hub files whose hash nobody wrote down."""
-    sources = [source for row in WEIGHTS for source in row.sources]
-    hub = [file for file in sources if isinstance(file, HubFile)]
-    assert sum(is_hex(file.sha256 or "", 64) for file in hub) >= 14
-    for file in sources:
-        if isinstance(file, WebFile):
-            if file.url.endswith(".pth"):
-                assert is_prefix(file.sha256_prefix)
-            else:
-                assert is_hex(file.md5, 32)
-
-
-def test_known_hashes():
-    row = find_weights("resnext50_32x4d", "a1h_in1k")
-    assert row.sources[0] == HubFile(
-        "timm/resnext50_32x4d.a1h_in1k",
-        revision="8af8dd95e2a7538fad74714fc76507d9de9de33c",
-        sha256=(
-            "b952952a7b3e856b16ebf82fb44d2aa8c502e73ec678976c9e3b970fcd530bd5"
-        ),
-    )
-    assert sum(bool(getattr(w.sources[0], "sha256", 0)) for w in OTHERS) == 14
-
-
 @pytest.mark.parametrize(
-    ("variant", "hashes"),
-    [
-        (
-            "resnext50_32x4d",
-            (
-                "67a5b30d522ed92f75a1f16eef299d1a",
-                "62527c363bdd9ec598bed41947b379fc",
-            ),
-        ),
-        (
-            "resnext101_32x4d",
-            (
-                "34fb605428fcc7aa4d62f44404c11509",
-                "0f678c91647380debd923963594981b3",
-            ),
-        ),
-    ],
+    "row",
+    [row for row in OTHERS if row.sources[0].verified_by == "MD5"],
+    ids=lambda row: row.name,
 )
-def test_keras_files(variant, hashes):
+def test_old_keras_files(row):
+    """Each place has a file with the classifier and one without."""
+    assert row.layout in ("keras_applications", "qubvel")
+    assert row.note
+    whole = [file.md5 for file in row.sources if file.has_top]
+    notop = [file.md5 for file in row.sources if not file.has_top]
+    assert len(whole) == len(notop) == len(row.sources) / 2
+    assert len(set(whole)) == len(set(notop)) == 1
+    assert whole != notop
+
+
+@pytest.mark.parametrize("variant", ["resnext50_32x4d", "resnext101_32x4d"])
+def test_keras_license_is_that_of_the_torch_files(variant):
     row = find_weights(variant, "keras_in1k")
-    assert row.layout == "keras_applications"
     assert row.license == "cc-by-nc-4.0"
     assert "BSD" in row.note
-    assert [file.md5 for file in row.sources] == [
-        hashes[0],
-        hashes[0],
-        hashes[1],
-        hashes[1],
-    ]
-
-
-@pytest.mark.parametrize(
-    ("variant", "license", "hashes"),
-    [
-        (
-            "resnext50_32x4d",
-            "noassertion",
-            [
-                "7c5c40381efb044a8dea5287ab2c83db",
-                "7ade5c8aac9194af79b1724229bdaa50",
-            ],
-        ),
-        (
-            "resnext101_32x4d",
-            "noassertion",
-            [
-                "432536e85ee811568a0851c328182735",
-                "91fe0126320e49f6ee607a0719828c7e",
-            ],
-        ),
-        (
-            "seresnext50_32x4d",
-            "apache-2.0",
-            [
-                "5310dcd58ed573aecdab99f8df1121d5",
-                "b0f23d2e1cd406d67335fb92d85cc279",
-            ],
-        ),
-        (
-            "seresnext101_32x4d",
-            "apache-2.0",
-            [
-                "be5b26b697a0f7f11efaa1bb6272fc84",
-                "e48708cbe40071cc3356016c37f6c9c7",
-            ],
-        ),
-    ],
-)
-def test_qubvel_files(variant, license, hashes):
-    row = find_weights(variant, "qubvel_in1k")
-    assert row.layout == "qubvel"
-    assert row.license == license
-    assert row.note
-    assert [file.md5 for file in row.sources] == hashes
-    assert [file.has_top for file in row.sources] == [True, False]
 
 
 @pytest.fixture(scope="module")
@@ -301,7 +265,7 @@ def timm_configs():
         f"{variant}.{tag}": config
         for module in (byobnet, cspnet, resnet, senet, sknet)
         for variant, default in module.default_cfgs.items()
-        if variant in NUM_PARAMS
+        if variant in VARIANTS
         for tag, config in default.cfgs.items()
         if config.url or config.hf_hub_id
     }
@@ -339,20 +303,22 @@ def test_rows_agree_with_timm(timm_configs):
 
 
 @pytest.mark.parity
-@pytest.mark.parametrize("variant", sorted(NUM_PARAMS))
-def test_parameters_agree_with_timm(variant):
+@pytest.mark.parametrize(
+    "row",
+    {(row.variant, row.classes): row for row in TIMM}.values(),
+    ids=lambda row: row.name,
+)
+def test_parameters_agree_with_timm(row):
     import_torchvision()
     timm = pytest.importorskip("timm")
     import torch
 
-    if not timm.is_model(variant):
-        pytest.skip(f"timm has no model {variant}")
+    if not timm.is_model(row.variant):
+        pytest.skip(f"timm has no model {row.variant}")
     with torch.device("meta"):
-        model = timm.create_model(variant)
+        model = timm.create_model(row.variant, num_classes=row.classes)
     parameters = sum(weight.numel() for weight in model.parameters())
-    assert find_weights(variant, list_weights(variant)[0].tag).num_params == (
-        parameters
-    )
+    assert row.num_params == parameters
 
 
 @pytest.mark.parity

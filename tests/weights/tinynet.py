@@ -94,7 +94,7 @@ def assert_values(
 
 
 def record(*sources: HubFile | WebFile, **options: Any) -> Weights:
-    """A row as of the catalogue, for the tiny network."""
+    """A row as of the catalog, for the tiny network."""
     return Weights(
         variant="tiny",
         tag="test",

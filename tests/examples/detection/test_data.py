@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
+from pipeline.sources import Plan
 
 from detection import data
 from detection import shapes
 from keras_resnext.training import recipes
-from pipeline.sources import Plan
 
 RECIPE = recipes.get("retinanet_short", train_size=32, flip=False)
 WIDTH, HEIGHT = 64, 48

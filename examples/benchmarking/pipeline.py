@@ -1,0 +1,260 @@
+"""Measures the ImageNet training pipeline against torchvision's, in one run.
+
+JPEG files of 500 x 375 go through a random resized crop to 224, bilinear, a
+random flip and the normalization into batches of 64: here with tf.data, there
+with torchvision's v2 transforms in a torch DataLoader, with as many threads
+as it has processes. Each side lives in a process of its own and is asked in
+turn, round after round, so that a machine that drifts drifts for both.
+
+    python examples/benchmarking/pipeline.py ~/photos
+    python examples/benchmarking/pipeline.py ~/photos --rounds 9 --workers 4
+
+Needs torch and torchvision beside TensorFlow.
+"""
+
+import argparse
+import importlib.util
+import math
+import multiprocessing
+import os
+import pathlib
+import resource
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from collections.abc import Iterable
+from multiprocessing.connection import Connection
+from typing import Any
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+
+import command
+import numpy as np
+import PIL.Image
+import PIL.ImageOps
+import rich.box
+import rich.console
+import rich.progress
+import rich.table
+
+HEIGHT, WIDTH, QUALITY = 375, 500, 90
+SIZE, BATCH = 224, 64
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+SUFFIXES = (".jpeg", ".jpg", ".png")
+
+
+def main() -> int:
+    """Runs the script; the result is its exit status."""
+    return command.main(arguments(), work)
+
+
+def work(args: argparse.Namespace) -> int:
+    """Measures both sides, and prints what came out."""
+    needed = ("tensorflow", "torch", "torchvision")
+    missing = [name for name in needed if not importlib.util.find_spec(name)]
+    if missing:
+        raise ImportError(f"not installed: {', '.join(missing)}")
+    with tempfile.TemporaryDirectory() as folder:
+        paths = write(args.photos, pathlib.Path(folder))
+        # Every round is as long, whatever the number of photographs.
+        paths = paths * math.ceil(args.pictures / len(paths))
+        paths = paths[: args.pictures]
+        rates, costs = measure(paths, args.workers, args.rounds)
+    show(rates, costs, args.workers)
+    return 0
+
+
+def arguments() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = command.parser(__doc__, "%(prog)s PHOTOS [options]")
+    parser.add_argument(
+        "photos", type=pathlib.Path, help="folder of photographs to begin with"
+    )
+    for name, default, help in (
+        ("--pictures", 12 * BATCH, "pictures per round"),
+        ("--rounds", 7, "samples of each side"),
+        ("--workers", 2, "threads here, processes there"),
+    ):
+        parser.add_argument(
+            name, type=command.positive, default=default, help=help
+        )
+    return parser
+
+
+def write(photos: pathlib.Path, folder: pathlib.Path) -> list[str]:
+    """Makes a JPEG file of ImageNet's usual size of each photograph."""
+    files = sorted(
+        file for file in photos.glob("*") if file.suffix.lower() in SUFFIXES
+    )
+    if not files:
+        raise FileNotFoundError(
+            f"'{photos}' holds no photographs ({', '.join(SUFFIXES)})."
+        )
+    paths = [str(folder / f"{file.stem}.jpg") for file in files]
+    for file, path in zip(files, paths, strict=True):
+        with PIL.Image.open(file) as photo:
+            picture = PIL.ImageOps.fit(photo.convert("RGB"), (WIDTH, HEIGHT))
+        picture.save(path, quality=QUALITY)
+    return paths
+
+
+def measure(
+    paths: list[str], workers: int, rounds: int
+) -> tuple[dict[str, list[float]], dict[str, float]]:
+    """Pictures per second in each round, and seconds of CPU per picture."""
+    # A process that TensorFlow runs in must not be forked.
+    context = multiprocessing.get_context("spawn")
+    pipes, processes = {}, []
+    for name in SIDES:
+        pipes[name], theirs = context.Pipe()
+        process = context.Process(
+            target=serve, args=(name, paths, workers, theirs), daemon=False
+        )
+        process.start()
+        theirs.close()
+        processes.append(process)
+    rates: dict[str, list[float]] = {name: [] for name in SIDES}
+    with rich.progress.Progress() as progress:
+        task = progress.add_task("warming up", total=rounds * len(SIDES))
+        for pipe in pipes.values():
+            pipe.recv()
+        for done in range(rounds):
+            for name, pipe in pipes.items():
+                label = f"round {done + 1} of {rounds}: {name}"
+                progress.update(task, description=label)
+                pipe.send("sample")
+                rates[name].append(len(paths) / pipe.recv())
+                progress.advance(task)
+    costs = {}
+    for name, pipe in pipes.items():
+        pipe.send("stop")
+        costs[name] = pipe.recv() / ((rounds + 1) * len(paths))
+    for process in processes:
+        process.join()
+    return rates, costs
+
+
+def serve(
+    name: str, paths: list[str], workers: int, connection: Connection
+) -> None:
+    """Warms one side up, then measures it whenever asked."""
+    batches, close = SIDES[name](paths, workers)
+    before = cpu_seconds()
+    consume(batches)
+    connection.send("ready")
+    while connection.recv() == "sample":
+        start = time.perf_counter()
+        consume(batches)
+        connection.send(time.perf_counter() - start)
+    close()
+    connection.send(cpu_seconds() - before)
+
+
+def consume(batches: Iterable[Any]) -> None:
+    for _ in batches:
+        pass
+
+
+def cpu_seconds() -> float:
+    return sum(
+        sum(resource.getrusage(who)[:2])
+        for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    )
+
+
+def here(
+    paths: list[str], workers: int
+) -> tuple[Iterable[Any], Callable[[], None]]:
+    import startup  # noqa: F401  (importing it is its use)
+
+    from keras_resnext.data import batches
+    from keras_resnext.data.datasets import Dataset
+    from keras_resnext.data.datasets import IndexedSplit
+    from keras_resnext.training import recipes
+
+    batches.THREADS = workers
+    recipe = recipes.get("torchvision_v1", train_size=SIZE)
+    images = IndexedSplit(np.array(paths), np.zeros(len(paths), np.int64))
+    labels = [str(number) for number in range(1000)]
+    dataset = Dataset("photographs", labels, {"train": images})
+    return batches.train_batches(dataset, recipe, BATCH, epoch=0), lambda: None
+
+
+class Pictures:
+    """What a DataLoader takes: the transformed pictures, by position."""
+
+    def __init__(self, paths: list[str]) -> None:
+        import torch
+        from torchvision.transforms import v2
+
+        self.paths = paths
+        self.transform = v2.Compose(
+            [
+                v2.RandomResizedCrop(SIZE),
+                v2.RandomHorizontalFlip(),
+                v2.ToImage(),
+                v2.ToDtype(torch.float32, scale=True),
+                v2.Normalize(MEAN, STD),
+            ]
+        )
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, position: int) -> Any:
+        with PIL.Image.open(self.paths[position]) as picture:
+            return self.transform(picture.convert("RGB"))
+
+
+def there(
+    paths: list[str], workers: int
+) -> tuple[Iterable[Any], Callable[[], None]]:
+    import torch.utils.data
+
+    loader = torch.utils.data.DataLoader(
+        Pictures(paths),
+        batch_size=BATCH,
+        num_workers=workers,
+        persistent_workers=True,
+    )
+
+    def close() -> None:
+        # The system counts a process's time once it has ended.
+        loader._iterator._shutdown_workers()
+
+    return loader, close
+
+
+SIDES = {"torchvision": there, "tf.data": here}
+
+
+def show(
+    rates: dict[str, list[float]], costs: dict[str, float], workers: int
+) -> None:
+    medians = {name: statistics.median(each) for name, each in rates.items()}
+    table = rich.table.Table(box=rich.box.SIMPLE, title_justify="left")
+    table.title = (
+        f"{workers} workers, {os.cpu_count()} CPUs, load average "
+        f"{os.getloadavg()[0]:.1f}"
+    )
+    for title in (
+        *("pictures per second:", "median", "least", "most"),
+        *("ratio", "ms of CPU per picture"),
+    ):
+        table.add_column(title, justify="right" if table.columns else "left")
+    for name, each in rates.items():
+        table.add_row(
+            name,
+            f"{medians[name]:.0f}",
+            f"{min(each):.0f}",
+            f"{max(each):.0f}",
+            f"{medians[name] / medians['torchvision']:.2f}",
+            f"{1000 * costs[name]:.2f}",
+        )
+    rich.console.Console().print(table)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

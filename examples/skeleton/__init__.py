@@ -1,1 +1,0 @@
-"""What the training scripts share: command line, run folder, loop, resume."""

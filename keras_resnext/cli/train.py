@@ -1,0 +1,50 @@
+"""The command `train`: a model of random weights, by a recipe."""
+
+import argparse
+import pathlib
+from typing import Any
+
+from keras_resnext.cli import training
+from keras_resnext.cli import usage
+from keras_resnext.training.recipes import Recipe
+from keras_resnext.variants import find_variant
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train a model, and return the exit status."""
+    with usage():
+        find_variant(args.model)
+    return training.run(args, train)
+
+
+def train(args: argparse.Namespace, recipe: Recipe) -> dict[str, Any]:
+    """Train a model by a recipe, and return the result."""
+    from keras_resnext.data.loading import load_dataset
+    from keras_resnext.data.noise import noise
+    from keras_resnext.training import trainer
+
+    output = args.output or pathlib.Path("runs", f"{args.model}-{args.recipe}")
+    with usage():
+        strategy = trainer.prepare(args.strategy, args.seed, args.deterministic)
+    if args.dry_run:
+        dataset = noise(recipe, args.batch_size or recipe.batch_size, output)
+    else:
+        with training.installed():
+            dataset = load_dataset(
+                args.dataset, args.data_dir, args.corrupt, args.validation
+            )
+    run = trainer.Trainer(
+        args.model,
+        dataset,
+        recipe,
+        output,
+        strategy=strategy,
+        batch_size=args.batch_size,
+        steps=args.steps,
+        seed=args.seed,
+        precision=args.precision,
+        synchronize=args.synchronize,
+        save_steps=args.save_steps,
+    )
+    run.train(args.resume)
+    return {**run.result, "directory": str(output)}

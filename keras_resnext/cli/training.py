@@ -1,0 +1,131 @@
+"""From the arguments of a command that trains to its trainer."""
+
+import argparse
+import contextlib
+import importlib.util
+import pathlib
+import shlex
+import sys
+import tempfile
+from collections.abc import Callable
+from collections.abc import Iterator
+from typing import Any
+
+from keras_resnext.cli import Failure
+from keras_resnext.cli import printing
+from keras_resnext.cli import usage
+from keras_resnext.training import recipes
+from keras_resnext.training.recipes import Recipe
+
+
+def run(
+    args: argparse.Namespace,
+    work: Callable[[argparse.Namespace, Recipe], dict[str, Any]],
+) -> int:
+    """Train by the recipe of a command line, and return the exit status.
+
+    Args:
+        args: Arguments of `training_arguments.add_training`.
+        work: Function that trains, and returns the result as JSON values.
+    """
+    recipe = recipe_of(args)
+    if args.show_recipe:
+        print(recipe)
+        return 0
+    require("tensorflow", "matplotlib")
+    from keras_resnext.training import faults
+    from keras_resnext.training import progress
+    from keras_resnext.training import trainer
+
+    # Scripts that train have no such argument.
+    as_json = getattr(args, "json", False)
+    progress.CONSOLE.stderr = as_json
+
+    with contextlib.ExitStack() as stack:
+        if args.dry_run:
+            args.resume = False
+            args.output = pathlib.Path(
+                stack.enter_context(tempfile.TemporaryDirectory())
+            )
+            args.steps, recipe = 2, recipe.override(epochs=1)
+        try:
+            result = work(args, recipe)
+        except trainer.TrainingStopped as stop:
+            words = [word for word in sys.argv[1:] if word != "--resume"]
+            program = pathlib.Path(sys.argv[0])
+            command = "keras-resnext"
+            if program.suffix == ".py" and program.stem != "__main__":
+                command = f"python {program}"
+            progress.CONSOLE.print(
+                "Stopped and saved. Resume with: "
+                f"{command} {shlex.join(words)} --resume",
+                soft_wrap=True,
+            )
+            return 128 + stop.signal
+        except (faults.RunError, trainer.DivergedError) as error:
+            raise Failure(error) from error
+    if as_json:
+        printing.print_json(result)
+    return 0
+
+
+def recipe_of(args: argparse.Namespace) -> Recipe:
+    """Return the recipe with the fields that the command line sets.
+
+    Raises:
+        UsageError: If there is no such recipe, field or value.
+    """
+    with usage():
+        recipe = recipes.get(args.recipe)
+        if args.epochs:
+            recipe = recipe.lasting(args.epochs)
+        return recipe.override(*args.set)
+
+
+def directory_of_several(args: argparse.Namespace, name: str) -> pathlib.Path:
+    """Return the directory that contains the directories of several runs.
+
+    Args:
+        args: The command line.
+        name: Name of the default directory in "runs".
+
+    Raises:
+        ValueError: If there is something in it that is not to be resumed.
+    """
+    output = args.output or pathlib.Path("runs", name)
+    if output.exists() and any(output.iterdir()) and not args.resume:
+        raise ValueError(
+            f"'{output}' is not empty. Resume its runs (--resume) or use "
+            "another directory (--output)."
+        )
+    return output
+
+
+def require(*packages: str) -> None:
+    """Refuse to begin what needs packages that are not installed.
+
+    Raises:
+        Failure: If a package is missing, with the command that installs it.
+    """
+    missing = [
+        name for name in packages if importlib.util.find_spec(name) is None
+    ]
+    if "tensorflow" in missing:
+        raise Failure(
+            "Images are read with TensorFlow, whatever the backend: pip "
+            "install tensorflow"
+        )
+    if missing:
+        raise Failure(
+            f"Training needs {' and '.join(missing)}: pip install "
+            "'keras_resnext[train]'"
+        )
+
+
+@contextlib.contextmanager
+def installed() -> Iterator[None]:
+    """Turn the lack of a package, such as TFDS, into a sentence."""
+    try:
+        yield
+    except ImportError as error:
+        raise Failure(f"{error}: pip install 'keras_resnext[train]'") from error

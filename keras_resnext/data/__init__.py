@@ -1,0 +1,44 @@
+"""Datasets, and their batches by a recipe.
+
+    from keras_resnext import data
+
+    dataset = data.load_dataset("path/to/folder")
+    model.fit(
+        data.train_batches(dataset, recipe),
+        validation_data=data.evaluation_batches(dataset, recipe),
+        shuffle=False,  # they are shuffled already
+    )
+
+Random transforms of training images are functions of a seed. They run in a
+`tf.data` pipeline on any backend of Keras, one image at a time (`mixing`: one
+batch), and draw all that is random from their argument `seed`, an int32 tensor
+of shape `(2,)`. Functions given the same seed draw the same numbers, so split
+it first:
+
+    seeds = tf.random.split(tf.stack([epoch_seed, position]), 2)
+    image = crops.flip(crops.random_resized(file, 224, seeds[0]), seeds[1])
+
+Why not Keras' layers: inside `tf.data` they draw from a `SeedGenerator`, whose
+state a resumed run does not find again, and Keras 3.15 means other things by
+most of them (keras-cv is the older version of the same layers).
+
+- none crops as `crops.random_resized` does; `RandomCrop` keeps the scale;
+- `RandomFlip` is the same but for its state, as is `RandomCrop` after
+  `ZeroPadding2D` for `crops.padded`, if given the size;
+- `RandomColorJitter` keeps one order and `RandomBrightness` adds where the
+  paper multiplies; none adds PCA lighting;
+- `RandAugment` has 11 operations where timm has 15, draws strengths anew from
+  zero to the factor and computes all 11 for every image;
+- no layer is TrivialAugmentWide;
+- `RandomErasing` draws its sides from the scale, without a ratio of the two,
+  and as often as a probability that is drawn itself;
+- `MixUp` draws a share for every image of a batch where timm and torchvision
+  draw one for all, and `CutMix` does so with an alpha that is drawn too and
+  with boxes that never leave the image; nothing tosses between the two.
+"""
+
+from keras_resnext.data.batches import evaluation_batches as evaluation_batches
+from keras_resnext.data.batches import train_batches as train_batches
+from keras_resnext.data.datasets import Dataset as Dataset
+from keras_resnext.data.datasets import from_arrays as from_arrays
+from keras_resnext.data.loading import load_dataset as load_dataset

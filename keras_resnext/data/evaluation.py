@@ -1,0 +1,258 @@
+"""Accuracy of a model on labeled images, transformed by Pillow.
+
+Unlike `batches`, which trains, it reproduces published accuracies to the last
+digit, and measures on image folders without TensorFlow.
+"""
+
+import concurrent.futures
+import io
+import itertools
+import os
+import pathlib
+import time
+from collections import deque
+from collections.abc import Callable
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import PIL.Image
+
+from keras_resnext import imagenet
+from keras_resnext.data.datasets import Split
+from keras_resnext.data.folders import load_labeled_images
+from keras_resnext.preprocessing import EvaluationTransform
+
+THREADS = os.cpu_count() or 1
+# Batches that are decoded, or waited for, while the model computes.
+AHEAD = 3
+
+
+class ImageError(ValueError):
+    """An image is damaged."""
+
+
+@dataclass(frozen=True)
+class LabeledImages:
+    """Images of one split of a dataset.
+
+    Args:
+        name: Name of the dataset.
+        split: Name of the split, empty for a whole folder.
+        labels: Names of the classes.
+        images: The images.
+        limit: Number of images to take at most.
+    """
+
+    name: str
+    split: str
+    labels: list[str]
+    images: Split
+    limit: int | None = None
+
+    @property
+    def count(self) -> int:
+        """Number of images."""
+        found = self.images.count
+        return found if self.limit is None else min(found, self.limit)
+
+    def encoded(self) -> Iterator[tuple[Any, int]]:
+        """Yield images, as paths or bytes, with class indices."""
+        return itertools.islice(self.images.encoded(), self.limit)
+
+
+def load_labeled(
+    name: str,
+    split: str | None = None,
+    data_dir: str | None = None,
+    limit: int | None = None,
+) -> LabeledImages:
+    """Open the images of a folder or of a dataset to measure on.
+
+    Args:
+        name: Folder that contains one folder of images per class; or a name
+            of TFDS.
+        split: `None` for `"validation"`; of a folder, for all of it if it
+            contains no folder of that name.
+        data_dir: Folder of TFDS' files; `None` for its default.
+        limit: Number of images to take at most. Those of a folder are in
+            random order, the same each time.
+
+    Returns:
+        The images.
+
+    Raises:
+        ValueError: If there are no labeled images.
+        OSError: If the dataset can't be downloaded.
+    """
+    if os.path.isdir(name):
+        images, labels, part = load_labeled_images(pathlib.Path(name), split)
+        return LabeledImages(name, part, labels, images, limit)
+    try:
+        from keras_resnext.data import records
+    except ImportError:
+        raise ValueError(
+            f"There is no folder '{name}'. For datasets by name install "
+            "tensorflow and tensorflow-datasets."
+        ) from None
+    records_split, labels, part = records.load_labeled_split(
+        name, split, data_dir
+    )
+    return LabeledImages(name, part, labels, records_split, limit)
+
+
+@dataclass
+class Tally:
+    """Counts of right predictions so far."""
+
+    images: int = 0
+    right: int = 0
+    among_five: int = 0
+    seconds: float = 0.0
+
+    @property
+    def top1(self) -> float:
+        """Top-1 accuracy in percent."""
+        return 100 * self.right / max(self.images, 1)
+
+    @property
+    def top5(self) -> float:
+        """Top-5 accuracy in percent."""
+        return 100 * self.among_five / max(self.images, 1)
+
+    @property
+    def rate(self) -> float:
+        """Images per second."""
+        return self.images / max(self.seconds, 1e-9)
+
+
+def measure(
+    model: keras.Model,
+    transform: EvaluationTransform,
+    images: LabeledImages,
+    batch_size: int,
+    tally: Tally,
+) -> Iterator[None]:
+    """Count right predictions, and yield after each batch.
+
+    Args:
+        model: Model from images to `(batch, classes)`.
+        transform: Evaluation transform of the images.
+        images: The images.
+        batch_size: Number of images per batch.
+        tally: Receives the counts.
+
+    Raises:
+        ValueError: If the classes are not the model's, or it returns NaN or
+            infinity.
+        ImageError: If an image is damaged.
+    """
+    shape = model.output_shape
+    if len(model.outputs) != 1 or len(shape) != 2:
+        raise ValueError(f"'{model.name}' does not end in a classifier.")
+    indices = class_indices(images.labels, shape[1], model.name)
+    # All batches are of one shape, which is compiled before time counts.
+    size = min(batch_size, images.count)
+    batch = np.zeros((size, transform.crop, transform.crop, 3), "float32")
+    _predict(model, batch)
+    began = time.monotonic()
+    for pixels, labels in transformed(images, transform, size):
+        batch[: len(pixels)] = pixels
+        outputs = _predict(model, batch)[: len(pixels)]
+        if not np.isfinite(outputs).all():
+            raise ValueError(f"'{model.name}' returns NaN or infinity.")
+        best = np.argsort(-outputs, axis=1, kind="stable")[:, :5]
+        hits = best == indices[labels][:, None]
+        tally.images += len(pixels)
+        tally.right += int(hits[:, 0].sum())
+        tally.among_five += int(hits.sum())
+        tally.seconds = time.monotonic() - began
+        yield
+
+
+def class_indices(labels: list[str], classes: int, name: str) -> np.ndarray:
+    """Return the index of each label among a model's classes.
+
+    Args:
+        labels: Names of a dataset's classes. WordNet ids (`"n01440764"`) are
+            looked up among ImageNet's 1,000; others are taken in their order.
+        classes: Number of classes of the model.
+        name: Name of the model.
+
+    Raises:
+        ValueError: If they are not the same classes.
+    """
+    wnids = {each.wnid: i for i, each in enumerate(imagenet.classes())}
+    if classes == len(wnids) and wnids.keys() >= set(labels):
+        return np.array([wnids[label] for label in labels])
+    if len(labels) == classes:
+        return np.arange(classes)
+    unknown = [label for label in labels if label not in wnids]
+    raise ValueError(
+        f"'{name}' distinguishes {classes:,} classes, and the dataset has "
+        f"{len(labels):,}. They must be equally many, or ImageNet's 1,000 and "
+        "named by their WordNet ids, such as n01440764"
+        + (f", not {unknown[0]!r}." if unknown else ".")
+    )
+
+
+def transformed(
+    images: LabeledImages,
+    transform: Callable[[PIL.Image.Image], np.ndarray],
+    size: int,
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield batches of transformed images and labels, made by threads.
+
+    Args:
+        images: The images.
+        transform: Function from an image to an array.
+        size: Number of images per batch.
+
+    Raises:
+        ImageError: If an image is damaged.
+    """
+    with concurrent.futures.ThreadPoolExecutor(THREADS) as pool:
+        waiting: deque = deque()
+        encoded = enumerate(images.encoded())
+        try:
+            while True:
+                missing = AHEAD * size - len(waiting)
+                for i, (content, label) in itertools.islice(encoded, missing):
+                    task = pool.submit(_pixels, content, i, transform)
+                    waiting.append((task, label))
+                chosen = [
+                    waiting.popleft() for _ in range(min(size, len(waiting)))
+                ]
+                if not chosen:
+                    return
+                tasks, labels = zip(*chosen, strict=True)
+                yield np.stack([t.result() for t in tasks]), np.array(labels)
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _pixels(
+    content: Any,
+    number: int,
+    transform: Callable[[PIL.Image.Image], np.ndarray],
+) -> np.ndarray:
+    name, file = f"'{content!s}'", content
+    if isinstance(content, bytes):
+        name, file = f"image {number}", io.BytesIO(content)
+    try:
+        with PIL.Image.open(file) as image:
+            return transform(image)
+    except PIL.UnidentifiedImageError:
+        reason = "it is not an image"
+    # On damaged bytes Pillow raises whatever its decoders do.
+    except Exception as error:
+        reason = str(error)
+    raise ImageError(f"Can't read {name}: {reason}.")
+
+
+def _predict(model: keras.Model, images: np.ndarray) -> np.ndarray:
+    if keras.config.image_data_format() == "channels_first":
+        images = images.transpose(0, 3, 1, 2)
+    return np.asarray(model.predict_on_batch(images), "float32")

@@ -1,0 +1,120 @@
+"""Base of the formats: a row of facts and functions each, and their input."""
+
+import contextlib
+import functools
+import importlib.util
+import logging
+import os
+import pathlib
+import warnings
+from collections.abc import Callable
+from collections.abc import Iterator
+from dataclasses import dataclass
+from dataclasses import field
+
+import keras
+import numpy as np
+
+from keras_resnext.exporting.input_spec import InputSpec
+from keras_resnext.exporting.report import ExportError
+
+
+@dataclass(frozen=True)
+class InferenceModel:
+    """Folded model that is written to files.
+
+    Args:
+        folded: The model without preprocessing.
+        input_spec: Input of the files.
+        images: Representative images to quantize with, or `None`.
+        labels: Names of the classes, or `None`.
+        scratch: Folder for temporary files.
+    """
+
+    folded: keras.Model
+    input_spec: InputSpec
+    images: np.ndarray | None
+    labels: list[str] | None
+    scratch: pathlib.Path
+
+    @functools.cached_property
+    def wrapped(self) -> keras.Model:
+        """Model behind its normalization, with named outputs."""
+        return self.input_spec.wrap(self.folded, "uint8")
+
+
+@dataclass(frozen=True)
+class Format:
+    """File format.
+
+    Args:
+        name: Name of the format.
+        file: Name of the file or folder.
+        writers: For each backend that can write the format, a function of a
+            model and the path of the new file or folder.
+        load: Function from a path to a function from a batch of images to
+            outputs by name. Its source becomes a part of scripts that know
+            nothing of this package: it may use `np`, `pathlib`, `Callable`
+            and what it imports itself.
+        packages: For each backend, modules that writing and running need.
+        tolerance: Largest difference of an output, as a share of the largest
+            output. `None` where weights are quantized: there the most
+            probable class must stay the same for most images.
+        any_size: Whether files can hold models for images of any size.
+        needs_images: Whether writing needs representative images.
+    """
+
+    name: str
+    file: str
+    writers: dict[str, Callable[[InferenceModel, pathlib.Path], None]]
+    load: Callable[
+        [pathlib.Path], Callable[[np.ndarray], dict[str, np.ndarray]]
+    ]
+    packages: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    tolerance: float | None = 1e-4
+    any_size: bool = True
+    needs_images: bool = False
+
+    def missing(self, backend: str) -> list[str]:
+        """Return the packages that aren't installed."""
+        return [
+            name
+            for name in self.packages.get(backend, ())
+            if importlib.util.find_spec(name) is None
+        ]
+
+    def write(self, model: InferenceModel, path: pathlib.Path) -> None:
+        """Write a model to a new file or folder, silently.
+
+        Raises:
+            ExportError: If it can't be converted.
+        """
+        try:
+            with _quiet():
+                self.writers[keras.backend.backend()](model, path)
+        except (MemoryError, OSError):
+            raise
+        except Exception as error:
+            # The first line is the reason; fifty more are a stack.
+            reason = (str(error).strip() or repr(error)).splitlines()[0]
+            raise ExportError(
+                f"'{self.name}' can't be written: {reason}"
+            ) from error
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence converters, which print between one line and fifty."""
+    # Some add a handler for the standard error that they find.
+    handlers = logging.root.handlers[:]
+    with (
+        warnings.catch_warnings(),
+        open(os.devnull, "w") as nowhere,
+        contextlib.redirect_stdout(nowhere),
+        contextlib.redirect_stderr(nowhere),
+    ):
+        warnings.simplefilter("ignore")
+        try:
+            yield
+        finally:
+            logging.root.handlers[:] = handlers

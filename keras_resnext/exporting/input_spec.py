@@ -1,0 +1,335 @@
+"""Input of an exported file: its shape, normalization and images."""
+
+import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass
+from dataclasses import replace
+from typing import Any
+from typing import Self
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_resnext.data_config import DataConfig
+from keras_resnext.inner import Graph
+from keras_resnext.preprocessing import EvaluationTransform
+from keras_resnext.preprocessing import evaluation_transform
+from keras_resnext.resnext_model import get_data_config
+from keras_resnext.resnext_model import stored_config
+
+SYNTHETIC = 8
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """Input of an exported file.
+
+    Args:
+        size: Height and width, each `None` where any will do.
+        channels: Number of channels.
+        data_format: Data format of the model.
+        transform: Resize, crop and normalization of the model's images.
+        pixels: Whether the file normalizes pixels itself.
+    """
+
+    size: tuple[int | None, int | None]
+    channels: int
+    data_format: str
+    transform: EvaluationTransform
+    pixels: bool
+
+    @classmethod
+    def of_model(
+        cls,
+        model: keras.Model,
+        transform: EvaluationTransform | None,
+        pixels: bool,
+    ) -> Self:
+        """Return the input of a model's files.
+
+        Raises:
+            ValueError: If images are not the model's only input.
+        """
+        shapes = [tuple(x.shape) for x in model.inputs]
+        shape = shapes[0]
+        if len(shapes) != 1 or len(shape) != 4:
+            raise ValueError(
+                f"'{model.name}' must have images as its only input to be "
+                f"exported. Its inputs: {shapes}."
+            )
+        convolutions = (
+            layer
+            for layer in model._flatten_layers()
+            if isinstance(layer, keras.layers.Conv2D)
+        )
+        data_format = next(convolutions).data_format
+        first = data_format == "channels_first"
+        channels = shape[1] if first else shape[3]
+        size = shape[2:4] if first else shape[1:3]
+        if pixels and channels not in (1, 3):
+            raise ValueError(
+                f"'{model.name}' takes {channels} channels, which are no "
+                "pixels. Use include_preprocessing=False."
+            )
+        if transform is None:
+            transform = _transform(
+                model, max((x for x in size if x), default=None)
+            )
+        if channels in (1, 3):
+            transform = transform.for_channels(channels)
+        return cls(size, channels, data_format, transform, pixels)
+
+    @property
+    def name(self) -> str:
+        """Name of the file's input."""
+        return "pixels" if self.pixels else "images"
+
+    @property
+    def takes_images(self) -> bool:
+        """Whether image files can be converted to it: RGB or gray."""
+        return self.channels in (1, 3)
+
+    @property
+    def takes_pixels(self) -> bool:
+        """Whether pixels in [0, 255] are normalized behind the input."""
+        own = np.allclose(self.scale, 1) and np.allclose(self.offset, 0)
+        return self.pixels or bool(own)
+
+    @property
+    def sizes(self) -> list[tuple[int, int]]:
+        """Height and width of images to compare on, two where any will do."""
+        side = self.transform.crop
+        height, width = (size or side for size in self.size)
+        if None not in self.size:
+            return [(height, width)]
+        # Half as much again, a multiple of 32 pixels in any case.
+        more = [-(-3 * size // 64) * 32 for size in (height, width)]
+        return [(height, width), (self.size[0] or more[0], width)]
+
+    @property
+    def shape(self) -> tuple[int | None, ...]:
+        """Shape of one image as the file takes it."""
+        if not self.pixels and self.data_format == "channels_first":
+            return (self.channels, *self.size)
+        return (*self.size, self.channels)
+
+    @property
+    def scale(self) -> np.ndarray:
+        return 1 / (255 * np.resize(self.transform.std, self.channels))
+
+    @property
+    def offset(self) -> np.ndarray:
+        offset = -np.divide(self.transform.mean, self.transform.std)
+        return np.resize(offset, self.channels)
+
+    def normalize(self, pixels: np.ndarray) -> np.ndarray:
+        """Convert pixels to the input of the model itself."""
+        # In double precision, unlike any file.
+        x = (pixels * self.scale + self.offset).astype("float32")
+        first = self.data_format == "channels_first"
+        return np.ascontiguousarray(x.transpose(0, 3, 1, 2)) if first else x
+
+    def synthesize(self, size: tuple[int, int] | None = None) -> np.ndarray:
+        """Return random images, the same in every call, as the file's input.
+
+        Their power falls with the square of the frequency, as it does in
+        photographs (Field, 1987, https://doi.org/10.1364/JOSAA.4.002379).
+
+        Args:
+            size: Height and width; `None` takes the first of `sizes`.
+
+        Returns:
+            Pixels as uint8, or the input of the model as float32.
+        """
+        random = np.random.default_rng(0)
+        height, width = size or self.sizes[0]
+        noise = random.normal(size=(SYNTHETIC, height, width, self.channels))
+        # The channels of photographs are correlated.
+        noise += 2 * noise.mean(-1, keepdims=True)
+        frequency = np.hypot(
+            np.fft.fftfreq(height)[:, None], np.fft.fftfreq(width)[None, :]
+        )
+        frequency[0, 0] = np.inf
+        spectrum = np.fft.fft2(noise, axes=(1, 2)) / frequency[..., None]
+        x = np.fft.ifft2(spectrum, axes=(1, 2)).real
+        x /= x.std((1, 2, 3), keepdims=True)
+        means = random.uniform(70, 185, (SYNTHETIC, 1, 1, 1))
+        pixels = np.clip(means + 55 * x, 0, 255).round().astype("uint8")
+        return pixels if self.pixels else self.normalize(pixels)
+
+    def wrap(self, model: keras.Model, dtype: str) -> keras.Model:
+        """Prepend the normalization to a model, for inference only.
+
+        Args:
+            model: The model.
+            dtype: Dtype of the input, if the file is to take pixels.
+
+        Returns:
+            A `keras.Model` that returns a dictionary of named outputs.
+        """
+        inputs = keras.Input(
+            self.shape,
+            dtype=dtype if self.pixels else "float32",
+            name=self.name,
+        )
+        x = inputs
+        if self.pixels:
+            # `Rescaling` depends on the data format that is set globally.
+            x = ops.cast(x, "float32") * self.scale.astype("float32")
+            x = x + self.offset.astype("float32")
+            if self.data_format == "channels_first":
+                x = ops.transpose(x, (0, 3, 1, 2))
+        outputs = model(structured(model, x), training=False)
+        outputs = named_outputs(model, outputs)
+        return keras.Model(inputs, outputs, name=model.name)
+
+
+def structured(model: keras.Model, images: Any) -> Any:
+    """Return images in the structure of a model's input."""
+    if isinstance(model, keras.Sequential):  # which has no `input` of its own
+        return images
+    return keras.tree.pack_sequence_as(model.input, [images])
+
+
+def named_outputs(model: keras.Model, outputs: Any) -> dict[str, Any]:
+    """Return the outputs of a model as a flat dictionary.
+
+    Args:
+        model: The model.
+        outputs: Tensors or arrays in the structure of the model's output.
+
+    Returns:
+        A dictionary. Its keys are the model's own, joined by `_` where
+        structures are nested, or the names of its last layers; an only output
+        is called `"probabilities"`, `"logits"` or `"features"`.
+    """
+    flat = keras.tree.flatten(outputs)
+    if isinstance(outputs, dict):
+        paths = [path for path, _ in keras.tree.flatten_with_path(outputs)]
+        names = ["_".join(map(str, path)) for path in paths]
+    elif len(flat) == 1:
+        names = [kind_of(model)]
+    else:
+        names = [each._keras_history.operation.name for each in model.outputs]
+    if len(set(names)) < len(names):
+        names = [f"{name}_{i}" for i, name in enumerate(names)]
+    return dict(zip(names, flat, strict=True))
+
+
+def kind_of(model: keras.Model) -> str:
+    """Return the kind of an only output."""
+    if len(model.outputs[0].shape) != 2:
+        return "features"
+    graph = Graph(model)
+    source = graph.source(graph.outputs[0])
+    last = source.layer if source else None
+    activation = getattr(last, "activation", None)
+    if isinstance(last, keras.layers.Softmax) or activation in (
+        keras.activations.softmax,
+        keras.activations.sigmoid,
+    ):
+        return "probabilities"
+    return "logits" if isinstance(last, keras.layers.Dense) else "features"
+
+
+def _transform(model: keras.Model, size: int | None) -> EvaluationTransform:
+    """Return the transform of a model's images; warn where it is unknown."""
+    config = get_data_config(model)
+    if stored_config(model) is None and config == DataConfig(
+        labels=config.labels
+    ):
+        warnings.warn(
+            f"Nothing tells how the images of '{model.name}' are normalized: "
+            "ImageNet's mean and standard deviation are taken. If that is "
+            "right, keras_resnext.set_data_config(model, size=224) confirms "
+            "it; else pass `transform`, or mean= and std= there.",
+            UserWarning,
+            stacklevel=4,
+        )
+    size = size or config.size
+    if size is None:
+        raise ValueError(
+            f"Nothing tells the size of the images of '{model.name}' that "
+            "the files are to be compared on. Pass `transform`, or let the "
+            "model know: keras_resnext.set_data_config(model, size=224)."
+        )
+    return evaluation_transform(replace(config, size=size))
+
+
+def check_images(data: Any, input_spec: InputSpec) -> np.ndarray:
+    """Return representative images as one array.
+
+    Args:
+        data: An array or a tensor of images, or an iterable of single images
+            or batches.
+        input_spec: Input of the files.
+
+    Returns:
+        Pixels as uint8, or the input of the model as float32.
+
+    Raises:
+        ValueError: If they have another shape or range.
+    """
+    x = _stacked(data)
+    fits = x.ndim == 4 and all(
+        size in (None, found)
+        for size, found in zip(input_spec.shape, x.shape[1:], strict=True)
+    )
+    if not fits or not len(x):
+        raise ValueError(
+            "`representative_data` must be pictures of shape (count, "
+            f"{', '.join(map(str, input_spec.shape))}). Received shape: "
+            f"{x.shape}"
+        )
+    if x.dtype.kind not in "uif" or not np.isfinite(x).all():
+        raise ValueError(
+            "`representative_data` must be finite numbers. Received dtype: "
+            f"{x.dtype}"
+        )
+    low, high = float(x.min()), float(x.max())
+    if not input_spec.takes_pixels:
+        if x.dtype.kind != "f" or max(-low, high) > 50:
+            raise ValueError(
+                "Without preprocessing `representative_data` must be floats, "
+                "normalized as the network takes them. Received "
+                f"{x.dtype} in [{low:.4g}, {high:.4g}]"
+            )
+        return x.astype("float32")
+    if low < 0 or high > 255 or (x.dtype.kind == "f" and high <= 1):
+        raise ValueError(
+            "`representative_data` must be pixels in [0, 255]. Received "
+            f"{x.dtype} in [{low:.4g}, {high:.4g}]"
+        )
+    return (
+        np.round(x).astype("uint8")
+        if input_spec.pixels
+        else x.astype("float32")
+    )
+
+
+def _stacked(data: Any) -> np.ndarray:
+    if hasattr(data, "shape"):
+        return _array(data)
+    if isinstance(data, str) or not isinstance(data, Iterable):
+        raise ValueError(
+            "`representative_data` must be an array of pictures, or yield "
+            f"pictures. Received: {type(data).__name__}"
+        )
+    parts = [_array(each) for each in data]
+    parts = [each[None] if each.ndim == 3 else each for each in parts]
+    if len({each.shape[1:] for each in parts}) != 1:
+        raise ValueError(
+            "`representative_data` must be pictures of one shape, at least "
+            f"one. Received {len(parts)} of the shapes "
+            f"{sorted({each.shape[1:] for each in parts})}"
+        )
+    return np.concatenate(parts)
+
+
+def _array(data: Any) -> np.ndarray:
+    return (
+        keras.ops.convert_to_numpy(data)
+        if keras.ops.is_tensor(data)
+        else np.asarray(data)
+    )

@@ -1,0 +1,49 @@
+"""Errors of the disk and of images, each as one sentence."""
+
+import contextlib
+import pathlib
+from collections.abc import Iterator
+
+import tensorflow as tf
+
+from keras_resnext.data import folders
+from keras_resnext.data.datasets import Dataset
+from keras_resnext.training import checkpoints
+
+# Errors of tf.data that are the files' fault. Others may be the program's.
+_READING = (
+    tf.errors.DataLossError,
+    tf.errors.NotFoundError,
+    tf.errors.PermissionDeniedError,
+)
+
+
+class RunError(RuntimeError):
+    """A run can't continue: its disk or one of its images is at fault."""
+
+
+@contextlib.contextmanager
+def explained(folder: pathlib.Path, dataset: Dataset) -> Iterator[None]:
+    """Turn what the disk or an image raises into a sentence.
+
+    Args:
+        folder: The folder of the run.
+        dataset: The dataset.
+
+    Raises:
+        RunError: With the fault, and the checkpoint to resume from.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise RunError(f"{error} {checkpoints.last_good(folder)}") from error
+    except tf.errors.OpError as error:
+        fault = folders.find_fault(dataset)
+        if fault is None and not isinstance(error, _READING):
+            raise
+        if fault is None:
+            fault = f"Can't read an image: {error.message.splitlines()[0]}."
+        raise RunError(
+            f"{fault} Restore it and resume (--resume). "
+            f"{checkpoints.last_good(folder)}"
+        ) from error

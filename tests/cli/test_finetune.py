@@ -1,0 +1,169 @@
+"""The command `finetune`, on folders of images."""
+
+import json
+import pathlib
+import sys
+
+import keras
+import numpy as np
+import PIL.Image
+import pytest
+from run_script import Result
+from run_script import assert_one_sentence
+from run_script import run_many
+
+import keras_resnext
+from keras_resnext import cli
+
+SMALL = "resnext23s_4x32d"
+FORMATS = {
+    "tensorflow": ["saved_model", "tflite"],
+    "jax": ["saved_model"],
+    "torch": ["torch"],
+}[keras.backend.backend()]
+
+
+def save_image(path: pathlib.Path, seed: int, color: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(seed).integers(0, 99, (40, 50, 3), "uint8")
+    pixels[..., color] += 150
+    PIL.Image.fromarray(pixels).save(path)
+
+
+@pytest.fixture(scope="module")
+def colors(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """A folder of two folders of images, reddish and bluish ones."""
+    folder = tmp_path_factory.mktemp("data") / "colors"
+    for i in range(20):
+        save_image(folder / "red" / f"{i}.png", i, 0)
+        save_image(folder / "blue" / f"{i}.jpg", 100 + i, 2)
+    return folder
+
+
+def test_finetune_in_two_phases(
+    colors: pathlib.Path,
+    tmp_path: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    # What is there already is replaced, and nothing else is touched.
+    output = tmp_path / "runs" / f"colors-{SMALL}"
+    (output / "saved_model").mkdir(parents=True)
+    (output / "saved_model" / "old").touch()
+    (output / "mine").touch()
+    line = ["finetune", str(colors), "--model", SMALL, "--epochs", "3"]
+    line += ["--batch-size", "16"]
+    monkeypatch.setattr(sys, "argv", ["keras-resnext", *line])
+    assert cli.main(line) == 0
+    printed = capsys.readouterr().out
+    for name in ("curves.png", "confusion.png", "predictions.png"):
+        with PIL.Image.open(output / name) as image:
+            assert min(image.size) > 200
+        assert name in printed
+    record = json.loads((output / "result.json").read_text())
+    assert record["images"] == {"train": 32, "validation": 4, "test": 4}
+    assert record["phases"] == [1, 2]
+    accuracy = f"{record['test_accuracy']:.2%} of 4 test images right"
+    assert accuracy in printed
+    assert [file["format"] for file in record["files"]] == FORMATS
+    for file in record["files"]:
+        assert file["format"] in printed
+        assert file["difference"] <= 1e-4
+        assert (output / f"run_{file['format']}.py").exists()
+    assert (output / "classifier" / "last.keras").exists()
+    assert (output / "labels.txt").read_text() == "blue\nred\n"
+    assert not list(output.glob(".new-*"))
+    assert (output / "mine").exists()
+    if "saved_model" in FORMATS:
+        assert not (output / "saved_model" / "old").exists()
+
+    # Nothing is left to do, and the same results.
+    assert cli.main([*line, "--resume"]) == 0
+    again = json.loads((output / "result.json").read_text())
+    assert again["test_accuracy"] == record["test_accuracy"]
+    model = keras.saving.load_model(output / "model.keras")
+    assert keras_resnext.get_data_config(model).labels == ("blue", "red")
+
+
+@pytest.fixture(scope="module")
+def mistakes(
+    tmp_path_factory: pytest.TempPathFactory, colors: pathlib.Path
+) -> dict[str, Result]:
+    """What the command prints for wrong arguments, by what is wrong."""
+    folder = tmp_path_factory.mktemp("mistakes")
+    save_image(folder / "one_class" / "red" / "1.png", 0, 0)
+    for name in ("a", "b"):
+        save_image(folder / "few" / name / "1.png", 0, 0)
+        save_image(folder / "broken" / name / "1.png", 0, 0)
+    (folder / "broken" / "a" / "2.jpg").write_text("no image")
+    (folder / "a_file").touch()
+    (folder / "empty").mkdir()
+    small = ["--model", SMALL]
+    lines = {
+        "unknown model": [colors, "--model", "resnext51"],
+        "unknown recipe": [colors, *small, "--recipe", "finetun"],
+        "unknown dataset": ["tf_flower", *small],
+        "no folder": [folder / "missing", *small],
+        "empty": [folder / "empty", *small],
+        "one class": [folder / "one_class", *small],
+        "few images": [folder / "few", *small],
+        "not an image": [folder / "broken", *small],
+        "no labels": ["coco", *small],
+        "no epochs": [colors, "--epochs", "0"],
+        "no number": [colors, "--batch-size", "many"],
+        "field": [colors, *small, "--set", "learning_rat=1"],
+        "size": [colors, *small, "--size", "3"],
+        "other size": [
+            *(colors, *small, "--recipe", "cifar_short", "--batch-size", 8)
+        ],
+        "tag": [colors, "--weights", "nothing"],
+        "no weights file": [colors, *small, "--weights", "missing.h5"],
+        "output is a file": [colors, *small, "--output", folder / "a_file"],
+        "format": [colors, *small, "--formats", "onxx"],
+        "unavailable": [colors],
+    }
+    results = run_many(
+        "keras_resnext",
+        [
+            ["finetune", *line, "--data-dir", folder / "data"]
+            for line in lines.values()
+        ],
+        folder,
+        HF_HUB_OFFLINE="1",
+        HF_HOME=str(folder),
+        KERAS_HOME=str(folder),
+    )
+    return dict(zip(lines, results, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("mistake", "status", "part"),
+    [
+        ("unknown model", 2, "no variant 'resnext51'"),
+        ("unknown recipe", 2, "Did you mean 'finetune'"),
+        ("unknown dataset", 1, "Did you mean 'tf_flowers'"),
+        ("no folder", 1, "neither a folder nor a dataset"),
+        ("empty", 1, "two folders of images or more"),
+        ("one class", 1, "two folders of images or more"),
+        ("few images", 1, "too few images"),
+        ("not an image", 1, "2.jpg' is not an image"),
+        ("no labels", 1, "does not contain images with one label"),
+        ("no epochs", 2, "0 is less than 1"),
+        ("no number", 2, "'many'"),
+        ("field", 2, "Did you mean 'learning_rate'"),
+        ("size", 2, "at least 4x4 pixels"),
+        ("other size", 1, "for images of 32x32"),
+        ("tag", 2, "nothing"),
+        ("no weights file", 1, "missing.h5"),
+        ("output is a file", 1, "a_file"),
+        ("format", 2, "Did you mean 'onnx'"),
+        ("unavailable", 1, "Can't get the weights 'resnext50_32x4d"),
+    ],
+)
+def test_mistakes_get_one_sentence(
+    mistakes: dict[str, Result], mistake: str, status: int, part: str
+) -> None:
+    found, stderr, _ = mistakes[mistake]
+    assert found == status, stderr
+    assert_one_sentence(stderr, part)
