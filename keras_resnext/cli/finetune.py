@@ -11,6 +11,7 @@ import pathlib
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
+from dataclasses import replace
 from typing import TYPE_CHECKING
 from typing import Any
 
@@ -87,6 +88,11 @@ def finetune(args: argparse.Namespace, recipe: Recipe) -> dict[str, Any]:
             )
     model = build(args, recipe, dataset, None)
     recipe = fitted(args, recipe, dataset, model)
+    # The phases must not look at the test images, nor measure them each.
+    seen = replace(
+        dataset,
+        splits={k: v for k, v in dataset.splits.items() if k != "test"},
+    )
 
     with RunDirectory(output, strategy.is_chief).hold():
         histories = []
@@ -97,7 +103,7 @@ def finetune(args: argparse.Namespace, recipe: Recipe) -> dict[str, Any]:
                 functools.partial(
                     continued, model, border, args, recipe, dataset
                 ),
-                dataset,
+                seen,
                 its_recipe,
                 folder,
                 name=args.model,
@@ -114,7 +120,8 @@ def finetune(args: argparse.Namespace, recipe: Recipe) -> dict[str, Any]:
         if not strategy.is_chief:
             return {}
         with strategy.alone():
-            model = keras.saving.load_model(folder / "last.keras")
+            best = "best" if current.validates else "last"
+            model = keras.saving.load_model(folder / f"{best}.keras")
             return conclude(
                 args, model, recipe, dataset, histories, output, began
             )
@@ -252,7 +259,7 @@ def conclude(
     }
     content = f"{json.dumps(record, indent=2)}\n".encode()
     atomic_files.write(output / "result.json", content)
-    progress.CONSOLE.print(report, highlight=False)
+    progress.CONSOLE.print(str(report), highlight=False, soft_wrap=True)
     progress.CONSOLE.print(
         f"{model.name} on {dataset.name}: {accuracy:.2%} of {len(true):,} "
         f"{split} images right, after {seconds:.0f} s.\n"

@@ -66,9 +66,10 @@ def test_finetune_in_two_phases(
     assert record["phases"] == [1, 2]
     accuracy = f"{record['test_accuracy']:.2%} of 4 test images right"
     assert accuracy in printed
+    assert "test loss" not in printed  # of a phase
     assert [file["format"] for file in record["files"]] == FORMATS
     for file in record["files"]:
-        assert file["format"] in printed
+        assert f" {file['format']} " in printed  # as a table
         assert file["difference"] <= 1e-4
         assert (output / f"run_{file['format']}.py").exists()
     assert (output / "classifier" / "last.keras").exists()
@@ -83,6 +84,8 @@ def test_finetune_in_two_phases(
     again = json.loads((output / "result.json").read_text())
     assert again["test_accuracy"] == record["test_accuracy"]
     model = keras.saving.load_model(output / "model.keras")
+    best = keras.saving.load_model(output / "all" / "best.keras")
+    np.testing.assert_array_equal(model.get_weights()[0], best.get_weights()[0])
     assert keras_resnext.get_data_config(model).labels == ("blue", "red")
 
 
