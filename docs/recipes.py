@@ -25,23 +25,22 @@ opened. None of the runs on ImageNet was repeated here.
 
 def page() -> str:
     """Return the page."""
-    sources = recipes.recipe_sources
     lines = ["| source | what was read |", "| --- | --- |"]
-    for name, text in sources.REPOSITORIES.items():
+    for name, text in recipes.REPOSITORIES.items():
         lines.append(f"| {name} | {text} |")
     for name, recipe in recipes.RECIPES.items():
         lines += ["", f"## {name}", "", f"{recipe.sources}.", ""]
         lines += ["| field | value | source | read |"]
         lines += ["| --- | --- | --- | --- |"]
-        idle = sources.without_effect(recipe)
+        sources = recipes.SOURCES[name]
         for line in str(recipe).splitlines():
             field, value = line.split(maxsplit=1)
             if field in ("name", "sources"):
                 continue
             text, read = "no effect here", ""
-            if field not in idle:
-                source = sources.SOURCES[name][field]
-                text, read = source.text, "yes" if source.read else "no"
+            if field in sources:
+                text = sources[field].text
+                read = "yes" if sources[field].read else "no"
             lines.append(f"| `{field}` | {value} | {text} | {read} |")
     return HEAD + "\n".join(lines) + "\n"
 

@@ -211,7 +211,7 @@ class Recipe:
                     f"{did_you_mean(name, _TYPES)} There are: "
                     f"{', '.join(_TYPES)}"
                 )
-        read = {name: _read(name, word) for name, word in words.items()}
+        read = {name: read_field(name, word) for name, word in words.items()}
         return replace(self, **read, **values)
 
     def lasting(self, epochs: int) -> "Recipe":
@@ -357,7 +357,12 @@ _TYPES: dict[str, Any] = {field.name: field.type for field in fields(Recipe)}
 _WANTED = {bool: "yes or no", int: "a whole number", float: "a number"}
 
 
-def _read(name: str, word: str) -> Any:
+def read_field(name: str, word: str) -> Any:
+    """Return a field's value from its form in text.
+
+    Raises:
+        ValueError: If it can't be read.
+    """
     kind = _TYPES[name]
     try:
         if kind is bool:

@@ -1,268 +1,66 @@
-"""Published ways of training, as data.
+"""Published recipes of training: the rows of `recipes.csv`, as `Recipe`s.
 
-Where each number is from: `recipe_sources`, and docs/recipes.md.
+A row is a field of a recipe: its value, its source, and whether the value was
+read there (*no* means that it was inferred, or is from a source that could not
+be opened). The field `base` names the recipe that has all other fields; without
+it they have the defaults of `Recipe`. Sources begin with a key of
+`REPOSITORIES`; docs/recipes.md is the same as tables.
 
 print(recipes.get("a2"))
 recipe = recipes.get("a2", epochs=100, mixup=0.2)
 optimizer = recipe.make_optimizer(steps_per_epoch=625, batch_size=2048)
 """
 
-from dataclasses import replace
+import csv
+import itertools
+import operator
+import pathlib
+from collections.abc import Iterable
 from typing import Any
+from typing import NamedTuple
 
 from keras_resnext.suggestions import did_you_mean
-from keras_resnext.training import recipe_sources as recipe_sources
 from keras_resnext.training.recipe import Recipe as Recipe
+from keras_resnext.training.recipe import read_field
 
-_PAPER = Recipe(
-    name="paper",
-    optimizer="sgd",
-    learning_rate=0.1,
-    batch_size=256,
-    epochs=100,
-    schedule="step",
-    weight_decay=1e-4,
-    nesterov=True,
-    drops=(30, 60, 90),
-    interpolation="bicubic",
-    train_interpolation="bicubic",
-    color_jitter=0.4,
-    lighting=0.1,
-    sources="github.com/facebookresearch/ResNeXt: opts.lua, train.lua, "
-    "datasets/imagenet.lua; arXiv 1611.05431, section 4",
-)
-_CIFAR_PAPER = replace(
-    _PAPER,
-    name="cifar_paper",
-    batch_size=128,
-    epochs=300,
-    weight_decay=5e-4,
-    drops=(147, 222),
-    train_size=32,
-    evaluation_size=32,
-    evaluation_resize=32,
-    mean=(125.3 / 255, 123.0 / 255, 113.9 / 255),
-    std=(63.0 / 255, 62.1 / 255, 66.7 / 255),
-    crop="padded",
-    color_jitter=0.0,
-    lighting=0.0,
-    sources="github.com/facebookresearch/ResNeXt: README.md, train.lua, "
-    "datasets/cifar10.lua; arXiv 1611.05431, section 5.2",
-)
-_CIFAR_SHORT = replace(
-    _CIFAR_PAPER,
-    name="cifar_short",
-    epochs=36,
-    schedule="cosine",
-    drops=(),
-    decay_norm=False,
-    decay_bias=False,
-    warmup_epochs=2,
-    warmup_rate=0.1,
-    label_smoothing=0.1,
-    sources="our own, for two CPU cores: weights/resnext23s_4x32d; the rest "
-    "is cifar_paper's",
-)
-_TORCHVISION_V1 = Recipe(
-    name="torchvision_v1",
-    optimizer="sgd",
-    learning_rate=0.4,
-    batch_size=1024,
-    epochs=100,
-    schedule="step",
-    weight_decay=1e-4,
-    drops=(30, 60, 90),
-    sources="github.com/pytorch/vision: references/classification/README.md",
-)
-_TORCHVISION_V2 = Recipe(
-    name="torchvision_v2",
-    optimizer="sgd",
-    learning_rate=0.5,
-    batch_size=1024,
-    epochs=600,
-    schedule="cosine",
-    weight_decay=2e-5,
-    decay_norm=False,
-    warmup_epochs=5,
-    warmup_rate=0.01,
-    evaluation_resize=232,
-    policy="trivial_augment_wide",
-    erasing=0.1,
-    mixup=0.2,
-    cutmix=1.0,
-    label_smoothing=0.1,
-    ema_decay=0.99998,
-    ema_steps=32,
-    sources="github.com/pytorch/vision: issue 3995, the new recipe without "
-    "FixRes, of ResNeXt-50 32x4d's IMAGENET1K_V2",
-)
-_TORCHVISION_V2_FIXRES = replace(
-    _TORCHVISION_V2,
-    name="torchvision_v2_fixres",
-    train_size=176,
-    sources="github.com/pytorch/vision: issue 3995, the new recipe with "
-    "FixRes, of ResNeXt-101 32x8d's IMAGENET1K_V2",
-)
-_TORCHVISION_V2_REPEATED = replace(
-    _TORCHVISION_V2_FIXRES,
-    name="torchvision_v2_repeated",
-    repeats=4,
-    sources="github.com/pytorch/vision: pull request 5935, of ResNeXt-101 "
-    "64x4d's IMAGENET1K_V1",
-)
-_TIMM_RA = Recipe(
-    name="timm_ra",
-    optimizer="sgd",
-    learning_rate=0.6,
-    batch_size=1536,
-    epochs=240,
-    schedule="cosine",
-    weight_decay=1e-4,
-    nesterov=True,
-    decay_norm=False,
-    decay_bias=False,
-    warmup_epochs=5,
-    warmup_rate=1e-5 / 0.6,
-    cosine_after_warmup=False,
-    interpolation="bicubic",
-    train_interpolation="random",
-    policy="rand_augment",
-    policy_magnitude=7.0,
-    erasing=0.4,
-    erasing_count=3,
-    erasing_fill="noise",
-    label_smoothing=0.1,
-    zero_init_last=True,
-    sources="github.com/huggingface/pytorch-image-models: the command in "
-    "training_script.mdx, with the defaults of its train.py",
-)
-_A1 = Recipe(
-    name="a1",
-    optimizer="lamb",
-    learning_rate=5e-3,
-    batch_size=2048,
-    epochs=600,
-    schedule="cosine",
-    weight_decay=0.01,
-    decay_norm=False,
-    decay_bias=False,
-    warmup_epochs=5,
-    warmup_rate=1e-4,
-    warmup_by_step=True,
-    minimum_rate=2e-4,
-    cosine_after_warmup=False,
-    evaluation_resize=235,
-    interpolation="bicubic",
-    train_interpolation="random",
-    policy="rand_augment",
-    policy_magnitude=7.0,
-    repeats=3,
-    mixup=0.2,
-    cutmix=1.0,
-    loss="binary_crossentropy",
-    label_smoothing=0.1,
-    bce_target_thresh=0.2,
-    zero_init_last=True,
-    stochastic_depth=0.05,
-    sources="arXiv 2110.00476, table 2; "
-    "github.com/open-mmlab/mmpretrain: configs/resnet/resnet50_8xb256-rsb-a*; "
-    "github.com/huggingface/pytorch-image-models: defaults of train.py",
-)
-_A2 = replace(
-    _A1,
-    name="a2",
-    epochs=300,
-    weight_decay=0.02,
-    mixup=0.1,
-    label_smoothing=0.0,
-)
-_A3 = replace(
-    _A2,
-    name="a3",
-    learning_rate=8e-3,
-    epochs=100,
-    minimum_rate=1.25e-4,
-    train_size=160,
-    policy_magnitude=6.0,
-    repeats=1,
-    stochastic_depth=0.0,
-)
-_FINETUNE = Recipe(
-    name="finetune",
-    optimizer="adamw",
-    learning_rate=1e-3,
-    batch_size=32,
-    epochs=12,
-    schedule="cosine",
-    weight_decay=0.01,
-    decay_norm=False,
-    decay_bias=False,
-    warmup_epochs=1,
-    warmup_rate=0.1,
-    crop_scale=0.35,
-    label_smoothing=0.05,
-    dropout=0.2,
-    sources="our own: keras-resnext finetune trains the last stage for a "
-    "third of the epochs and then all at a tenth of the rate",
-)
-_RETINANET = Recipe(
-    name="retinanet",
-    optimizer="sgd",
-    learning_rate=0.01,
-    batch_size=16,
-    epochs=12,
-    schedule="step",
-    weight_decay=1e-4,
-    drops=(8, 11),
-    train_size=512,
-    evaluation_size=512,
-    evaluation_resize=512,
-    sources="arXiv 1708.02002, section 5: 90,000 steps, drops after 60,000 and "
-    "80,000, which are of COCO's epochs 12.3, 8.2 and 10.9; its pictures are "
-    "larger",
-)
-_RETINANET_SHORT = replace(
-    _RETINANET,
-    name="retinanet_short",
-    optimizer="adamw",
-    learning_rate=1e-3,
-    epochs=5,
-    schedule="cosine",
-    weight_decay=0.01,
-    decay_norm=False,
-    decay_bias=False,
-    drops=(),
-    warmup_epochs=1,
-    warmup_rate=0.1,
-    train_size=128,
-    evaluation_size=128,
-    evaluation_resize=128,
-    sources="our own, for two CPU cores: examples/detection/README.md",
-)
-
-RECIPES = {
-    recipe.name: recipe
-    for recipe in (
-        _PAPER,
-        _CIFAR_PAPER,
-        _CIFAR_SHORT,
-        _TORCHVISION_V1,
-        _TORCHVISION_V2,
-        _TORCHVISION_V2_FIXRES,
-        _TORCHVISION_V2_REPEATED,
-        _TIMM_RA,
-        _A1,
-        _A2,
-        _A3,
-        _FINETUNE,
-        _RETINANET,
-        _RETINANET_SHORT,
-    )
+# Abbreviations in sources, and the commits or pages that were read.
+REPOSITORIES = {
+    "FB": "github.com/facebookresearch/ResNeXt at 1f59a2c",
+    "TV": "github.com/pytorch/vision, references/classification, at 017e9b9",
+    "TV 3995": "github.com/pytorch/vision/issues/3995: a command of the new "
+    "recipe without FixRes, quoted by its user on 2022-01-07",
+    "TV 5935": "github.com/pytorch/vision/pull/5935, of 2022-05-03",
+    "TV models": "torchvision/models/resnet.py of torchvision 0.29.1",
+    "timm": "github.com/huggingface/pytorch-image-models at aa4b585",
+    "timm 2021": "the same at b1c2e3e, of 2021-09, when A1 to A3 appeared",
+    "MM": "github.com/open-mmlab/mmpretrain at ee7f2e8",
+    "ML-Decoder": "github.com/Alibaba-MIIL/ML_Decoder, README.md: a command of "
+    "A2 by other authors",
+    "RetinaNet": "arXiv 1708.02002, section 5, from memory",
+    "own": "our own choice",
 }
 
 
+class Source(NamedTuple):
+    """Source of a recipe's field.
+
+    Args:
+        text: File and option, command, or table, of a repository named in
+            `REPOSITORIES`.
+        read: Whether the value was read there.
+    """
+
+    text: str
+    read: bool
+
+
+RECIPES: dict[str, Recipe] = {}
+# Sources of the fields of each recipe, those without effect aside.
+SOURCES: dict[str, dict[str, Source]] = {}
+
+
 def get(name: str, *assignments: str, **values: Any) -> Recipe:
-    """A recipe by its name, with other values in some of its fields.
+    """Return a recipe by its name, with other values in some of its fields.
 
     Args:
         name: One of `list_recipes()`.
@@ -287,5 +85,59 @@ def get(name: str, *assignments: str, **values: Any) -> Recipe:
 
 
 def list_recipes() -> list[str]:
-    """The names of all recipes."""
+    """Return the names of all recipes."""
     return list(RECIPES)
+
+
+def without_effect(recipe: Recipe) -> set[str]:
+    """Return the fields whose value changes nothing in a recipe."""
+    cosine = recipe.schedule == "cosine"
+    rising = ("warmup_rate", "warmup_by_step", "cosine_after_warmup")
+    conditions = {
+        ("momentum", "nesterov"): recipe.optimizer == "sgd",
+        ("drops",): recipe.schedule == "step",
+        ("warmup_epochs", "minimum_rate"): cosine,
+        rising: cosine and recipe.warmup_epochs > 0,
+        ("crop_scale", "train_interpolation"): recipe.crop == "random_resized",
+        ("policy_magnitude",): recipe.policy == "rand_augment",
+        ("erasing_count", "erasing_fill"): recipe.erasing > 0,
+        ("bce_target_thresh",): recipe.loss == "binary_crossentropy",
+        ("ema_steps",): recipe.ema_decay > 0,
+    }
+    return {
+        name
+        for names, effective in conditions.items()
+        for name in names
+        if not effective
+    }
+
+
+def _add(name: str, rows: Iterable[dict[str, str]]) -> None:
+    values: dict[str, Any] = {}
+    sources = {}
+    base = ""
+    for row in rows:
+        field, value = row["field"], row["value"]
+        if field == "base":
+            base = value
+            continue
+        values[field] = read_field(field, value)
+        if row["source"]:
+            sources[field] = Source(row["source"], row["read"] == "yes")
+    if base:
+        RECIPES[name] = RECIPES[base].override(name=name, **values)
+    else:
+        RECIPES[name] = Recipe(name=name, **values)
+    idle = without_effect(RECIPES[name])
+    SOURCES[name] = {
+        field: source
+        for field, source in (SOURCES.get(base, {}) | sources).items()
+        if field not in idle
+    }
+
+
+_TEXT = pathlib.Path(__file__).with_name("recipes.csv").read_text("utf-8")
+for _name, _rows in itertools.groupby(
+    csv.DictReader(_TEXT.splitlines()), operator.itemgetter("recipe")
+):
+    _add(_name, _rows)
