@@ -312,6 +312,11 @@ class Trainer:
                 f"Resuming after step {first_step} of epoch {start + 1}: "
                 f"{restored.path}"
             )
+        elif resume:
+            say(
+                f"There is nothing to resume in {self.directory.path}: "
+                "beginning."
+            )
         say(self._heading())
         if self.dataset.skipped:
             say(f"{self.dataset.skipped:,} files are no images: skipped.")

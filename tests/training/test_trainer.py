@@ -74,7 +74,8 @@ def refused(
 
 
 def test_a_run(command: Command, capsys: pytest.CaptureFixture) -> None:
-    assert command(*QUICK) == 0
+    # As a job that is queued again and again gives it each time.
+    assert command(*QUICK, "--resume") == 0
     folder = pathlib.Path("runs", "resnext23s_4x32d-cifar_short")
     assert {path.name for path in folder.iterdir()} == {
         *("run.json", "history.csv", "curves.png", "tensorboard"),
@@ -101,6 +102,7 @@ def test_a_run(command: Command, capsys: pytest.CaptureFixture) -> None:
         model.predict(np.ones((2, 32, 32, 3)), verbose=0).sum(-1), 1, rtol=1e-5
     )
     said = capsys.readouterr().out
+    assert f"nothing to resume in {folder}" in said
     assert "epoch 3/3" in said
     assert "images/s" in said
     assert "test accuracy" in said
