@@ -9,7 +9,7 @@ the learning rate. `runs/digits` receives the model, as a Keras file and for
 other runtimes.
 
 Copy this file and replace `digits` by a dataset of yours: see
-`keras_resnext.data.load_dataset`. `keras-resnext finetune path/to/folder` does
+`data.load_dataset`. `keras-resnext finetune path/to/folder` does
 all of this, resumes and draws, without any code.
 """
 
@@ -82,9 +82,11 @@ def main() -> None:
     print(f"{accuracy:.2%} of the test digits right")
 
     model.save(OUTPUT / "model.keras")
-    samples = dataset.splits["test"].contents
     transform = keras_resnext.evaluation_transform(model)
-    pixels = [transform.pixels(keras.utils.array_to_img(x)) for x in samples]
+    pixels = [
+        transform.pixels(keras.utils.array_to_img(image))
+        for image, _ in dataset.splits["test"].encoded()
+    ]
     formats = {"tensorflow": ["saved_model", "tflite"], "torch": ["torch"]}
     print(
         keras_resnext.export(

@@ -22,6 +22,7 @@ import sklearn.datasets
 
 import keras_resnext
 
+Arrays = list[jax.Array]
 EPOCHS, BATCH, RATE = 3, 64, 0.05
 
 
@@ -49,7 +50,9 @@ def main() -> None:
     )
     moments = optimizer.init(weights)
 
-    def loss_of(weights, state, images, classes):
+    def loss_of(
+        weights: Arrays, state: Arrays, images: jax.Array, classes: jax.Array
+    ) -> tuple[jax.Array, Arrays]:
         logits, state = model.stateless_call(
             weights, state, images, training=True
         )
@@ -57,14 +60,20 @@ def main() -> None:
         return loss.mean(), state
 
     @jax.jit
-    def step(weights, state, moments, images, classes):
+    def step(
+        weights: Arrays,
+        state: Arrays,
+        moments: optax.OptState,
+        images: jax.Array,
+        classes: jax.Array,
+    ) -> tuple[Arrays, Arrays, optax.OptState, jax.Array]:
         gradient_of = jax.value_and_grad(loss_of, has_aux=True)
         (loss, state), gradients = gradient_of(weights, state, images, classes)
         updates, moments = optimizer.update(gradients, moments, weights)
         return optax.apply_updates(weights, updates), state, moments, loss
 
     @jax.jit
-    def predict(weights, state, images):
+    def predict(weights: Arrays, state: Arrays, images: jax.Array) -> jax.Array:
         logits, _ = model.stateless_call(weights, state, images, training=False)
         return logits.argmax(-1)
 

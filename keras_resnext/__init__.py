@@ -4,7 +4,6 @@ from keras_resnext import complexity as complexity
 from keras_resnext import explain as explain
 from keras_resnext import finetuning as finetuning
 from keras_resnext import layers as layers
-from keras_resnext import paper as paper
 from keras_resnext import training as training
 from keras_resnext.callables import BATResNeXt26TS as BATResNeXt26TS
 from keras_resnext.callables import CSPResNeXt50 as CSPResNeXt50
@@ -174,7 +173,6 @@ __all__ = [
     "load_checkpoint",
     "model_from_checkpoint",
     "optimize_for_inference",
-    "paper",
     "preprocess_input",
     "save_torch_checkpoint",
     "set_data_config",

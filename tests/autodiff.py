@@ -1,6 +1,7 @@
 """Gradients by the active backend's own differentiation."""
 
 from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -25,15 +26,15 @@ def gradients(
     return _numpy(results), _numpy(slopes)
 
 
-def _numpy(tensors):
+def _numpy(tensors: Any) -> list[np.ndarray]:
     return [keras.ops.convert_to_numpy(tensor) for tensor in tensors]
 
 
-def _tensorflow(function, arrays):
+def _tensorflow(function: Callable, arrays: Sequence[np.ndarray]) -> tuple:
     import tensorflow as tf
 
     @tf.function(autograph=False)
-    def run(*tensors):
+    def run(*tensors: Any) -> tuple:
         with tf.GradientTape() as tape:
             tape.watch(tensors)
             results = function(*tensors)
@@ -42,10 +43,10 @@ def _tensorflow(function, arrays):
     return run(*[tf.constant(array) for array in arrays])
 
 
-def _jax(function, arrays):
+def _jax(function: Callable, arrays: Sequence[np.ndarray]) -> tuple:
     import jax
 
-    def scalar_and_all(tensors):
+    def scalar_and_all(tensors: Any) -> tuple:
         results = function(*tensors)
         return results[0], results
 
@@ -54,7 +55,7 @@ def _jax(function, arrays):
     return results, slopes
 
 
-def _torch(function, arrays):
+def _torch(function: Callable, arrays: Sequence[np.ndarray]) -> tuple:
     import torch
 
     tensors = [torch.tensor(array, requires_grad=True) for array in arrays]

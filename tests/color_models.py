@@ -1,6 +1,7 @@
 """Networks and pictures of which it is known how often they are right."""
 
 import pathlib
+from collections.abc import Iterator
 
 import keras
 import numpy as np
@@ -125,7 +126,7 @@ class PlainColors(tfds.core.GeneratorBasedBuilder):
     def _split_generators(self, dl_manager: object) -> dict:
         return {"train": self._generate_examples()}
 
-    def _generate_examples(self):
+    def _generate_examples(self) -> Iterator[tuple[int, dict]]:
         for i in range(10):
             color = list(COLORS)[i % 3]
             label = color if i else "red"

@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 from typing import NamedTuple
@@ -17,7 +18,6 @@ script, *lines = json.loads(sys.argv[1])
 run = runpy.run_module
 if script.endswith(".py"):
     run = runpy.run_path
-    sys.path.insert(0, script.rpartition("/")[0])
 results = []
 for line in lines:
     sys.argv = [script, *line]
@@ -44,8 +44,9 @@ class Result(NamedTuple):
 def run_script(
     name: str, *arguments: object, cwd: pathlib.Path, **environment: str
 ) -> subprocess.CompletedProcess:
-    """Runs a script, `"examples/finetune.py"`, and returns what came of it."""
-    command = [str(ROOT / name), *map(str, arguments)]
+    """Run a script, `"examples/finetune.py"`, or a module, and return it."""
+    program = [str(ROOT / name)] if name.endswith(".py") else ["-m", name]
+    command = [*program, *map(str, arguments)]
     return _python(command, cwd, environment)
 
 
@@ -65,12 +66,22 @@ def run_many(
         prelude: Python code to run before the first.
         **environment: Variables to set.
     """
-    task = [(ROOT / name).as_posix() if name.endswith(".py") else name]
+    task: list = [(ROOT / name).as_posix() if name.endswith(".py") else name]
     task += [[str(word) for word in line] for line in lines]
     command = ["-c", prelude + _MANY, json.dumps(task)]
     done = _python(command, cwd, environment)
     assert done.returncode == 0, done.stderr
     return [Result(*each) for each in json.loads(done.stdout.split("\n")[-2])]
+
+
+def without_chatter(stderr: str) -> str:
+    """Leave out what TensorFlow writes of itself while it is imported."""
+    return re.sub(
+        r"^(WARNING: All log messages before absl|[IW]\d{4} ).*\n",
+        "",
+        stderr,
+        flags=re.MULTILINE,
+    )
 
 
 def assert_one_sentence(stderr: str, *parts: str) -> None:
@@ -86,15 +97,13 @@ def assert_one_sentence(stderr: str, *parts: str) -> None:
 def _python(
     arguments: list[str], cwd: pathlib.Path, environment: dict[str, str]
 ) -> subprocess.CompletedProcess:
-    inherited = dict(os.environ)
-    # Importing jax sets it in this process; a user's shell does not.
-    inherited.pop("TF_CPP_MIN_LOG_LEVEL", None)
-    paths = [str(ROOT), str(ROOT / "examples"), os.environ.get("PYTHONPATH")]
-    return subprocess.run(
+    paths = [str(ROOT), os.environ.get("PYTHONPATH")]
+    done = subprocess.run(
         [sys.executable, *arguments],
         cwd=cwd,
         env={
-            **inherited,
+            **os.environ,
+            "TF_CPP_MIN_LOG_LEVEL": "2",
             "PYTHONPATH": os.pathsep.join(filter(None, paths)),
             **environment,
         },
@@ -102,3 +111,5 @@ def _python(
         text=True,
         check=False,
     )
+    done.stderr = without_chatter(done.stderr)
+    return done

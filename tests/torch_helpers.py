@@ -42,6 +42,6 @@ def randomize(net: Any) -> Any:
             signs = torch.where(torch.rand(shape) < 0.3, -1.0, 1.0)
             module.weight.data = signs * (0.5 + torch.rand(shape))
             module.bias.data = 0.1 * torch.randn(shape)
-            module.running_mean.data = 0.1 * torch.randn(shape)
-            module.running_var.data = 0.5 + torch.rand(shape)
+            module.running_mean = 0.1 * torch.randn(shape)
+            module.running_var = 0.5 + torch.rand(shape)
     return net.eval()

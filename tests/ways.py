@@ -1,6 +1,7 @@
 """The ways in which people build a model around ours, and its heads."""
 
 import warnings
+from typing import Any
 
 import keras
 import numpy as np
@@ -17,19 +18,21 @@ PIXELS = np.random.default_rng(2).uniform(0, 255, (8, SIZE, SIZE, 3))
 class Subclassed(keras.Model):
     """A model written as a class, with ours as an attribute."""
 
-    def __init__(self, backbone, head):
+    def __init__(self, backbone: keras.Model, head: list) -> None:
         super().__init__(name="outer")
         self.backbone = backbone
         self.head = head
 
-    def call(self, inputs, training=None):
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
         x = self.backbone(inputs, training=training)
         for layer in self.head:
             x = layer(x)
         return x
 
 
-def backbone(config, **options):
+def backbone(
+    config: keras_resnext.ResNeXtConfig, **options: Any
+) -> keras.Model:
     return keras_resnext.ResNeXt(
         config,
         include_top=False,
@@ -37,45 +40,47 @@ def backbone(config, **options):
     )
 
 
-def image():
+def image() -> keras.KerasTensor:
     return keras.Input((SIZE, SIZE, 3), name="image")
 
 
-def augmentation():
+def augmentation() -> keras.Model:
     layers = [keras.layers.RandomFlip(), keras.layers.RandomContrast(0.1)]
     return keras.Sequential(layers, name="augmentation")
 
 
-def call(layers, x):
+def call(layers: list, x: Any) -> Any:
     for layer in layers:
         x = layer(x)
     return x
 
 
-def flat(config, head):
+def flat(config: keras_resnext.ResNeXtConfig, head: list) -> keras.Model:
     base = backbone(config)
     return keras.Model(base.input, call(head, base.output), name="outer")
 
 
-def nested(config, head):
+def nested(config: keras_resnext.ResNeXtConfig, head: list) -> keras.Model:
     x = inputs = image()
     x = backbone(config)(x, training=False)
     return keras.Model(inputs, call(head, x), name="outer")
 
 
-def sequential(config, head):
+def sequential(config: keras_resnext.ResNeXtConfig, head: list) -> keras.Model:
     layers = [image(), backbone(config), *head]
     return keras.Sequential(layers, name="outer")
 
 
-def doubly_nested(config, head):
+def doubly_nested(
+    config: keras_resnext.ResNeXtConfig, head: list
+) -> keras.Model:
     inputs = image()
     x = keras.layers.Rescaling(1 / 127.5, -1)(inputs)
     inner = keras.Model(inputs, backbone(config)(x), name="inner")
     return keras.Sequential([image(), inner, *head], name="outer")
 
 
-def augmented(config, head):
+def augmented(config: keras_resnext.ResNeXtConfig, head: list) -> keras.Model:
     """keras.io's recipe of transfer learning."""
     x = inputs = image()
     x = augmentation()(x)
@@ -85,14 +90,16 @@ def augmented(config, head):
     return keras.Model(inputs, call(head, x), name="outer")
 
 
-def augmented_flat(config, head):
+def augmented_flat(
+    config: keras_resnext.ResNeXtConfig, head: list
+) -> keras.Model:
     x = inputs = image()
     x = call([keras.layers.RandomFlip(), keras.layers.Rescaling(0.02)], x)
     x = backbone(config, input_tensor=x, input_shape=None).output
     return keras.Model(inputs, call(head, x), name="outer")
 
 
-def normalized(config, head):
+def normalized(config: keras_resnext.ResNeXtConfig, head: list) -> keras.Model:
     x = inputs = image()
     normalize = keras.layers.Normalization()
     normalize.adapt(PIXELS.astype("float32"))
@@ -100,39 +107,41 @@ def normalized(config, head):
     return keras.Model(inputs, call(head, x), name="outer")
 
 
-def two_inputs(config, head):
+def two_inputs(config: keras_resnext.ResNeXtConfig, head: list) -> keras.Model:
     inputs = {"age": keras.Input((2,), name="age"), "image": image()}
     x = backbone(config)(inputs["image"])
     x = keras.layers.Concatenate()([x, inputs["age"]])
     return keras.Model(inputs, call(head, x), name="outer")
 
 
-def two_outputs(config, head):
+def two_outputs(config: keras_resnext.ResNeXtConfig, head: list) -> keras.Model:
     inputs = image()
     features = backbone(config)(inputs)
     outputs = {"features": features, "label": call(head, features)}
     return keras.Model(inputs, outputs, name="outer")
 
 
-def mixed_precision(config, head):
+def mixed_precision(
+    config: keras_resnext.ResNeXtConfig, head: list
+) -> keras.Model:
     keras.config.set_dtype_policy("mixed_bfloat16")
     return nested(config, head)
 
 
-def subclassed(config, head):
+def subclassed(config: keras_resnext.ResNeXtConfig, head: list) -> keras.Model:
     model = Subclassed(backbone(config), head)
     model(np.zeros((1, SIZE, SIZE, 3), "float32"), training=False)
     return model
 
 
-def siamese(config, head):
+def siamese(config: keras_resnext.ResNeXtConfig, head: list) -> keras.Model:
     pair = [image(), keras.Input((SIZE, SIZE, 3), name="other")]
     base = backbone(config)
     x = keras.layers.Subtract()([base(x) for x in pair])
     return keras.Model(pair, call(head, x), name="outer")
 
 
-def over_time(config, head):
+def over_time(config: keras_resnext.ResNeXtConfig, head: list) -> keras.Model:
     inputs = keras.Input((2, SIZE, SIZE, 3))
     x = keras.layers.TimeDistributed(backbone(config))(inputs)
     x = keras.layers.GlobalAveragePooling1D()(x)
@@ -197,12 +206,16 @@ CASES = [(way, "plain") for way in GRAPHS] + [
 ]
 
 
-def build(way, head, config):
+def build(
+    way: str, head: str, config: keras_resnext.ResNeXtConfig
+) -> keras.Model:
     """A model of a way and a head, with weights as after training."""
     return build_with_head(way, head, config)[0]
 
 
-def build_with_head(way, head, config):
+def build_with_head(
+    way: str, head: str, config: keras_resnext.ResNeXtConfig
+) -> tuple[keras.Model, list]:
     """The same, and the layers of its head."""
     layers = HEADS[head]()
     model = WAYS[way](config, layers)
@@ -229,7 +242,7 @@ def build_with_head(way, head, config):
     return model, layers
 
 
-def kernel_of(layer):
+def kernel_of(layer: keras.layers.Layer) -> np.ndarray:
     """The kernel that a Dense layer multiplies by, in float64."""
     kernel = numpy(layer.kernel).astype("float64")
     if layer.quantization_mode == "int8":
@@ -237,7 +250,7 @@ def kernel_of(layer):
     return kernel
 
 
-def logits_of(head, features):
+def logits_of(head: list, features: Any) -> np.ndarray:
     """The scores before the softmax, by NumPy."""
     for layer in head:
         if isinstance(layer, keras.layers.Dense):
@@ -249,7 +262,9 @@ def logits_of(head, features):
     return features
 
 
-def numpy_features(way, head, model, inputs):
+def numpy_features(
+    way: str, head: list, model: keras.Model, inputs: Any
+) -> np.ndarray:
     """What the last Dense layer takes, by NumPy from the last maps."""
     maps = own_maps(model, "stage2_block1_out")(pixels_of(way, inputs))
     features = numpy(maps).mean((1, 2))
@@ -259,7 +274,7 @@ def numpy_features(way, head, model, inputs):
     return logits_of(dense[:-1], features)
 
 
-def pixels_of(way, inputs):
+def pixels_of(way: str, inputs: Any) -> np.ndarray:
     """What reaches the first convolution in inference."""
     image = inputs["image"] if way == "two_inputs" else inputs
     if way in ("doubly_nested", "augmented"):
@@ -269,7 +284,7 @@ def pixels_of(way, inputs):
     return image * 0.02 if way == "augmented_flat" else image
 
 
-def own_maps(model, name):
+def own_maps(model: keras.Model, name: str) -> keras.Model:
     """A model from the pixels of the first convolution to a layer's maps."""
     (base,) = [
         layer
@@ -281,11 +296,11 @@ def own_maps(model, name):
     return keras.Model(first, base.get_layer(name).output)
 
 
-def inputs_of(model, count=3):
+def inputs_of(model: keras.Model, count: int = 3) -> Any:
     """Random inputs in the structure and the dtype that a model takes."""
     random = np.random.default_rng(1)
 
-    def drawn(shape):
+    def drawn(shape: tuple) -> np.ndarray:
         x = random.normal(size=(count, *shape[1:]))
         return (100 * x if len(shape) == 4 else x).astype("float32")
 
@@ -296,11 +311,11 @@ def inputs_of(model, count=3):
     return keras.tree.map_structure(lambda x: drawn(x.shape), model.input)
 
 
-def numpy(x):
+def numpy(x: Any) -> np.ndarray:
     return np.asarray(ops.convert_to_numpy(ops.cast(x, "float32")))
 
 
-def predict(model, inputs):
+def predict(model: keras.Model, inputs: Any) -> Any:
     """What a model returns in inference, as float32 arrays."""
     with warnings.catch_warnings():
         # Keras' own, of the order of a dictionary's keys.

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable
 from collections.abc import Iterator
 from functools import cache
+from typing import Any
 from typing import NamedTuple
 
 import keras
@@ -17,7 +18,6 @@ import rich.console
 import rich.progress
 
 import keras_resnext
-from keras_resnext.cli import networks
 
 PATH = pathlib.Path(__file__).with_name("README.md")
 
@@ -134,7 +134,7 @@ def cost(variant: str, size: int, classes: int) -> Cost:
             variant,
             weights=None,
             classes=classes,
-            input_shape=networks.shape(size),
+            input_shape=(size, size, 3),
         )
     return Cost(
         keras_resnext.complexity.num_parameters(model),
@@ -248,7 +248,7 @@ def remarks(record: keras_resnext.Weights) -> list[str]:
     return [*found, record.note] if record.note else found
 
 
-def link(source: object) -> str:
+def link(source: Any) -> str:
     """To the page of a file on the hub, or to a file elsewhere."""
     if hasattr(source, "repo_id"):
         return f"[hub](https://huggingface.co/{source.repo_id})"

@@ -1,6 +1,7 @@
 """The networks beneath a detector, with what they have learnt elsewhere."""
 
 import argparse
+import difflib
 import re
 from dataclasses import replace
 
@@ -21,9 +22,10 @@ def model_name(text: str) -> str:
     variant, *template = text.split(":", 1)
     if variant not in keras_resnext.VARIANTS:
         known = list(keras_resnext.VARIANTS)
+        close = difflib.get_close_matches(variant, known)
         raise argparse.ArgumentTypeError(
-            f"there is no model {variant!r}."
-            f"{keras_resnext.suggestions.did_you_mean(variant, known)}"
+            f"there is no model {variant!r}. Did you mean one of "
+            f"{', '.join(close or known)}?"
         )
     if template and not TEMPLATE.fullmatch(template[0]):
         raise argparse.ArgumentTypeError(

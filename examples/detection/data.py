@@ -6,41 +6,68 @@ right nor wrong (COCO's crowds, VOC's difficult ones). Rows of class -1 are
 none.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from keras_resnext.data import batches
-from keras_resnext.data import colors
-from keras_resnext.data import records
-from keras_resnext.data.datasets import Dataset
-from keras_resnext.data.datasets import EpochPlan
-from keras_resnext.data.datasets import IndexedSplit
-from keras_resnext.data.records import RecordSplit
-from keras_resnext.training import progress
+from keras_resnext.data import Dataset
+from keras_resnext.data import EpochPlan
+from keras_resnext.data import IndexedSplit
+from keras_resnext.data import Split
 from keras_resnext.training.recipes import Recipe
 
+# Size of the buffer that images are drawn from.
+SHUFFLED = 4096
 UNCERTAIN = ("is_crowd", "is_difficult")
 
 
 @dataclass(frozen=True)
-class Annotated(RecordSplit):
-    """Encoded pictures with objects, in files of TFDS.
+class Annotated:
+    """Encoded images with objects, in files of TFDS.
 
     Args:
-        names: Of the features that hold the picture, its objects, and of
+        builder: The dataset, on this disk.
+        split: Name of a split, or an instruction to read a part of one.
+        names: Names of the features that hold the image, its objects, and of
             these the box and the class.
-        most: The most objects that a picture has.
+        most: The most objects that an image has.
     """
 
+    builder: tfds.core.DatasetBuilder
+    split: str | tfds.core.ReadInstruction
     names: tuple[str, str, str, str] = ("image", "objects", "bbox", "label")
     most: int = 0
 
+    @property
+    def count(self) -> int:
+        return self.builder.info.splits[self.split].num_examples
+
+    def training(self, plan: EpochPlan) -> tf.data.Dataset:
+        assert plan.epoch is not None
+        assert plan.workers == 1
+        seed = int(plan.shuffling(plan.epoch).integers(2**31))
+        pairs = self._read(seed).shuffle(SHUFFLED, seed)
+        positions = plan.positions(self.count)
+        return tf.data.Dataset.zip(
+            pairs.skip(plan.first_step * plan.rows),
+            tf.data.Dataset.from_tensor_slices(positions),
+        ).map(lambda pair, position: (*pair, position, plan.epoch))
+
+    def in_order(self, worker: int = 0, workers: int = 1) -> tf.data.Dataset:
+        numbered = self._read(None).enumerate()
+        return numbered.map(lambda number, pair: (*pair, number))
+
+    def encoded(self) -> Iterator[tuple[Any, int]]:
+        for image, _ in self._read(None).as_numpy_iterator():
+            yield image, 0
+
     def objects(self, example: dict) -> tf.Tensor:
-        """What there is of an example to be found."""
+        """Return the objects of an example."""
         _, features, box, label = self.names
         found = example[features]
         top, left, bottom, right = tf.unstack(found[box], axis=-1)
@@ -51,21 +78,16 @@ class Annotated(RecordSplit):
         kind = tf.cast(found[label], "float")
         return tf.stack([left, top, right, bottom, kind, uncertain], -1)
 
-    def _pairs(
-        self,
-        worker: int,
-        workers: int,
-        seed: int | None,
-        again: bool = False,
-    ) -> tf.data.Dataset:
+    def _read(self, seed: int | None) -> tf.data.Dataset:
+        """Read pairs of image and objects; a seed shuffles the files."""
         image = self.names[0]
         return self.builder.as_dataset(
-            split=tfds.even_splits(self.split, workers)[worker],
+            split=self.split,
             shuffle_files=seed is not None,
             decoders={image: tfds.decode.SkipDecoding()},
             read_config=tfds.ReadConfig(
                 shuffle_seed=seed,
-                shuffle_reshuffle_each_iteration=again,
+                shuffle_reshuffle_each_iteration=False,
                 try_autocache=False,
             ),
         ).map(lambda example: (example[image], self.objects(example)))
@@ -78,16 +100,23 @@ def dataset(name: str, data_dir: str | None) -> Dataset:
         ValueError: If there is none of that name, or it has no boxes.
         OSError: If it can't be had, with what to do.
     """
-    builder = records.open_builder(name, data_dir)
+    try:
+        builder = tfds.builder(name, data_dir=data_dir)
+    except ValueError:
+        raise ValueError(f"TFDS has no dataset named '{name}'.") from None
     names = _names(builder.info.features)
     if names is None:
         raise ValueError(
             f"'{name}' has no boxes around its objects. coco/2017 and voc/2007 "
             "have."
         )
-    records.prepare(name, builder)
-    progress.CONSOLE.print(f"Looking through the boxes of {name} …")
-    splits: dict[str, RecordSplit] = {}
+    # Every dataset downloads with code of its own, and fails in its own way.
+    try:
+        builder.download_and_prepare()
+    except Exception as error:
+        raise OSError(f"Can't prepare '{name}': {error}") from error
+    print(f"Looking through the boxes of {name} …")
+    splits: dict[str, Split] = {}
     bad = most = 0
     for purpose, part in _parts(name, builder).items():
         images = Annotated(builder, part, names)
@@ -98,9 +127,7 @@ def dataset(name: str, data_dir: str | None) -> Dataset:
         raise ValueError(f"The pictures of '{name}' have no objects.")
     labels = builder.info.features[names[1]].feature[names[3]].names
     if bad:
-        progress.CONSOLE.print(
-            f"{bad:,} boxes are empty or outside their picture: left out."
-        )
+        print(f"{bad:,} boxes are empty or outside their image: left out.")
     return Dataset(
         name, labels, splits, identity={"version": builder.info.full_name}
     )
@@ -175,12 +202,12 @@ def _usable(objects: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
 
 
 def train_batches(
-    pictures: IndexedSplit | Annotated, recipe: Recipe, plan: EpochPlan
+    images: Split, recipe: Recipe, plan: EpochPlan
 ) -> tf.data.Dataset:
     """An epoch's batches, as keras-cv takes them.
 
     Args:
-        pictures: A split of a `Dataset`.
+        images: A split of a `Dataset`.
         recipe: Says what size pictures have, and whether they are mirrored.
         plan: Says which pictures come when.
 
@@ -205,9 +232,9 @@ def train_batches(
             boxes = tf.stack([width - right, top, width - left, bottom], -1)
         return picture, {"boxes": boxes, "classes": objects[:, 4]}
 
-    size, most = recipe.train_size, _most(pictures)
-    dataset = pictures.training(plan).map(
-        vary, num_parallel_calls=batches.THREADS
+    size, most = recipe.train_size, _most(images)
+    dataset = images.training(plan).map(
+        vary, num_parallel_calls=tf.data.AUTOTUNE
     )
     dataset = dataset.padded_batch(
         plan.rows,
@@ -215,11 +242,11 @@ def train_batches(
         (0.0, {"boxes": -1.0, "classes": -1.0}),
         drop_remainder=True,
     )
-    return batches.in_threads(dataset)
+    return dataset.prefetch(2)
 
 
 def evaluation_batches(
-    pictures: IndexedSplit | Annotated, recipe: Recipe, batch_size: int
+    images: Split, recipe: Recipe, batch_size: int
 ) -> tf.data.Dataset:
     """The batches to measure on.
 
@@ -228,19 +255,20 @@ def evaluation_batches(
         edges in pixels: float32 of shape `(rows, n, 6)`.
     """
     size = recipe.train_size
-    dataset = pictures.in_order().map(
+    dataset = images.in_order().map(
         lambda content, objects, _: _fitted(content, objects, recipe),
-        num_parallel_calls=batches.THREADS,
+        num_parallel_calls=tf.data.AUTOTUNE,
     )
-    shapes = ((size, size, 3), (_most(pictures), 6))
+    shapes = ((size, size, 3), (_most(images), 6))
     dataset = dataset.padded_batch(batch_size, shapes, (0.0, -1.0))
-    return batches.in_threads(dataset)
+    return dataset.prefetch(2)
 
 
-def _most(pictures: IndexedSplit | Annotated) -> int:
-    if isinstance(pictures, IndexedSplit):
-        return int(np.shape(pictures.classes)[1])
-    return pictures.most
+def _most(images: Split) -> int:
+    if isinstance(images, Annotated):
+        return images.most
+    assert isinstance(images, IndexedSplit)
+    return int(np.shape(images.classes)[1])
 
 
 def _fitted(
@@ -261,6 +289,7 @@ def _fitted(
     missing = size - tf.shape(content)[:2]
     content = tf.pad(content, ((0, missing[0]), (0, missing[1]), (0, 0)))
     content = tf.ensure_shape(content, (size, size, 3))
-    picture = colors.normalized(content, recipe.mean, recipe.std)
+    pixels = tf.cast(content, "float") / 255
+    picture = (pixels - recipe.mean) / recipe.std
     sides = scale * shape[::-1]
     return picture, _usable(objects)[0] * tf.concat([sides, sides, [1, 1]], 0)

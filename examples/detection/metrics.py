@@ -66,8 +66,10 @@ def measure(
         comparison.summarize()
     # Overlap, recall, class, size, how many were found.
     precision = comparison.eval["precision"][:, :, :, 0, -1]
+    names = ("map", "map50", "map75", "small", "medium", "large")
+    shares = map(_share, comparison.stats)
     return Measures(
-        *map(_share, comparison.stats[:6]),
+        **dict(zip(names, shares, strict=False)),
         classes={
             label: _share(precision[..., number].mean())
             for number, label in enumerate(labels)
@@ -79,7 +81,7 @@ def _indexed(pictures: Sequence[np.ndarray], classes: int, last: str) -> "COCO":
     """Objects as COCO's tools have them; zero is no number to them."""
     from pycocotools.coco import COCO
 
-    annotations = []
+    annotations: list[dict] = []
     for picture, objects in enumerate(pictures, start=1):
         for left, top, right, bottom, kind, value in objects.tolist():
             width, height = right - left, bottom - top

@@ -13,8 +13,8 @@ import keras_cv
 import numpy as np
 
 import keras_resnext
-from detection.backbones import STAGES
-from detection.backbones import first_level
+from examples.detection.backbones import STAGES
+from examples.detection.backbones import first_level
 
 # How keras-cv calls boxes of left, top, right and bottom edge in pixels.
 FORMAT = "xyxy"

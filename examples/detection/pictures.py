@@ -4,7 +4,6 @@ import pathlib
 from collections.abc import Sequence
 
 import numpy as np
-import report
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
@@ -33,10 +32,9 @@ def draw(
     rows = min(ROWS, -(-len(pictures) // COLUMNS))
     figure = Figure((12, 2.05 * rows + 0.4), dpi=130, layout="constrained")
     figure.suptitle(
-        f"White: true boxes. In colour: those found, from a score of {SURE}",
+        f"White: true boxes. In color: those found, from a score of {SURE}",
         x=0.01,
         ha="left",
-        color=report.INK,
         fontweight="bold",
     )
     grid = figure.subplots(rows, COLUMNS, squeeze=False).ravel()
@@ -60,7 +58,7 @@ def draw(
                 clip_on=True,
                 bbox={"facecolor": color, "edgecolor": "none", "pad": 0.8},
             )
-    report.save(figure, file)
+    figure.savefig(file)
 
 
 def _box(axes: Axes, box: np.ndarray, color: str, width: float) -> None:

@@ -2,17 +2,16 @@
 
 from collections.abc import Callable
 from collections.abc import Mapping
-from collections.abc import Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
-from detection import data
-from detection import metrics
-from detection.metrics import Measures
-from keras_resnext.data.datasets import Dataset
-from keras_resnext.data.datasets import EpochPlan
+from examples.detection import data
+from examples.detection import metrics
+from examples.detection.metrics import Measures
+from keras_resnext.data import Dataset
+from keras_resnext.data import EpochPlan
 from keras_resnext.training.recipes import Recipe
 
 MEASURES = ("map", "map50", "map75")
@@ -45,17 +44,10 @@ class Detection:
         dataset: Dataset,
         recipe: Recipe,
         channels: int,
-        *,
-        batch_size: int,
-        seed: int,
-        epoch: int,
-        first_step: int,
-        **workers: int,
+        **position: Any,
     ) -> Any:
         """Return the batches of an epoch."""
-        plan = EpochPlan(
-            seed, epoch, batch_size, recipe.repeats, first_step, **workers
-        )
+        plan = EpochPlan(repeats=recipe.repeats, **position)
         return data.train_batches(dataset.splits["train"], recipe, plan)
 
     def evaluate(
@@ -116,5 +108,5 @@ def as_objects(found: dict[str, Any]) -> list[np.ndarray]:
     every = np.concatenate(
         [np.asarray(found["boxes"]), *(each[..., None] for each in columns)], -1
     )
-    counts: Sequence[int] = np.asarray(found["num_detections"])
+    counts = np.asarray(found["num_detections"])
     return [each[:count] for each, count in zip(every, counts, strict=True)]

@@ -1,7 +1,7 @@
 """Circles, squares and triangles to be found, drawn as they are needed.
 
-They are of all colours, turned anyhow, and stand apart from one another on
-backgrounds that fade from one colour to another beneath noise.
+They are of all colors, turned anyhow, and stand apart from one another on
+backgrounds that fade from one color to another beneath noise.
 """
 
 import colorsys
@@ -10,8 +10,8 @@ import numpy as np
 import PIL.Image
 import PIL.ImageDraw
 
-from keras_resnext.data.datasets import Dataset
-from keras_resnext.data.datasets import IndexedSplit
+from keras_resnext.data import Dataset
+from keras_resnext.data import IndexedSplit
 
 LABELS = ("circle", "square", "triangle")
 CORNERS = (90, 4, 3)
@@ -75,8 +75,9 @@ def _picture(
     for _ in range(chance.integers(1, MOST + 1)):
         for _ in range(TRIALS):
             kind = int(chance.integers(len(LABELS)))
-            drawn = _shape(chance, size, CORNERS[kind])
-            left, top, right, bottom = drawn.getbbox()
+            drawn, (left, top, right, bottom) = _shape(
+                chance, size, CORNERS[kind]
+            )
             if not taken[top:bottom, left:right].any():
                 break
         else:
@@ -92,8 +93,8 @@ def _picture(
 
 def _shape(
     chance: np.random.Generator, size: int, corners: int
-) -> PIL.Image.Image:
-    """A mask of one shape, the whole of which is within the picture."""
+) -> tuple[PIL.Image.Image, tuple[int, int, int, int]]:
+    """Return the mask of a shape within the image, and its box."""
     radius = size * chance.uniform(SMALLEST, LARGEST) / 2
     center = chance.uniform(radius, size - 1 - radius, 2)
     turned = chance.uniform(0, 2 * np.pi)
@@ -101,7 +102,9 @@ def _shape(
     points = center + radius * np.stack([np.cos(angles), np.sin(angles)], -1)
     mask = PIL.Image.new("1", (size, size))
     PIL.ImageDraw.Draw(mask).polygon([tuple(each) for each in points], fill=1)
-    return mask
+    box = mask.getbbox()
+    assert box is not None
+    return mask, box
 
 
 def _color(

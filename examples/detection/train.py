@@ -1,10 +1,10 @@
 """Finds objects: RetinaNet of keras-cv on the features of any ResNeXt.
 
-    python examples/detection/train.py
-    python examples/detection/train.py --precision bfloat16
-    python examples/detection/train.py --dataset voc/2007 --recipe retinanet
+    python -m examples.detection.train
+    python -m examples.detection.train --precision bfloat16
+    python -m examples.detection.train --dataset voc/2007 --recipe retinanet
         --model resnext50_32x4d --weights imagenet --channels 256 --depth 4
-    python examples/detection/train.py --dataset coco/2017 --recipe retinanet
+    python -m examples.detection.train --dataset coco/2017 --recipe retinanet
         --model resnext50_32x4d resnext50_32x4d:1x64d --channels 256 --depth 4
 
 Without arguments a small network that knows CIFAR-10, and comes with the
@@ -29,35 +29,25 @@ from dataclasses import asdict
 from dataclasses import dataclass
 from typing import Any
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
-
-# Ahead of all that imports TensorFlow.
-import startup  # noqa: F401  (importing it is its use)
-
-# isort: split
-import command
 import keras
 import numpy as np
+import rich.console
 import rich.table
 
 import keras_resnext
-from detection import backbones
-from detection import data
-from detection import pictures
-from detection import run
-from detection import shapes
-from detection.metrics import Measures
-from keras_resnext import atomic_files
-from keras_resnext.cli import Failure
-from keras_resnext.cli import training
-from keras_resnext.cli import training_arguments
-from keras_resnext.data.datasets import Dataset
-from keras_resnext.training import progress
+from examples.detection import backbones
+from examples.detection import data
+from examples.detection import pictures
+from examples.detection import run
+from examples.detection import shapes
+from examples.detection.metrics import Measures
+from keras_resnext.cli import scripts
+from keras_resnext.data import Dataset
 from keras_resnext.training import trainer
 from keras_resnext.training.recipes import Recipe
-from keras_resnext.training.run_directory import RunDirectory
 from keras_resnext.training.strategy import Strategy
 
+CONSOLE = rich.console.Console(highlight=False)
 SHAPES = "shapes"
 SMALL = "resnext23s_4x32d"
 TITLES = {
@@ -89,14 +79,19 @@ class Result:
 
 def main() -> int:
     """Runs the script; the result is its exit status."""
-    parser = command.parser(__doc__)
+    parser = argparse.ArgumentParser(
+        usage="%(prog)s [options]",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument(
         "--dataset",
         default=SHAPES,
         metavar="NAME",
-        help="a name of TensorFlow Datasets, or shapes, which are drawn",
+        help="a name of TensorFlow Datasets, or shapes, which are drawn "
+        "(default: %(default)s)",
     )
-    training_arguments.add_training(parser, "retinanet_short", "DATASET-RECIPE")
+    scripts.add_training(parser, "retinanet_short", "DATASET-RECIPE")
     what = parser.add_argument_group("detectors")
     what.add_argument(
         "--model",
@@ -120,35 +115,36 @@ def main() -> int:
     )
     what.add_argument(
         "--size",
-        type=command.positive,
+        type=scripts.positive,
         metavar="N",
         help="height and width that pictures are brought to "
         "(default: the recipe's)",
     )
     what.add_argument(
         "--channels",
-        type=command.positive,
+        type=scripts.positive,
         default=64,
         metavar="N",
-        help="of the pyramid and the heads; RetinaNet's own are 256",
+        help="of the pyramid and the heads; RetinaNet's own are 256 "
+        "(default: %(default)s)",
     )
     what.add_argument(
         "--depth",
-        type=command.positive,
+        type=scripts.positive,
         default=2,
         metavar="N",
-        help="convolutions of a head before its last; RetinaNet's own are 4",
+        help="convolutions of a head before its last; RetinaNet's own are 4 "
+        "(default: %(default)s)",
     )
     what.add_argument(
         "--pictures",
-        type=command.positive,
+        type=scripts.positive,
         default=2000,
         metavar="N",
-        help="how many shapes' pictures to draw for training",
+        help="how many images of shapes to draw for training "
+        "(default: %(default)s)",
     )
-    return command.main(
-        parser, functools.partial(training.run, work=detect), Failure
-    )
+    return scripts.main(parser, functools.partial(scripts.train, work=detect))
 
 
 def detect(args: argparse.Namespace, recipe: Recipe) -> dict[str, Any]:
@@ -164,7 +160,7 @@ def detect(args: argparse.Namespace, recipe: Recipe) -> dict[str, Any]:
     )
     for name in models:
         backbones.check(name, args.weights, size)
-    output = training.directory_of_several(
+    output = scripts.directory_of_several(
         args, f"{args.dataset.replace('/', '-')}-{args.recipe}"
     )
     strategy = trainer.prepare(args.strategy, args.seed, args.deterministic)
@@ -175,21 +171,19 @@ def detect(args: argparse.Namespace, recipe: Recipe) -> dict[str, Any]:
         for name in models:
             backbones.backbone(name, args.weights, size)
     dataset = load(args, recipe)
-    progress.CONSOLE.print("Importing keras-cv, which takes some seconds …")
-    with RunDirectory(output).hold():
-        results = []
-        for name in models:
-            if len(models) > 1:
-                progress.CONSOLE.rule(name)
-            each = argparse.Namespace(**vars(args))
-            each.model, each.output = name, output / name.replace(":", "_")
-            results.append(train(each, recipe, dataset, strategy))
-        conclude(results, dataset, output)
-        if not args.dry_run:
-            progress.CONSOLE.print(
-                f"Written to {output}: detection.json, and predictions.png of "
-                "each."
-            )
+    CONSOLE.print("Importing keras-cv, which takes some seconds …")
+    results = []
+    for name in models:
+        if len(models) > 1:
+            CONSOLE.rule(name)
+        each = argparse.Namespace(**vars(args))
+        each.model, each.output = name, output / name.replace(":", "_")
+        results.append(train(each, recipe, dataset, strategy))
+    conclude(results, dataset, output)
+    if not args.dry_run:
+        CONSOLE.print(
+            f"Written to {output}: detection.json, and predictions.png of each."
+        )
     return {"results": [asdict(each) for each in results]}
 
 
@@ -265,10 +259,13 @@ def train(
 
 
 def build(
-    args: argparse.Namespace, size: int, classes: int, _: str | None
+    args: argparse.Namespace,
+    size: int,
+    classes: int,
+    activation: str | None,
 ) -> keras.Model:
     """A detector that has not learnt anything but what its network has."""
-    from detection import network
+    from examples.detection import network
 
     trunk, _ = backbones.backbone(args.model, args.weights, size)
     if args.freeze_batch_norm:
@@ -294,12 +291,11 @@ def conclude(
     for label in dataset.labels:
         values = [each.measures.classes[label] for each in results]
         table.add_row(f"mAP of {label}", *map(told, values))
-    progress.CONSOLE.print(table)
+    CONSOLE.print(table)
     record = [asdict(each) for each in results]
     content = {"dataset": dataset.name, "results": record}
-    atomic_files.write(
-        output / "detection.json", f"{json.dumps(content, indent=1)}\n".encode()
-    )
+    text = f"{json.dumps(content, indent=1)}\n"
+    (output / "detection.json").write_text(text, "utf-8")
 
 
 def told(value: float | None) -> str:

@@ -1,9 +1,9 @@
 """Asks the paper's question of your hardware: does cardinality help?
 
-    python examples/paper/cardinality.py
-    python examples/paper/cardinality.py --epochs 5 --precision bfloat16
-    python examples/paper/cardinality.py --scale paper --recipe cifar_paper
-    python examples/paper/cardinality.py --resume
+    python -m examples.paper.cardinality
+    python -m examples.paper.cardinality --epochs 5 --precision bfloat16
+    python -m examples.paper.cardinality --scale paper --recipe cifar_paper
+    python -m examples.paper.cardinality --resume
 
 Trains networks of one complexity and of cardinalities from 1 to 32 on
 CIFAR-10, and at twice the complexity a deeper, a wider and two of more paths,
@@ -24,75 +24,67 @@ import pathlib
 import sys
 from typing import Any
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
-
-# Ahead of all that imports TensorFlow.
-import startup  # noqa: F401  (importing it is its use)
-
-# isort: split
-import command
 import keras
+import numpy as np
+import rich.console
 import rich.table
 
 import keras_resnext
-from keras_resnext import atomic_files
-from keras_resnext.cli import Failure
-from keras_resnext.cli import training
-from keras_resnext.cli import training_arguments
-from keras_resnext.data import load_dataset
-from keras_resnext.data.datasets import Dataset
-from keras_resnext.data.noise import noise
-from keras_resnext.training import progress
+from examples.paper import figure
+from examples.paper import networks
+from examples.paper import results
+from examples.paper.networks import Contestant
+from examples.paper.results import History
+from examples.paper.results import Result
+from keras_resnext import data
+from keras_resnext.cli import scripts
 from keras_resnext.training import trainer
 from keras_resnext.training.recipes import Recipe
-from keras_resnext.training.run_directory import describe
 from keras_resnext.training.strategy import Strategy
-from paper import figure
-from paper import networks
-from paper import results
-from paper.networks import Contestant
-from paper.results import History
-from paper.results import Result
+
+CONSOLE = rich.console.Console(highlight=False)
 
 
 def main() -> int:
     """Runs the script; the result is its exit status."""
-    parser = command.parser(__doc__)
+    parser = argparse.ArgumentParser(
+        usage="%(prog)s [options]",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument(
         "--dataset",
         default="cifar10",
         metavar="NAME",
-        help=training_arguments.FOLDER,
+        help=f"{scripts.DATASET} (default: %(default)s)",
     )
-    training_arguments.add_training(parser, "cifar_short", "cardinality-SCALE")
+    scripts.add_training(parser, "cifar_short", "cardinality-SCALE")
     parser.add_argument(
         "--scale",
         choices=tuple(networks.SCALES),
         default="small",
-        help="of the networks",
+        help="of the networks (default: %(default)s)",
     )
     parser.add_argument(
         "--seeds",
-        type=command.positive,
+        type=scripts.positive,
         default=3,
         metavar="N",
-        help="runs of each network, from --seed on",
+        help="runs of each network, from --seed on (default: %(default)s)",
     )
     # So that the same seed gives the same numbers.
     parser.set_defaults(deterministic=True)
-    return command.main(
-        parser, functools.partial(training.run, work=compare), Failure
-    )
+    return scripts.main(parser, functools.partial(scripts.train, work=compare))
 
 
 def compare(args: argparse.Namespace, recipe: Recipe) -> dict[str, Any]:
     """Train all networks, and compare them."""
-    output = training.directory_of_several(args, f"cardinality-{args.scale}")
+    output = scripts.directory_of_several(args, f"cardinality-{args.scale}")
     strategy = trainer.prepare(args.strategy, args.seed, args.deterministic)
     if args.dry_run:
-        dataset = noise(recipe, args.batch_size or recipe.batch_size, output)
+        dataset = noise(2 * (args.batch_size or recipe.batch_size))
     else:
-        dataset = load_dataset(args.dataset, args.data_dir, args.corrupt)
+        dataset = data.load_dataset(args.dataset, args.data_dir, args.corrupt)
     # For the curves of the test error: no epoch is chosen by it.
     splits = {"train": dataset.splits["train"]}
     splits["validation"] = dataset.splits["test"]
@@ -102,7 +94,7 @@ def compare(args: argparse.Namespace, recipe: Recipe) -> dict[str, Any]:
     for number, contestant in enumerate(contestants, start=1):
         histories = []
         for seed in range(args.seed, args.seed + args.seeds):
-            progress.CONSOLE.rule(
+            CONSOLE.rule(
                 f"{contestant.label}, network {number} of "
                 f"{len(contestants)}, seed {seed}"
             )
@@ -117,10 +109,17 @@ def compare(args: argparse.Namespace, recipe: Recipe) -> dict[str, Any]:
     return {"results": results.record(found)}
 
 
+def noise(count: int) -> data.Dataset:
+    """Make images of noise, to try everything with."""
+    pixels = np.random.default_rng(0).integers(0, 256, (count, 32, 32, 3))
+    images = pixels.astype("uint8"), np.arange(count) % 10
+    return data.from_arrays(images, test=images, name="noise")
+
+
 def train(
     args: argparse.Namespace,
     recipe: Recipe,
-    dataset: Dataset,
+    dataset: data.Dataset,
     strategy: Strategy,
     contestant: Contestant,
 ) -> History:
@@ -161,7 +160,7 @@ def conclude(
     found: list[Result],
     args: argparse.Namespace,
     recipe: Recipe,
-    dataset: Dataset,
+    dataset: data.Dataset,
     output: pathlib.Path,
 ) -> None:
     """Writes the table, the figure and the figures, and prints the verdict."""
@@ -171,26 +170,26 @@ def conclude(
         column.justify = "right"
     for row in rows:
         table.add_row(*row)
-    progress.CONSOLE.print(table)
+    CONSOLE.print(table)
     for line in results.verdict(found):
-        progress.CONSOLE.print(line, highlight=False)
+        CONSOLE.print(line)
 
     title = (
         f"{dataset.name}, {args.scale} networks, {recipe.epochs} epochs of "
         f"{recipe.name}, {args.seeds} seeds, {args.precision}"
     )
     record = {
-        **describe(recipe, {"scale": args.scale, "seeds": args.seeds}),
+        "recipe": dataclasses.asdict(recipe),
+        "scale": args.scale,
+        "seeds": args.seeds,
         "results": results.record(found),
     }
-    content = f"{json.dumps(record, indent=1)}\n".encode()
-    atomic_files.write(output / "cardinality.json", content)
+    text = f"{json.dumps(record, indent=1)}\n"
+    (output / "cardinality.json").write_text(text, "utf-8")
     text = f"{title}\n\n{results.markdown(found)}"
-    atomic_files.write(output / "cardinality.md", text.encode())
+    (output / "cardinality.md").write_text(text, "utf-8")
     figure.draw(found, title, output / "cardinality.png")
-    progress.CONSOLE.print(
-        f"Written to {output / 'cardinality'}.json, .md and .png"
-    )
+    CONSOLE.print(f"Written to {output / 'cardinality'}.json, .md and .png")
 
 
 if __name__ == "__main__":

@@ -10,14 +10,15 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from matplotlib.ticker import PercentFormatter
 
-from keras_resnext.training import plots
-from paper.results import Result
-from paper.results import spread
+from examples.paper.results import Result
+from examples.paper.results import spread
 
+BLUE, ORANGE, RED = "#2f6db5", "#e08214", "#c8283c"
+INK, FAINT = "#2b2f36", "#d9dce1"
 COLORS = {
-    "equal": plots.BLUE,
-    "deeper": plots.ORANGE,
-    "wider": plots.RED,
+    "equal": BLUE,
+    "deeper": ORANGE,
+    "wider": RED,
     "more paths": "#16365c",
 }
 MARKERS = {"equal": "o", "deeper": "v", "wider": "s", "more paths": "D"}
@@ -34,21 +35,21 @@ def draw(results: Sequence[Result], title: str, file: pathlib.Path) -> None:
         file: The picture to write.
     """
     figure = Figure((11, 4.6), dpi=150, layout="constrained")
-    figure.suptitle(title, x=0.01, ha="left", color=plots.INK)
+    figure.suptitle(title, x=0.01, ha="left", color=INK)
     left, right = figure.subplots(1, 2, width_ratios=(1, 1.1))
     equal = [each for each in results if each.contestant.group == "equal"]
     _curves(left, [equal[0], equal[-1]])
     _errors(right, results)
     for axes in (left, right):
         axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
-        axes.grid(color=plots.FAINT, lw=0.7)
+        axes.grid(color=FAINT, lw=0.7)
         axes.set_axisbelow(True)
-        plots.bare(axes, keep=("left", "bottom"))
-    plots.save(figure, file)
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(file)
 
 
 def _curves(axes: Axes, results: Sequence[Result]) -> None:
-    for each, color in zip(results, (plots.ORANGE, plots.BLUE), strict=True):
+    for each, color in zip(results, (ORANGE, BLUE), strict=True):
         for key, style, what in (
             ("accuracy", "--", "training"),
             ("val_accuracy", "-", "held out"),
@@ -75,11 +76,11 @@ def _curves(axes: Axes, results: Sequence[Result]) -> None:
     axes.set_title(
         "Error in training, mean and range of seeds",
         loc="left",
-        color=plots.INK,
+        color=INK,
         fontweight="bold",
         fontsize=10,
     )
-    axes.set_xlabel("epoch", color=plots.INK)
+    axes.set_xlabel("epoch", color=INK)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.legend(frameon=False, fontsize=9)
 
@@ -104,10 +105,10 @@ def _errors(axes: Axes, results: Sequence[Result]) -> None:
             label=many,
         )
         tops = np.add(means, spreads)
-        for each, *end in zip(members, places, tops, strict=True):
+        for each, place, top in zip(members, places, tops, strict=True):
             axes.annotate(
                 each.contestant.name,
-                end,
+                (place, top),
                 xytext=(0, 5),
                 textcoords="offset points",
                 ha="center",
@@ -119,11 +120,11 @@ def _errors(axes: Axes, results: Sequence[Result]) -> None:
     ticks = sorted({each.contestant.cardinality for each in results})
     axes.set_xticks(ticks, list(map(str, ticks)))
     axes.margins(x=0.08, y=0.18)
-    axes.set_xlabel("cardinality", color=plots.INK)
+    axes.set_xlabel("cardinality", color=INK)
     axes.set_title(
         "Error at the end, mean and standard deviation",
         loc="left",
-        color=plots.INK,
+        color=INK,
         fontweight="bold",
         fontsize=10,
     )

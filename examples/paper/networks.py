@@ -39,7 +39,9 @@ class Contestant:
     @property
     def cardinality(self) -> int:
         """Paths of a block."""
-        return self.config.grouping.cardinality
+        grouping = self.config.grouping
+        assert isinstance(grouping, Template)
+        return grouping.cardinality
 
     @property
     def label(self) -> str:

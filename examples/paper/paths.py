@@ -1,7 +1,7 @@
 """Shows what each path of each block adds to the scores of pictures.
 
-    python examples/paper/paths.py *.jpg
-    python examples/paper/paths.py --model resnext23s_4x32d.cifar10 *.png
+    python -m examples.paper.paths *.jpg
+    python -m examples.paper.paths --model resnext23s_4x32d.cifar10 *.png
 
 A path is left out, and the score of the class that the network sees is less,
 or more, by what the path added: an exact ablation, path by path. A figure of
@@ -13,13 +13,6 @@ import argparse
 import pathlib
 import sys
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
-
-# Ahead of all that imports TensorFlow.
-import startup  # noqa: F401  (importing it is its use)
-
-# isort: split
-import command
 import keras
 import numpy as np
 import PIL.Image
@@ -29,15 +22,18 @@ from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
 
 import keras_resnext
-from keras_resnext.cli import networks
-from keras_resnext.training import plots
+from keras_resnext.cli import scripts
 
 MODEL = "resnext50_32x4d"
 
 
 def main() -> int:
     """Runs the script; the result is its exit status."""
-    parser = command.parser(__doc__, "%(prog)s PICTURE... [options]")
+    parser = argparse.ArgumentParser(
+        usage="%(prog)s PICTURE... [options]",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument(
         "pictures",
         nargs="+",
@@ -46,7 +42,7 @@ def main() -> int:
         help="files of any kind that Pillow reads",
     )
     parser.add_argument(
-        "--model", default=MODEL, help="NAME or NAME.TAG of a network"
+        "--model", default=MODEL, help=f"NAME or NAME.TAG (default: {MODEL})"
     )
     parser.add_argument(
         "--weights", help="imagenet, a tag, or the path of a checkpoint"
@@ -56,15 +52,15 @@ def main() -> int:
         type=pathlib.Path,
         default=pathlib.Path("paths.png"),
         metavar="FILE",
-        help="the figure",
+        help="the figure (default: %(default)s)",
     )
-    return command.main(parser, work)
+    return scripts.main(parser, work)
 
 
 def work(args: argparse.Namespace) -> int:
     """Measures, and draws."""
-    model = networks.load(args.model, args.weights)
-    transform = networks.transform_for(model)
+    model = scripts.load_model(args.model, args.weights)
+    transform = scripts.transform_for(model)
     pixels = []
     for file in args.pictures:
         with PIL.Image.open(file) as picture:
@@ -109,20 +105,20 @@ def draw(found: dict[str, np.ndarray], title: str, file: pathlib.Path) -> None:
         row[: len(values)] = np.sort(values)[::-1]
     size = (4 + 0.22 * paths, 1.6 + 0.24 * len(found))
     figure = Figure(size, dpi=150, layout="constrained")
-    figure.suptitle(title, x=0.01, ha="left", color=plots.INK, fontsize=11)
+    figure.suptitle(title, x=0.01, ha="left", fontsize=11)
     axes = figure.subplots()
     top = float(np.nanmax(np.abs(rows))) or 1.0
     image = axes.imshow(
         rows, cmap="RdBu", norm=TwoSlopeNorm(0, -top, top), aspect="auto"
     )
-    axes.set_yticks(range(len(found)), list(found), color=plots.INK)
+    axes.set_yticks(range(len(found)), list(found))
     axes.set_xlabel("paths of a block, the most helpful first")
     axes.set_xticks([])
-    plots.bare(axes)
+    axes.spines[:].set_visible(False)
     bar = figure.colorbar(image, ax=axes)
     bar.set_label("added to the score of the class")
     bar.outline.set_visible(False)
-    plots.save(figure, file)
+    figure.savefig(file)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import scipy.stats
 
-from paper.networks import Contestant
+from examples.paper.networks import Contestant
 
 # Below this a difference of two means is called one: by Welch's two-sided test
 # and Holm's correction for the number of claims.

@@ -1,8 +1,8 @@
 """Exports a network, and serves a page that runs it in the browser.
 
-    python examples/web/serve.py
-    python examples/web/serve.py --model resnext50_32x4d.a1h_in1k
-    python examples/web/serve.py --weights flowers.safetensors
+    python -m examples.web.serve
+    python -m examples.web.serve --model resnext50_32x4d.a1h_in1k
+    python -m examples.web.serve --weights flowers.safetensors
 
 Without arguments that is the network for CIFAR-10's ten classes which comes
 with the package. npm, a part of Node.js, fetches ONNX Runtime Web once.
@@ -12,28 +12,23 @@ import argparse
 import errno
 import functools
 import http.server
+import io
 import json
 import pathlib
 import shutil
 import subprocess
 import sys
 import tempfile
-from typing import ClassVar
+from typing import Any
+from typing import BinaryIO
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
-
-# Ahead of all that imports TensorFlow.
-import startup  # noqa: F401  (importing it is its use)
-
-# isort: split
-import command
 import keras
 
 import keras_resnext
-from keras_resnext import atomic_files
-from keras_resnext.cli import networks
+from keras_resnext.cli import scripts
 
 HERE = pathlib.Path(__file__).resolve().parent
+HOST = "127.0.0.1"
 DEFAULT = "resnext23s_4x32d.cifar10"
 PAGE = ("index.html", "page.js", "resize.js", "style.css")
 RUNTIME = "onnxruntime-web"
@@ -46,7 +41,7 @@ SERVED = (*PAGE, *RUNTIME_FILES, "model.onnx", "model.json")
 
 def main() -> int:
     """Runs the script; the result is its exit status."""
-    return command.main(arguments(), work, RuntimeError)
+    return scripts.main(arguments(), work)
 
 
 def work(args: argparse.Namespace) -> int:
@@ -57,18 +52,19 @@ def work(args: argparse.Namespace) -> int:
         export(args)
         for name in PAGE:
             shutil.copyfile(HERE / name, args.folder / name)
-        address, port = made.server_address[:2]
-        print(
-            f"http://{address}:{port}/ is the page; Ctrl-C ends it.",
-            flush=True,
-        )
+        page = f"http://{HOST}:{made.server_port}/"
+        print(f"{page} is the page; Ctrl-C ends it.", flush=True)
         serve(made)
     return 0
 
 
 def arguments() -> argparse.ArgumentParser:
     """The command line."""
-    parser = command.parser(__doc__)
+    parser = argparse.ArgumentParser(
+        usage="%(prog)s [options]",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument(
         "--model",
         metavar="NAME[.TAG]",
@@ -116,9 +112,9 @@ def build(name: str | None, weights: str | None) -> keras.Model:
         ValueError: If there is no such network, or it is no classifier.
         OSError: If its weights can't be read or fetched.
     """
-    if name is None and weights is not None and networks.is_file(weights):
+    if name is None and weights is not None and pathlib.Path(weights).exists():
         name, weights = weights, None
-    model = networks.load_for_export(name or DEFAULT, weights)
+    model = scripts.load_for_export(name or DEFAULT, weights)
     if model.layers[-1].activation is not keras.activations.softmax:
         probabilities = keras.layers.Softmax()(model.output)
         model = keras.Model(model.input, probabilities, name=model.name)
@@ -135,7 +131,7 @@ def export(args: argparse.Namespace) -> None:
     names = config.labels
     if args.labels is not None:
         names = args.labels.read_text("utf-8").splitlines()
-    transform = networks.transform_for(model)
+    transform = scripts.transform_for(model)
     report = keras_resnext.export(
         model,
         args.folder,
@@ -154,8 +150,7 @@ def export(args: argparse.Namespace) -> None:
         "interpolation": transform.interpolation,
         "labels": text.splitlines(),
     }
-    content = json.dumps(facts).encode()
-    atomic_files.write(args.folder / "model.json", content)
+    (args.folder / "model.json").write_text(json.dumps(facts), "utf-8")
     print(
         f"{facts['name']} is exported: {row.bytes / 1e6:.1f} MB, which differ "
         f"from Keras by {row.difference:.0e} of the largest output."
@@ -166,7 +161,7 @@ def fetch_runtime(folder: pathlib.Path) -> None:
     """Puts ONNX Runtime Web beside the model, unless it is there.
 
     Raises:
-        RuntimeError: If there is no npm, or it fails.
+        Failure: If there is no npm, or it fails.
     """
     package = json.loads((HERE / "package.json").read_text("utf-8"))
     version = package["dependencies"][RUNTIME]
@@ -175,7 +170,7 @@ def fetch_runtime(folder: pathlib.Path) -> None:
         return
     npm = shutil.which("npm")
     if npm is None:
-        raise RuntimeError(
+        raise scripts.Failure(
             "There is no npm, which fetches ONNX Runtime Web. It comes with "
             "Node.js: https://nodejs.org"
         )
@@ -192,7 +187,7 @@ def fetch_runtime(folder: pathlib.Path) -> None:
             errors="replace",
         )
         if done.returncode:
-            raise RuntimeError(
+            raise scripts.Failure(
                 f"npm can't fetch {RUNTIME} {version}: {done.stderr}"
             )
         for file in RUNTIME_FILES:
@@ -204,7 +199,7 @@ def fetch_runtime(folder: pathlib.Path) -> None:
 class Handler(http.server.SimpleHTTPRequestHandler):
     """Serves the page's own files, and no others of the folder."""
 
-    extensions_map: ClassVar[dict[str, str]] = {
+    extensions_map: dict[str, str] = {  # noqa: RUF012  (as in its base)
         ".css": "text/css",
         ".html": "text/html",
         ".js": "text/javascript",
@@ -214,7 +209,7 @@ class Handler(http.server.SimpleHTTPRequestHandler):
         ".wasm": "application/wasm",
     }
 
-    def send_head(self):
+    def send_head(self) -> io.BytesIO | BinaryIO | None:
         """Refuses other files."""
         self.path = self.path.partition("?")[0]
         if self.path == "/":
@@ -231,7 +226,7 @@ class Handler(http.server.SimpleHTTPRequestHandler):
         self.send_header("Cache-Control", "no-cache")
         super().end_headers()
 
-    def log_message(self, *_) -> None:
+    def log_message(self, format: str, *args: Any) -> None:
         """Keeps silent."""
 
 
@@ -240,7 +235,7 @@ class Server(http.server.ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def handle_error(self, request, client_address) -> None:
+    def handle_error(self, request: Any, client_address: Any) -> None:
         """Tells of all other errors."""
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)
@@ -255,7 +250,7 @@ def server(folder: pathlib.Path, port: int) -> Server:
     folder.mkdir(parents=True, exist_ok=True)
     handler = functools.partial(Handler, directory=str(folder))
     try:
-        return Server(("127.0.0.1", port), handler)
+        return Server((HOST, port), handler)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise OSError(

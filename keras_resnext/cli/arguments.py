@@ -1,9 +1,12 @@
 """The words of the command line `keras-resnext`, and what they mean."""
 
 import argparse
-import pathlib
 import sys
 from typing import NoReturn
+
+from keras_resnext.cli import training_arguments
+from keras_resnext.cli.types import path
+from keras_resnext.cli.types import positive
 
 PROGRAM = "keras-resnext"
 STATUS = (
@@ -20,11 +23,6 @@ class Parser(argparse.ArgumentParser):
         """Ends the process."""
         print(f"{PROGRAM}: error: {message}", file=sys.stderr)
         sys.exit(2)
-
-
-def path(word: str) -> pathlib.Path:
-    """Return a path, whose `~` a shell leaves alone in `--output=~/file`."""
-    return pathlib.Path(word).expanduser()
 
 
 def parser() -> argparse.ArgumentParser:
@@ -246,8 +244,6 @@ def _add_evaluate(evaluate: argparse.ArgumentParser) -> None:
 
 
 def _add_finetune(finetune: argparse.ArgumentParser) -> None:
-    from keras_resnext.cli import training_arguments
-
     finetune.add_argument(
         "dataset", metavar="DATASET", help=training_arguments.FOLDER
     )
@@ -274,8 +270,6 @@ def _add_finetune(finetune: argparse.ArgumentParser) -> None:
 
 
 def _add_train(train: argparse.ArgumentParser) -> None:
-    from keras_resnext.cli import training_arguments
-
     train.add_argument(
         "dataset", metavar="DATASET", help=training_arguments.FOLDER
     )
@@ -381,11 +375,3 @@ def _add_benchmark(benchmark: argparse.ArgumentParser) -> None:
         "(default: float32 bfloat16)",
     )
     _add_size(benchmark)
-
-
-def positive(word: str) -> int:
-    """A number from 1."""
-    number = int(word)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{number} is less than 1")
-    return number

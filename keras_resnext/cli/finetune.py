@@ -9,6 +9,7 @@ import functools
 import json
 import pathlib
 import time
+from collections.abc import Iterable
 from collections.abc import Sequence
 from dataclasses import asdict
 from dataclasses import replace
@@ -31,8 +32,6 @@ from keras_resnext.variants import find_variant
 from keras_resnext.weights.save_keras import save_keras
 
 if TYPE_CHECKING:
-    import tensorflow as tf
-
     from keras_resnext.data.datasets import Dataset
 
 BORDER = "stage3"
@@ -283,7 +282,7 @@ def draw(
     dataset: "Dataset",
     histories: list[list[dict]],
     output: pathlib.Path,
-    batches: "tf.data.Dataset",
+    batches: Iterable[tuple],
     probabilities: np.ndarray,
     true: np.ndarray,
 ) -> None:
@@ -309,13 +308,11 @@ def draw(
     )
 
 
-def pick(
-    batches: "tf.data.Dataset", indices: Sequence[int]
-) -> list[np.ndarray]:
+def pick(batches: Iterable[tuple], indices: Sequence[int]) -> list[np.ndarray]:
     """Return some of the images of batches, by their positions."""
     wanted, found, start = set(indices), {}, 0
-    for images, *_ in batches.as_numpy_iterator():
+    for images, *_ in batches:
         for i in wanted.intersection(range(start, start + len(images))):
-            found[i] = images[i - start]
+            found[i] = np.asarray(images[i - start])
         start += len(images)
     return [found[i] for i in indices]

@@ -7,11 +7,10 @@ from collections.abc import Sequence
 import rich.console
 import rich.progress
 
-import keras_resnext
+from keras_resnext import paper
 from keras_resnext.cli import Failure
 from keras_resnext.cli import UsageError
 from keras_resnext.cli import printing
-from keras_resnext.paper import Check
 
 
 def run(args: argparse.Namespace) -> int:
@@ -21,7 +20,7 @@ def run(args: argparse.Namespace) -> int:
         Failure: If a figure disagrees.
         UsageError: If the paper has no such table.
     """
-    titles = keras_resnext.paper.TITLES
+    titles = paper.TITLES
     tables = args.tables or list(titles)
     if unknown := sorted(set(tables) - set(titles)):
         raise UsageError(
@@ -29,12 +28,10 @@ def run(args: argparse.Namespace) -> int:
             f"{', '.join(map(str, titles))}. Received: --tables "
             f"{' '.join(map(str, unknown))}"
         )
-    claims = [
-        claim for claim in keras_resnext.paper.CLAIMS if claim.table in tables
-    ]
+    claims = [claim for claim in paper.CLAIMS if claim.table in tables]
     checks = list(
         rich.progress.track(
-            keras_resnext.paper.check(claims),
+            paper.check(claims),
             "Computing",
             total=len(claims),
             console=rich.console.Console(stderr=True),
@@ -60,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _print(title: str, checks: Sequence[Check]) -> None:
+def _print(title: str, checks: Sequence[paper.Check]) -> None:
     """One table, with what published weights reach if there are any."""
     columns = ["network", "figure", "paper>", "computed>", ""]
     trained = any(check.published is not None for check in checks)
@@ -93,7 +90,7 @@ def _number(value: float | None) -> str:
     return str(value) if isinstance(value, int) else f"{value:#.4g}"
 
 
-def _sentence(check: Check) -> str:
+def _sentence(check: paper.Check) -> str:
     claim = check.claim
     return (
         f"table {claim.table}, {claim.subject}, {claim.quantity} is "
@@ -101,7 +98,7 @@ def _sentence(check: Check) -> str:
     )
 
 
-def _row(check: Check) -> dict:
+def _row(check: paper.Check) -> dict:
     """What JSON says of a claim."""
     claim = check.claim
     return {

@@ -55,7 +55,12 @@ def run(
             program = pathlib.Path(sys.argv[0])
             command = "keras-resnext"
             if program.suffix == ".py" and program.stem != "__main__":
-                command = f"python {program}"
+                spec = sys.modules["__main__"].__spec__
+                command = (
+                    f"python {program}"
+                    if spec is None
+                    else (f"python -m {spec.name}")
+                )
             progress.CONSOLE.print(
                 "Stopped and saved. Resume with: "
                 f"{command} {shlex.join(words)} --resume",

@@ -2,8 +2,8 @@
 
 import argparse
 
-from keras_resnext.cli.arguments import path
-from keras_resnext.cli.arguments import positive
+from keras_resnext.cli.types import path
+from keras_resnext.cli.types import positive
 from keras_resnext.training import recipes
 
 STRATEGIES = ("auto", "none", "mirrored", "multiworker", "jax")

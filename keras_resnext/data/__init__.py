@@ -40,5 +40,8 @@ most of them (keras-cv is the older version of the same layers).
 from keras_resnext.data.batches import evaluation_batches as evaluation_batches
 from keras_resnext.data.batches import train_batches as train_batches
 from keras_resnext.data.datasets import Dataset as Dataset
+from keras_resnext.data.datasets import EpochPlan as EpochPlan
+from keras_resnext.data.datasets import IndexedSplit as IndexedSplit
+from keras_resnext.data.datasets import Split as Split
 from keras_resnext.data.datasets import from_arrays as from_arrays
 from keras_resnext.data.loading import load_dataset as load_dataset

@@ -106,7 +106,8 @@ def check(claims: Iterable[Claim]) -> Iterator[Check]:
         ValueError: If a claim's quantity can't be computed.
 
     Example:
-    >>> checks = list(keras_resnext.paper.check(keras_resnext.paper.CLAIMS))
+    >>> from keras_resnext import paper
+    >>> checks = list(paper.check(paper.CLAIMS))
     >>> any(check.agrees is False for check in checks)
     False
     """

@@ -77,8 +77,9 @@ def aggregated_block(
         ValueError: If there is no such form, or a number is not positive.
 
     Example:
-    >>> summed = keras_resnext.paper.aggregated_block("a")
-    >>> grouped = keras_resnext.paper.aggregated_block("c")
+    >>> from keras_resnext import paper
+    >>> summed = paper.aggregated_block("a")
+    >>> grouped = paper.aggregated_block("c")
     >>> summed.count_params() == grouped.count_params()
     True
     """
@@ -159,7 +160,8 @@ def two_layer_block(
         ValueError: If there is no such form, or a number is not positive.
 
     Example:
-    >>> dense = keras_resnext.paper.two_layer_block("dense")
+    >>> from keras_resnext import paper
+    >>> dense = paper.two_layer_block("dense")
     >>> [layer.groups for layer in dense.layers if "conv" in layer.name]
     [1, 1]
     """
@@ -200,7 +202,8 @@ def named_weights(block: keras.Model) -> dict[str, np.ndarray]:
         `"path3_conv2/kernel"`.
 
     Example:
-    >>> block = keras_resnext.paper.aggregated_block("c")
+    >>> from keras_resnext import paper
+    >>> block = paper.aggregated_block("c")
     >>> named_weights(block)["conv2/kernel"].shape
     (3, 3, 4, 128)
     """
@@ -263,8 +266,9 @@ def convert_weights(
             shared by so many paths.
 
     Example:
-    >>> summed = keras_resnext.paper.aggregated_block("a")
-    >>> grouped = keras_resnext.paper.aggregated_block("c")
+    >>> from keras_resnext import paper
+    >>> summed = paper.aggregated_block("a")
+    >>> grouped = paper.aggregated_block("c")
     >>> weights = named_weights(summed)
     >>> set_named_weights(grouped, convert_weights(weights, "c", 32))
     """

@@ -53,7 +53,8 @@ def merge_groups(model: keras.Model, groups: int) -> keras.Model:
 
     Example:
     >>> model = keras_resnext.ResNeXt50(weights="imagenet")
-    >>> wider = keras_resnext.paper.merge_groups(model, 8)
+    >>> from keras_resnext import paper
+    >>> wider = paper.merge_groups(model, 8)
     >>> wider.get_layer("stage1_block1_conv2").groups
     8
     """
@@ -90,7 +91,8 @@ def split_groups(model: keras.Model, groups: int) -> Split:
 
     Example:
     >>> model = keras_resnext.ResNeXt50(weights="imagenet")
-    >>> split = keras_resnext.paper.split_groups(model, 64)
+    >>> from keras_resnext import paper
+    >>> split = paper.split_groups(model, 64)
     >>> split.errors["stage1_block1_conv2"]  # a share of the kernel's norm
     """
     convs = _grouped(model, groups)

@@ -5,21 +5,21 @@ import json
 
 import pytest
 
-import keras_resnext
 from keras_resnext import cli
+from keras_resnext import paper
 
 
 @pytest.fixture
 def one_wrong(monkeypatch):
-    first, *others = keras_resnext.paper.CLAIMS
+    first, *others = paper.CLAIMS
     wrong = dataclasses.replace(first, value=113)
-    monkeypatch.setattr(keras_resnext.paper, "CLAIMS", (wrong, *others))
+    monkeypatch.setattr(paper, "CLAIMS", (wrong, *others))
 
 
 def test_all_tables(capsys):
     assert cli.main(["paper"]) == 0
     found = capsys.readouterr()
-    for title in keras_resnext.paper.TITLES.values():
+    for title in paper.TITLES.values():
         assert title in found.out
     assert found.out.count("✓") == 49
     assert "✗" not in found.out

@@ -1,4 +1,4 @@
-"""examples/benchmark.py: it measures, and says what it can't."""
+"""examples/benchmark: it measures, and says what it can't."""
 
 import json
 import pathlib
@@ -11,9 +11,9 @@ from run_script import assert_one_sentence
 from run_script import run_many
 from run_script import run_script
 
-from benchmarking import results
-from benchmarking.contestants import CONTESTANTS
-from benchmarking.results import Result
+from examples.benchmark import results
+from examples.benchmark.contestants import CONTESTANTS
+from examples.benchmark.results import Result
 
 BACKEND = keras.backend.backend()
 SMALL = ("--model", "resnext23s_4x32d", "--size", 32, "--rounds", 1)
@@ -43,13 +43,12 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Run:
     folder = tmp_path_factory.mktemp("benchmark")
     names = [BACKEND, f"{BACKEND}-folded", *FILES.get(BACKEND, [])]
     process = run_script(
-        "examples/benchmark.py",
+        "examples.benchmark.models",
         *SMALL,
         *("--batches", 1, 3, "--train-batches", 2, "--contestants", *names),
         cwd=folder,
     )
-    assert process.stderr == ""
-    assert process.returncode == 0
+    assert process.returncode == 0, process.stderr
     return Run(names, process.stdout, folder / "runs" / "benchmark")
 
 
@@ -118,21 +117,18 @@ def test_mistakes_get_one_sentence(tmp_path):
     }
     # As if ONNX Runtime were another, and there were no driver.
     prelude = """
-import dataclasses, os, sys
-sys.path.insert(0, os.environ["EXAMPLES"])
-from benchmarking import contestants
+import dataclasses, os
+from examples.benchmark import contestants
 each = contestants.CONTESTANTS["onnx"]
 contestants.CONTESTANTS["onnx"] = dataclasses.replace(
     each, needs=("nothing_such",))
 os.environ["PATH"] = ""
 """
-    examples = pathlib.Path(__file__).parents[2] / "examples"
     found = run_many(
-        "examples/benchmark.py",
+        "examples.benchmark.models",
         list(lines.values()),
         tmp_path,
         prelude,
-        EXAMPLES=str(examples),
     )
     for part, result in zip(lines, found, strict=True):
         assert result.status in (1, 2), part
@@ -141,7 +137,7 @@ os.environ["PATH"] = ""
 
 def test_a_contestant_that_fails_is_named(tmp_path):
     process = run_script(
-        "examples/benchmark.py",
+        "examples.benchmark.models",
         # Too small for its stages.
         *("--model", "resnext50_32x4d", "--size", 3, "--rounds", 1),
         *("--contestants", BACKEND, "--tasks", "predict"),

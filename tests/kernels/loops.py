@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 import ml_dtypes
@@ -96,7 +97,7 @@ def convolve(
     _, _, strides, padding, dilation_rate = GEOMETRIES[geometry]
     x, kernel, cotangent = arrays
 
-    def weighted_sum(x, kernel):
+    def weighted_sum(x: Any, kernel: Any) -> tuple:
         y = kernels.conv2d(
             ops.cast(x, dtype),
             ops.cast(kernel, dtype),

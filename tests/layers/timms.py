@@ -1,5 +1,6 @@
 """Layers of ours beside modules of timm's."""
 
+from collections.abc import Callable
 from typing import Any
 
 import harness
@@ -58,7 +59,7 @@ def assert_same(
             harness.assert_close(found[name], value, allowed)
 
 
-def _load(model, module):
+def _load(model: keras.Model, module: Any) -> None:
     variables = dict(variables_of(model))
     tensors = {
         f"{THEIR_NAME}.{name}": tensor.numpy()
@@ -70,11 +71,13 @@ def _load(model, module):
         variables[key].assign(value)
 
 
-def _ours(model, x, cotangent, training):
+def _ours(
+    model: keras.Model, x: Any, cotangent: np.ndarray, training: bool
+) -> dict[str, np.ndarray]:
     images = tree.flatten(x)
     moving = [variable.value for variable in model.non_trainable_variables]
 
-    def weighted_sum(*tensors):
+    def weighted_sum(*tensors: Any) -> tuple:
         trainable = list(tensors[len(images) :])
         y, after = model.stateless_call(
             trainable,
@@ -107,14 +110,16 @@ def _ours(model, x, cotangent, training):
     }
 
 
-def _theirs(module, call, x, cotangent):
+def _theirs(
+    module: Any, call: Callable, x: Any, cotangent: np.ndarray
+) -> dict[str, np.ndarray]:
     import torch
 
-    def turned(array):
+    def turned(array: np.ndarray) -> Any:
         array = np.moveaxis(array, -1, -3).astype("float64")
         return torch.tensor(array, requires_grad=True)
 
-    def back(tensor):
+    def back(tensor: Any) -> np.ndarray:
         return np.moveaxis(tensor.detach().numpy(), 1, -1)
 
     images = tree.map_structure(turned, x)

@@ -39,7 +39,7 @@ y = random.integers(0, 5, 40)
 share = 8 // workers
 
 
-def batches(*arrays):
+def batches(*arrays: np.ndarray) -> tf.data.Dataset:
     """This worker's rows of batches of 8."""
     mine = [
         array.reshape(-1, workers, share, *array.shape[1:])[:, worker]

@@ -1,9 +1,12 @@
 """Writes checkpoint files of every format, by hand, and judges readings."""
 
+import pathlib
 import pickle
 import random
 import struct
 import zipfile
+from collections.abc import Mapping
+from typing import Any
 
 import h5py
 import ml_dtypes
@@ -22,25 +25,34 @@ B = np.arange(4, dtype=np.int64)
 # Pickles by hand, as torch writes them: each helper returns opcodes.
 
 
-def plain(value):
+def plain(value: Any) -> bytes:
     return pickle.dumps(value, protocol=2)[2:-1]
 
 
-def name(module, attribute):
+def name(module: str, attribute: str) -> bytes:
     return f"c{module}\n{attribute}\n".encode()
 
 
-def call(module, attribute, *arguments):
+def call(module: str, attribute: str, *arguments: bytes) -> bytes:
     return name(module, attribute) + b"(" + b"".join(arguments) + b"tR"
 
 
-def storage(key, length, kind="Float", view=b""):
+def storage(
+    key: str, length: int, kind: str | bytes = "Float", view: bytes = b""
+) -> bytes:
     kind = kind if isinstance(kind, bytes) else name("torch", f"{kind}Storage")
     parts = [plain("storage"), kind, plain(key), plain("cpu"), plain(length)]
     return b"(" + b"".join(parts) + view + b"tQ"
 
 
-def tensor(source, shape, strides, offset=0, rest=None, function="_v2"):
+def tensor(
+    source: bytes,
+    shape: tuple,
+    strides: tuple,
+    offset: int = 0,
+    rest: bytes | None = None,
+    function: str = "_v2",
+) -> bytes:
     rest = rest or plain(False) + call("collections", "OrderedDict")
     layout = plain(offset) + plain(shape) + plain(strides)
     return call(
@@ -48,16 +60,22 @@ def tensor(source, shape, strides, offset=0, rest=None, function="_v2"):
     )
 
 
-def ordered_dict(**items):
+def ordered_dict(**items: bytes) -> bytes:
     body = b"".join(plain(key) + value for key, value in items.items())
     return call("collections", "OrderedDict") + b"(" + body + b"u"
 
 
-def stream(body):
+def stream(body: bytes) -> bytes:
     return b"\x80\x02" + body + b"."
 
 
-def write_zip(path, body, data, byteorder=None, compression=zipfile.ZIP_STORED):
+def write_zip(
+    path: pathlib.Path,
+    body: bytes,
+    data: Mapping[str, np.ndarray],
+    byteorder: bytes | None = None,
+    compression: int = zipfile.ZIP_STORED,
+) -> pathlib.Path:
     with zipfile.ZipFile(path, "w", compression) as archive:
         archive.writestr("archive/data.pkl", stream(body))
         for key, value in data.items():
@@ -67,7 +85,9 @@ def write_zip(path, body, data, byteorder=None, compression=zipfile.ZIP_STORED):
     return path
 
 
-def write_legacy(path, body, data):
+def write_legacy(
+    path: pathlib.Path, body: bytes, data: Mapping[str, np.ndarray]
+) -> pathlib.Path:
     head = [MAGIC, 1001, {"little_endian": True}]
     parts = [*map(plain, head), body, plain(list(data))]
     raw = [struct.pack("<q", v.size) + v.tobytes() for v in data.values()]
@@ -82,7 +102,7 @@ PICKLED = pytest.mark.parametrize(
 )
 
 
-def two_tensors(view=b""):
+def two_tensors(view: bytes = b"") -> bytes:
     return ordered_dict(
         a=tensor(storage("0", 6, view=view), (2, 3), (3, 1)),
         b=tensor(storage("1", 4, "Long", view), (4,), (1,)),
@@ -104,7 +124,9 @@ DTYPES = {
 KINDS = {np.dtype(dtype): kind for kind, dtype in DTYPES.items()}
 
 
-def state_dict(arrays, view=b""):
+def state_dict(
+    arrays: Mapping[str, np.ndarray], view: bytes = b""
+) -> tuple[bytes, dict[str, np.ndarray]]:
     """Opcodes that describe arrays, and the arrays by their storages' keys."""
     tensors = {}
     for i, (key, value) in enumerate(arrays.items()):
@@ -115,7 +137,12 @@ def state_dict(arrays, view=b""):
     return ordered_dict(**tensors), data
 
 
-def write_h5(path, layers, root="/", chunks=None):
+def write_h5(
+    path: pathlib.Path,
+    layers: Mapping[str, Mapping[str, np.ndarray]],
+    root: str = "/",
+    chunks: int | None = None,
+) -> pathlib.Path:
     """Writes as Keras does: `layers` maps layers to weights to arrays."""
     with h5py.File(path, "w") as file:
         group = file.require_group(root)
@@ -128,7 +155,7 @@ def write_h5(path, layers, root="/", chunks=None):
     return path
 
 
-def write_dataset(group, name, value):
+def write_dataset(group: h5py.Group, name: str, value: np.ndarray) -> None:
     if getattr(value, "dtype", None) != ml_dtypes.bfloat16:
         group[name] = value
         return
@@ -143,15 +170,19 @@ def write_dataset(group, name, value):
     dataset.write(space, space, value.view(np.uint16), mtype=kind)
 
 
-def h5_layers(arrays):
+def h5_layers(
+    arrays: Mapping[str, np.ndarray],
+) -> dict[str, dict[str, np.ndarray]]:
     """Arrays by names such as `conv1_bn/gamma`, layer by layer."""
-    layers = {}
+    layers: dict[str, dict[str, np.ndarray]] = {}
     for key, value in arrays.items():
         layers.setdefault(key.split("/")[0], {})[f"{key}:0"] = value
     return layers
 
 
-def write_arrays(path, kind, arrays):
+def write_arrays(
+    path: pathlib.Path, kind: str, arrays: dict[str, np.ndarray]
+) -> pathlib.Path:
     """Writes a file of one of the four formats."""
     if kind == "safetensors":
         safetensors.numpy.save_file(arrays, path)
@@ -165,7 +196,9 @@ def write_arrays(path, kind, arrays):
     return path
 
 
-def set_names(group, attribute, names, chunks):
+def set_names(
+    group: h5py.Group, attribute: str, names: list[str], chunks: int | None
+) -> None:
     encoded = np.array([n.encode() for n in names])
     if chunks is None:
         group.attrs[attribute] = encoded
@@ -174,27 +207,29 @@ def set_names(group, attribute, names, chunks):
         group.attrs[f"{attribute}{i}"] = chunk
 
 
-def make_safetensors(path):
+def make_safetensors(path: pathlib.Path) -> pathlib.Path:
     safetensors.numpy.save_file({"a": A, "b": B}, path)
     return path
 
 
-def make_zip(path):
+def make_zip(path: pathlib.Path) -> pathlib.Path:
     return write_zip(path, two_tensors(), {"0": A, "1": B})
 
 
-def make_legacy(path):
+def make_legacy(path: pathlib.Path) -> pathlib.Path:
     return write_legacy(path, two_tensors(b"N"), {"0": A, "1": B})
 
 
-def make_h5(path):
+def make_h5(path: pathlib.Path) -> pathlib.Path:
     return write_h5(path, {"one": {"a:0": A}, "two": {"b:0": B}, "none": {}})
 
 
 MAKERS = [make_safetensors, make_zip, make_legacy, make_h5]
 
 
-def assert_same(actual, expected):
+def assert_same(
+    actual: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]
+) -> None:
     assert list(actual) == list(expected)
     for key, value in expected.items():
         assert type(actual[key]) is np.ndarray
@@ -203,7 +238,7 @@ def assert_same(actual, expected):
         np.testing.assert_array_equal(actual[key], value)
 
 
-def assert_refused(path, *words):
+def assert_refused(path: pathlib.Path, *words: str) -> None:
     with pytest.raises(CheckpointError) as info:
         read_checkpoint(path)
     message = str(info.value)
@@ -214,7 +249,7 @@ def assert_refused(path, *words):
         assert word in message
 
 
-def assert_cut_file_is_refused(content, path):
+def assert_cut_file_is_refused(content: bytes, path: pathlib.Path) -> None:
     rng = random.Random(0)
     for length in [
         0,
@@ -226,7 +261,9 @@ def assert_cut_file_is_refused(content, path):
         assert_refused(path)
 
 
-def assert_flipped_byte_is_refused_or_harmless(content, path):
+def assert_flipped_byte_is_refused_or_harmless(
+    content: bytes, path: pathlib.Path
+) -> None:
     rng = random.Random(1)
     for _ in range(50):
         damaged = bytearray(content)

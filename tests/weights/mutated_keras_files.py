@@ -115,7 +115,7 @@ class Comparison:
         name = str(self.count)
         (self.folder / f"{name}.h5").write_bytes(content)
         flat = {path.replace("/", ":"): v for path, v in arrays.items()}
-        np.savez(self.folder / f"{name}.npz", **flat)
+        np.savez(self.folder / f"{name}.npz", allow_pickle=False, **flat)
         self.count += 1
 
     def verdicts(self, seconds: int = 10) -> list[str]:

@@ -96,7 +96,7 @@ def legacy_fields(content: bytes) -> Iterator[tuple[int, int]]:
         for opcode, _, place in pickletools.genops(stream):
             if last and last[0].arg and last[0].arg.n > 0:
                 yield last[1] + 1, last[0].arg.n
-            last = opcode, place
+            last = opcode, place or 0
     while length := stream.read(8):
         yield stream.tell() - 8, 8
         stream.seek(4 * struct.unpack("<q", length)[0], io.SEEK_CUR)
@@ -104,7 +104,7 @@ def legacy_fields(content: bytes) -> Iterator[tuple[int, int]]:
 
 def h5_fields(content: bytes) -> Iterator[tuple[int, int]]:
     """Those of an HDF5 file, and whatever else stands outside its data."""
-    data = set()
+    data: set[int] = set()
     with h5py.File(io.BytesIO(content)) as file:
 
         def visit(_: str, node: Any) -> None:

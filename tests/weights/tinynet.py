@@ -1,5 +1,6 @@
 """A tiny ResNeXt, its checkpoints, and records of them."""
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -61,7 +62,7 @@ def random(
         key: (
             rng.uniform(0.01, 2.0, shape)
             if key in variances
-            else rng.normal(0.0, max(np.prod(shape[:-1]), 4) ** -0.5, shape)
+            else rng.normal(0.0, max(math.prod(shape[:-1]), 4) ** -0.5, shape)
         ).astype("float32")
         for key, shape in shapes.items()
     }

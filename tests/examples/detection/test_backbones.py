@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import keras_resnext
-from detection import backbones
+from examples.detection import backbones
 
 SMALL = "resnext23s_4x32d"
 # One of each kind of stem.

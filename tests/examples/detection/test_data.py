@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
-from pipeline.sources import Plan
 
-from detection import data
-from detection import shapes
+from examples.detection import data
+from examples.detection import shapes
+from keras_resnext.data import EpochPlan
 from keras_resnext.training import recipes
 
 RECIPE = recipes.get("retinanet_short", train_size=32, flip=False)
@@ -28,7 +28,7 @@ BAD = [
 
 
 class Animals(tfds.core.GeneratorBasedBuilder):
-    """Grey pictures, with the boxes above in each."""
+    """Gray pictures, with the boxes above in each."""
 
     VERSION = tfds.core.Version("1.0.0")
     OBJECTS = (*GOOD, *BAD)
@@ -82,11 +82,13 @@ class Nothings(Animals):
 def test_useless_boxes_are_counted_and_left_out(
     tmp_path: pathlib.Path, capsys: pytest.CaptureFixture
 ) -> None:
-    source = data.source("animals", str(tmp_path))
+    source = data.dataset("animals", str(tmp_path))
     assert "12 boxes are empty or outside" in capsys.readouterr().out
     assert source.labels == ["cat", "dog"]
     assert source.splits["train"].count == 3
-    [(images, objects)] = data.evaluation(source.splits["test"], RECIPE, 3)
+    [(images, objects)] = data.evaluation_batches(
+        source.splits["validation"], RECIPE, 3
+    )
     assert images.shape == (3, 32, 32, 3)
     # 64 x 48 becomes 32 x 24, and black below.
     expected = [[16, 6, 32, 18, 0, 0], [0, 0, 16, 24, 1, 1]]
@@ -95,8 +97,8 @@ def test_useless_boxes_are_counted_and_left_out(
     assert (images[:, 24:] < images[:, :1]).numpy().all()
 
     # Nobody learns from a crowd.
-    plan = Plan(seed=0, epoch=0, batch_size=2)
-    [(images, boxes)] = data.training(source.splits["train"], RECIPE, plan)
+    plan = EpochPlan(seed=0, epoch=0, batch_size=2)
+    [(images, boxes)] = data.train_batches(source.splits["train"], RECIPE, plan)
     assert images.shape == (2, 32, 32, 3)
     np.testing.assert_array_equal(boxes["classes"], [[0, -1]] * 2)
     np.testing.assert_allclose(
@@ -106,20 +108,22 @@ def test_useless_boxes_are_counted_and_left_out(
 
 def test_a_data_set_without_objects_is_refused(tmp_path: pathlib.Path) -> None:
     with pytest.raises(ValueError, match="'cifar10' has no boxes"):
-        data.source("cifar10", str(tmp_path))
-    with pytest.raises(ValueError, match=r"'vox/2007' is neither"):
-        data.source("vox/2007", str(tmp_path))
+        data.dataset("cifar10", str(tmp_path))
+    with pytest.raises(ValueError, match="no dataset named 'vox/2007'"):
+        data.dataset("vox/2007", str(tmp_path))
     with pytest.raises(ValueError, match="The pictures of 'nothings' have no"):
-        data.source("nothings", str(tmp_path))
+        data.dataset("nothings", str(tmp_path))
 
 
 def test_mirrored_boxes_enclose_the_mirrored_shape() -> None:
-    source = shapes.source(4, 32, 0)
-    plan = Plan(seed=0, epoch=0, batch_size=4)
+    source = shapes.dataset(4, 32, 0)
+    plan = EpochPlan(seed=0, epoch=0, batch_size=4)
     flips = 0
-    [(plain, before)] = data.training(source.splits["train"], RECIPE, plan)
+    [(plain, before)] = data.train_batches(source.splits["train"], RECIPE, plan)
     recipe = RECIPE.override(flip=True)
-    [(mirrored, after)] = data.training(source.splits["train"], recipe, plan)
+    [(mirrored, after)] = data.train_batches(
+        source.splits["train"], recipe, plan
+    )
     for i in range(4):
         real = before["classes"][i] >= 0
         boxes, found = before["boxes"][i][real], after["boxes"][i][real]

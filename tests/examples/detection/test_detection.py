@@ -4,22 +4,18 @@ import csv
 import json
 import pathlib
 import shutil
-import sys
 
 import keras
 import numpy as np
 import pytest
+import runs
 from run_script import assert_one_sentence
 from run_script import run_many
 from run_script import run_script
 
-# isort: split
-from skeleton import checkpoints
+from keras_resnext.training import checkpoints
 
-sys.path.append(str(pathlib.Path(__file__).parents[1] / "skeleton"))
-import runs
-
-SCRIPT = "examples/detection/train.py"
+SCRIPT = "examples.detection.train"
 SMALL = "resnext23s_4x32d"
 QUICK = (
     *("--pictures", 12, "--size", 64, "--batch-size", 4, "--epochs", 2),
@@ -50,10 +46,10 @@ def test_what_is_wrong_is_said(tmp_path: pathlib.Path) -> None:
         "no weights for": ["--model", f"{SMALL}:1x64d", "--weights", "cifar10"],
         "'cifar11'": ["--model", SMALL, "--weights", "cifar11"],
         "has no boxes": ["--dataset", "cifar10", "--data-dir", tmp_path],
-        "'vox' is neither": ["--dataset", "vox", "--data-dir", tmp_path],
-        "Add --resume": ["--output", taken],
+        "no dataset named 'vox'": ["--dataset", "vox", "--data-dir", tmp_path],
+        "(--resume)": ["--output", taken],
         "There is no recipe": ["--recipe", "retinanot"],
-        "no strategy 'jax'": ["--strategy", "jax"],
+        "'jax'": ["--strategy", "jax"],
     }
     found = run_many(SCRIPT, list(words.values()), tmp_path)
     for result, word in zip(found, words, strict=True):
@@ -123,6 +119,6 @@ def test_a_run_goes_on(tmp_path: pathlib.Path) -> None:
         newest.unlink()
     process = run_script(*line, "--output", "parts", "--resume", cwd=tmp_path)
     assert process.returncode == 0, process.stderr
-    assert "Going on after step 2 of epoch 2" in process.stdout
+    assert "Resuming after step 2 of epoch 2" in process.stdout
     for name in folders:
         runs.assert_same(whole / name, parts / name)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from detection import metrics
+from examples.detection import metrics
 
 LABELS = ("circle", "square")
 # Of two pictures: edges, class, and whether it is uncertain.

@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from detection import shapes
+from examples.detection import shapes
 
 
 @pytest.mark.parametrize("size", [64, 128])
 def test_boxes_enclose_what_is_drawn(
     size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without noise, the pixels of its colour tell the box."""
+    """Without noise, the pixels of its color tell the box."""
     monkeypatch.setattr(shapes, "NOISE", 0)
     drawn = shapes.draw(8, size, (0,))
     for plain, objects in zip(drawn.contents, drawn.classes, strict=True):
@@ -30,15 +30,15 @@ def test_boxes_enclose_what_is_drawn(
 
 def test_a_seed_draws_the_same_again() -> None:
     first, second, other = (
-        shapes.source(12, 64, seed).splits for seed in (0, 0, 1)
+        shapes.dataset(12, 64, seed).splits for seed in (0, 0, 1)
     )
-    for name in ("train", "test"):
+    for name in ("train", "validation"):
         np.testing.assert_array_equal(
             first[name].contents, second[name].contents
         )
         np.testing.assert_array_equal(first[name].classes, second[name].classes)
         assert (first[name].contents != other[name].contents).any()
-    held_out, training = first["test"].contents, first["train"].contents
+    held_out, training = first["validation"].contents, first["train"].contents
     assert len(held_out) == 2
     for each in held_out:
         assert (training != each).any((1, 2, 3)).all()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from paper import networks
+from examples.paper import networks
 
 SCALES = list(networks.SCALES)
 

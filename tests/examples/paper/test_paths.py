@@ -9,9 +9,9 @@ from run_script import assert_one_sentence
 from run_script import run_many
 
 import keras_resnext
-from paper import paths
+from examples.paper import paths
 
-SCRIPT = "examples/paper/paths.py"
+SCRIPT = "examples.paper.paths"
 
 
 def test_a_path_that_does_nothing_adds_nothing(tiny):

@@ -9,10 +9,10 @@ import pytest
 import scipy.stats
 from run_script import ROOT
 
-from paper import figure
-from paper import networks
-from paper import results
-from paper.results import Result
+from examples.paper import figure
+from examples.paper import networks
+from examples.paper import results
+from examples.paper.results import Result
 
 
 def result(name: str, group: str, errors: list[float]) -> Result:

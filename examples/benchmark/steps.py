@@ -8,21 +8,19 @@ that no device still computes.
 
 import pathlib
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 from typing import Any
 
 import numpy as np
 
-from benchmarking.contestants import Contestant
-
-if TYPE_CHECKING:
-    from benchmarking.worker import Setting
+from examples.benchmark.contestants import FILES
+from examples.benchmark.contestants import Contestant
+from examples.benchmark.setting import Setting
 
 Step = Callable[[], Any]
 
 
 def timm(
-    contestant: Contestant, setting: "Setting", dtype: str, training: bool
+    contestant: Contestant, setting: Setting, dtype: str, training: bool
 ) -> Callable[[int], Step]:
     """PyTorch, in timm's own words."""
     import timm as library
@@ -34,7 +32,8 @@ def timm(
         if contestant.form == "contiguous"
         else torch.channels_last
     )
-    model = library.create_model(setting.model)
+    # torch types `to` without its `memory_format`.
+    model: Any = library.create_model(setting.model)
     model = model.to(device, memory_format=memory_format).train(training)
     low = torch.autocast(device, torch.bfloat16, enabled=dtype == "bfloat16")
     optimizer = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9)
@@ -63,7 +62,7 @@ def timm(
 
 
 def keras(
-    contestant: Contestant, setting: "Setting", dtype: str, training: bool
+    contestant: Contestant, setting: Setting, dtype: str, training: bool
 ) -> Callable[[int], Step]:
     """`predict_on_batch` and `train_on_batch` of a compiled model."""
     import keras as library
@@ -121,7 +120,7 @@ def _stock(layer: Any) -> Any:
 
 
 def saved_model(
-    contestant: Contestant, setting: "Setting", dtype: str, training: bool
+    contestant: Contestant, setting: Setting, dtype: str, training: bool
 ) -> Callable[[int], Step]:
     """TensorFlow's own."""
     import tensorflow as tf
@@ -145,7 +144,7 @@ def saved_model(
 
 
 def tflite(
-    contestant: Contestant, setting: "Setting", dtype: str, training: bool
+    contestant: Contestant, setting: Setting, dtype: str, training: bool
 ) -> Callable[[int], Step]:
     """LiteRT, in TensorFlow's package."""
     import tensorflow as tf
@@ -164,7 +163,7 @@ def tflite(
 
 
 def onnx(
-    contestant: Contestant, setting: "Setting", dtype: str, training: bool
+    contestant: Contestant, setting: Setting, dtype: str, training: bool
 ) -> Callable[[int], Step]:
     """ONNX Runtime."""
     import onnxruntime
@@ -186,7 +185,7 @@ def onnx(
 
 
 def openvino(
-    contestant: Contestant, setting: "Setting", dtype: str, training: bool
+    contestant: Contestant, setting: Setting, dtype: str, training: bool
 ) -> Callable[[int], Step]:
     """OpenVINO."""
     import openvino as library
@@ -210,7 +209,7 @@ def openvino(
 
 
 def program(
-    contestant: Contestant, setting: "Setting", dtype: str, training: bool
+    contestant: Contestant, setting: Setting, dtype: str, training: bool
 ) -> Callable[[int], Step]:
     """What torch exported."""
     import torch
@@ -253,7 +252,5 @@ def _as_taken(x: np.ndarray, contestant: Contestant) -> np.ndarray:
     return x
 
 
-def _path(contestant: Contestant, setting: "Setting") -> pathlib.Path:
-    from benchmarking import artefacts
-
-    return pathlib.Path(setting.files, artefacts.FILES[contestant.form])
+def _path(contestant: Contestant, setting: Setting) -> pathlib.Path:
+    return pathlib.Path(setting.files, FILES[contestant.form])

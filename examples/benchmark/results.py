@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import rich.table
 
-from benchmarking.contestants import CONTESTANTS
-from benchmarking.contestants import PEER
+from examples.benchmark.contestants import CONTESTANTS
+from examples.benchmark.contestants import PEER
 
 UNITS = {"images/s": 1.0, "s": 1.0, "GB": 1e9}
 

@@ -1,29 +1,15 @@
 """The files that some contestants run, made ahead of the measurements."""
 
-import json
 import pathlib
 import subprocess
-import sys
 from collections.abc import Sequence
-from dataclasses import asdict
 
 import numpy as np
 
-from benchmarking.contestants import Contestant
-from benchmarking.worker import Setting
-from benchmarking.worker import environment
+from examples.benchmark.contestants import FILES
+from examples.benchmark.contestants import Contestant
+from examples.benchmark.setting import Setting
 
-# Where the file of a contestant's form lies, in the folder of who made it.
-FILES = {
-    "saved_model:ours": "tensorflow/saved_model",
-    "tflite:ours": "tensorflow/model.tflite",
-    "tflite:ours:int8": "tensorflow/model_int8.tflite",
-    "onnx:ours": "tensorflow/model.onnx",
-    "openvino:ours": "tensorflow/openvino/model.xml",
-    "program:ours": "torch/model.pt2",
-    "onnx:timm": "timm/model.onnx",
-    "openvino:timm": "timm/model.onnx",
-}
 FORMATS = {
     "saved_model:ours": "saved_model",
     "tflite:ours": "tflite",
@@ -50,12 +36,10 @@ def order(maker: str, forms: list[str], setting: Setting) -> None:
     Raises:
         RuntimeError: If it fails.
     """
-    options = {"maker": maker, "forms": forms, **asdict(setting)}
-    script = pathlib.Path(sys.argv[0]).resolve()
     backend = "tensorflow" if maker == "tensorflow" else "torch"
     done = subprocess.run(
-        [sys.executable, script, "--maker", json.dumps(options)],
-        env=environment(backend, setting),
+        setting.command("--maker", maker=maker, forms=forms),
+        env=setting.environment(backend),
         capture_output=True,
         text=True,
         errors="replace",

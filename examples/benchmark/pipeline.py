@@ -6,8 +6,8 @@ with torchvision's v2 transforms in a torch DataLoader, with as many threads
 as it has processes. Each side lives in a process of its own and is asked in
 turn, round after round, so that a machine that drifts drifts for both.
 
-    python examples/benchmarking/pipeline.py ~/photos
-    python examples/benchmarking/pipeline.py ~/photos --rounds 9 --workers 4
+    python -m examples.benchmark.pipeline ~/photos
+    python -m examples.benchmark.pipeline ~/photos --rounds 9 --workers 4
 
 Needs torch and torchvision beside TensorFlow.
 """
@@ -27,10 +27,8 @@ from collections.abc import Callable
 from collections.abc import Iterable
 from multiprocessing.connection import Connection
 from typing import Any
+from typing import cast
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
-
-import command
 import numpy as np
 import PIL.Image
 import PIL.ImageOps
@@ -47,7 +45,12 @@ SUFFIXES = (".jpeg", ".jpg", ".png")
 
 def main() -> int:
     """Runs the script; the result is its exit status."""
-    return command.main(arguments(), work)
+    parser = arguments()
+    args = parser.parse_args()
+    try:
+        return work(args)
+    except (ImportError, OSError) as error:
+        parser.error(str(error))
 
 
 def work(args: argparse.Namespace) -> int:
@@ -68,7 +71,11 @@ def work(args: argparse.Namespace) -> int:
 
 def arguments() -> argparse.ArgumentParser:
     """The command line."""
-    parser = command.parser(__doc__, "%(prog)s PHOTOS [options]")
+    parser = argparse.ArgumentParser(
+        usage="%(prog)s PHOTOS [options]",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument(
         "photos", type=pathlib.Path, help="folder of photographs to begin with"
     )
@@ -78,7 +85,10 @@ def arguments() -> argparse.ArgumentParser:
         ("--workers", 2, "threads here, processes there"),
     ):
         parser.add_argument(
-            name, type=command.positive, default=default, help=help
+            name,
+            type=int,
+            default=default,
+            help=f"{help} (default: {default})",
         )
     return parser
 
@@ -167,19 +177,19 @@ def cpu_seconds() -> float:
 def here(
     paths: list[str], workers: int
 ) -> tuple[Iterable[Any], Callable[[], None]]:
-    import startup  # noqa: F401  (importing it is its use)
+    import tensorflow as tf
 
-    from keras_resnext.data import batches
-    from keras_resnext.data.datasets import Dataset
-    from keras_resnext.data.datasets import IndexedSplit
+    from keras_resnext import data
     from keras_resnext.training import recipes
 
-    batches.THREADS = workers
     recipe = recipes.get("torchvision_v1", train_size=SIZE)
-    images = IndexedSplit(np.array(paths), np.zeros(len(paths), np.int64))
+    images = data.IndexedSplit(np.array(paths), np.zeros(len(paths), np.int64))
     labels = [str(number) for number in range(1000)]
-    dataset = Dataset("photographs", labels, {"train": images})
-    return batches.train_batches(dataset, recipe, BATCH, epoch=0), lambda: None
+    dataset = data.Dataset("photographs", labels, {"train": images})
+    batches = data.train_batches(dataset, recipe, BATCH, epoch=0)
+    options = tf.data.Options()
+    options.threading.private_threadpool_size = workers
+    return batches.with_options(options), lambda: None
 
 
 class Pictures:
@@ -213,8 +223,9 @@ def there(
 ) -> tuple[Iterable[Any], Callable[[], None]]:
     import torch.utils.data
 
-    loader = torch.utils.data.DataLoader(
-        Pictures(paths),
+    # Any list will do for it, and its processes are no public part of it.
+    loader: Any = torch.utils.data.DataLoader(
+        cast(Any, Pictures(paths)),
         batch_size=BATCH,
         num_workers=workers,
         persistent_workers=True,

@@ -2,40 +2,20 @@
 
 import json
 import os
-import pathlib
 import resource
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import asdict
-from dataclasses import dataclass
 from typing import Any
 
-from benchmarking.contestants import Contestant
+from examples.benchmark import steps
+from examples.benchmark.contestants import Contestant
+from examples.benchmark.setting import Setting
 
 SAMPLE_SECONDS = 1.0  # a figure repeats a call until it has taken this long
 SLOW_SECONDS = 10.0  # a call slower than this is timed but once
-
-
-@dataclass(frozen=True)
-class Setting:
-    """What is alike for everyone.
-
-    Args:
-        model: Name of the variant.
-        size: Height and width of the pictures.
-        threads: How many compute.
-        device: `"cpu"` or `"gpu"`.
-        files: The folder of `artefacts`.
-    """
-
-    model: str
-    size: int
-    threads: int
-    device: str
-    files: str
 
 
 class Worker:
@@ -52,11 +32,9 @@ class Worker:
         self.errors = tempfile.TemporaryFile(  # noqa: SIM115  (`close` ends it)
             "w+", errors="replace"
         )
-        script = pathlib.Path(sys.argv[0]).resolve()
-        options = json.dumps({"name": contestant.name, **asdict(setting)})
         self.process = subprocess.Popen(
-            [sys.executable, script, "--worker", options],
-            env=environment(contestant.backend, setting),
+            setting.command("--worker", name=contestant.name),
+            env=setting.environment(contestant.backend),
             text=True,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -112,8 +90,6 @@ def startup_seconds(contestant: Contestant, setting: Setting) -> float:
 
 def work(contestant: Contestant, setting: Setting) -> None:
     """The process itself: reads one task, over and over; writes figures."""
-    from benchmarking import steps
-
     # All that others print goes where errors go.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
@@ -136,18 +112,6 @@ def work(contestant: Contestant, setting: Setting) -> None:
         else:
             figure = batch / _seconds(step, seconds)
         print(figure, file=answers, flush=True)
-
-
-def environment(backend: str, setting: Setting) -> dict[str, str]:
-    """That of a process which computes with one backend of Keras."""
-    return {
-        **os.environ,
-        "KERAS_BACKEND": backend,
-        "TF_CPP_MIN_LOG_LEVEL": "3",
-        "OMP_NUM_THREADS": str(setting.threads),
-        # All of the GPU, which is there for nobody else, would be its peak.
-        "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
-    }
 
 
 def _limit(library: str, threads: int) -> None:

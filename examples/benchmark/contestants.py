@@ -2,10 +2,22 @@
 
 import importlib.util
 from dataclasses import dataclass
+from dataclasses import replace
 
 TASKS = ("predict", "train", "startup", "memory")
 DTYPES = ("float32", "bfloat16")
 
+# Where the file of a contestant's form lies, in the folder of who made it.
+FILES = {
+    "saved_model:ours": "tensorflow/saved_model",
+    "tflite:ours": "tensorflow/model.tflite",
+    "tflite:ours:int8": "tensorflow/model_int8.tflite",
+    "onnx:ours": "tensorflow/model.onnx",
+    "openvino:ours": "tensorflow/openvino/model.xml",
+    "program:ours": "torch/model.pt2",
+    "onnx:timm": "timm/model.onnx",
+    "openvino:timm": "timm/model.onnx",
+}
 _EVERYTHING = ("predict", "train", "startup", "memory")
 _PREDICTION = ("predict", "startup", "memory")
 
@@ -69,26 +81,31 @@ def _timm(name: str, label: str, form: str) -> Contestant:
 
 def _keras(backend: str) -> tuple[Contestant, ...]:
     title = {"tensorflow": "TensorFlow", "jax": "JAX"}.get(backend, backend)
-    needs, devices = (backend,), ("cpu", "gpu")
-    if backend == "tensorflow":
-        devices = ("cpu",)
+    plain = Contestant(
+        backend,
+        f"ours on {title}",
+        "keras",
+        "plain",
+        backend,
+        (backend,),
+        devices=("cpu",) if backend == "tensorflow" else ("cpu", "gpu"),
+    )
     return (
-        Contestant(
-            *(backend, f"ours on {title}", "keras", "plain", backend, needs),
-            devices=devices,
-        ),
-        Contestant(
-            *(f"{backend}-folded", f"ours on {title}, folded"),
-            *("keras", "folded", backend, needs),
+        plain,
+        replace(
+            plain,
+            name=f"{backend}-folded",
+            label=f"ours on {title}, folded",
+            form="folded",
             tasks=_PREDICTION,
-            devices=devices,
         ),
-        Contestant(
-            *(f"stock-{backend}", f"Keras' own layers on {title}"),
-            *("keras", "stock", backend, needs),
+        replace(
+            plain,
+            name=f"stock-{backend}",
+            label=f"Keras' own layers on {title}",
+            form="stock",
             # bfloat16 changes nothing for the better there.
             dtypes=DTYPES[:1],
-            devices=devices,
         ),
     )
 
@@ -103,7 +120,11 @@ def _file(
 ) -> Contestant:
     """A file that runs in a runtime, which `form` begins with."""
     return Contestant(
-        *(name, label, form.partition(":")[0], form, backend),
+        name,
+        label,
+        form.partition(":")[0],
+        form,
+        backend,
         (backend, *needs),
         _PREDICTION,
         dtypes,

@@ -1,6 +1,8 @@
 """Measures networks against each other, each in a process of its own.
 
+- `models`, `pipeline`: the scripts, of models and of training's images;
 - `contestants`: who takes part, and in what;
+- `setting`: what they share;
 - `worker`: the process of a contestant, asked for one figure at a time;
 - `steps`: what a contestant computes while the clock runs;
 - `artefacts`: the files that some of them run;

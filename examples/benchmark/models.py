@@ -1,9 +1,9 @@
 """Measures networks against each other: ours, timm's, and those of engines.
 
-    python examples/benchmark.py                     # what is installed
-    python examples/benchmark.py --rounds 3 --batches 32
-    python examples/benchmark.py --contestants timm tensorflow-folded onnx
-    python examples/benchmark.py --device gpu        # JAX and torch
+    python -m examples.benchmark.models                     # what is installed
+    python -m examples.benchmark.models --rounds 3 --batches 32
+    python -m examples.benchmark.models --contestants timm onnx
+    python -m examples.benchmark.models --device gpu        # JAX and torch
 
 Every contestant lives in a process of its own, built and warmed up once, and
 is asked in turn for one sample of each task, round after round, so that a
@@ -26,18 +26,18 @@ import subprocess
 import sys
 from collections.abc import Iterator
 
-import command
 import rich.console
 import rich.progress
 
-from benchmarking import artefacts
-from benchmarking import contestants
-from benchmarking import worker
-from benchmarking.contestants import CONTESTANTS
-from benchmarking.contestants import Contestant
-from benchmarking.results import Result
-from benchmarking.results import markdown
-from benchmarking.worker import Setting
+from examples.benchmark import artefacts
+from examples.benchmark import chart
+from examples.benchmark import contestants
+from examples.benchmark import worker
+from examples.benchmark.contestants import CONTESTANTS
+from examples.benchmark.contestants import Contestant
+from examples.benchmark.results import Result
+from examples.benchmark.results import markdown
+from examples.benchmark.setting import Setting
 
 PACKAGES = (
     *("keras", "tensorflow", "tensorflow-cpu", "jax", "torch", "timm"),
@@ -51,7 +51,15 @@ STARTUP_ROUNDS = 3
 
 def main() -> int:
     """Runs the script; the result is its exit status."""
-    return command.main(arguments(), work, RuntimeError)
+    parser = arguments()
+    args = parser.parse_args()
+    try:
+        return work(args)
+    except (OSError, ValueError) as error:
+        parser.error(str(error))
+    except RuntimeError as error:
+        print(f"{parser.prog}: error: {error}", file=sys.stderr)
+        return 1
 
 
 def work(args: argparse.Namespace) -> int:
@@ -69,7 +77,11 @@ def work(args: argparse.Namespace) -> int:
 
 def arguments() -> argparse.ArgumentParser:
     """The command line."""
-    parser = command.parser(__doc__)
+    parser = argparse.ArgumentParser(
+        usage="%(prog)s [options]",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     add = parser.add_argument
     add(
         "--model",
@@ -111,27 +123,27 @@ def arguments() -> argparse.ArgumentParser:
         add(
             option,
             nargs="+",
-            type=command.positive,
+            type=positive,
             metavar="N",
             help=f"how many pictures at a time to {use} (default: {usual})",
         )
     add(
         "--rounds",
-        type=command.positive,
+        type=positive,
         default=5,
         metavar="N",
         help="samples of each figure (default: %(default)s)",
     )
     add(
         "--threads",
-        type=command.positive,
+        type=positive,
         default=len(processors()),
         metavar="N",
         help="of each contestant (default: %(default)s, as many as there are)",
     )
     add(
         "--size",
-        type=command.positive,
+        type=positive,
         default=224,
         metavar="PIXELS",
         help="height and width of the pictures (default: %(default)s)",
@@ -194,18 +206,11 @@ def measure(args: argparse.Namespace) -> int:
         "versions": versions(),
         "results": [result.record() for result in results],
     }
-    # The one draws, the other brings Keras: seconds to import.
-    # First, as what follows imports Keras.
-    import startup  # noqa: F401  (importing it is its use)
-
-    from benchmarking import chart
-    from keras_resnext import atomic_files
-
-    content = f"{json.dumps(report, indent=1)}\n".encode()
-    atomic_files.write(args.output / "benchmark.json", content)
+    content = f"{json.dumps(report, indent=1)}\n"
+    (args.output / "benchmark.json").write_text(content, "utf-8")
     text = f"{title}\n\n{', '.join(map(' '.join, versions().items()))}\n\n"
     text += markdown(results)
-    atomic_files.write(args.output / "benchmark.md", text.encode())
+    (args.output / "benchmark.md").write_text(text, "utf-8")
     chart.draw(results, title, args.output / "benchmark.png")
     print(f"Written to {args.output / 'benchmark'}.json, .md and .png")
     return 0
@@ -291,16 +296,16 @@ def run(
             artefacts.order(maker, forms, setting)
             progress.remove_task(task)
         for dtype in args.dtypes:
-            for task, kind, batches, rounds in kinds:
-                once = task in ("startup", "memory") and dtype != "float32"
+            for group, kind, batches, rounds in kinds:
+                once = group in ("startup", "memory") and dtype != "float32"
                 able = [
                     each
                     for each in chosen
                     if dtype in each.dtypes
-                    and task in each.tasks
+                    and group in each.tasks
                     and (kind != "memory of training" or "train" in each.tasks)
                 ]
-                if task in args.tasks and able and not once:
+                if group in args.tasks and able and not once:
                     yield from compare(
                         *(able, kind, batches, dtype, rounds),
                         *(setting, progress),
@@ -341,6 +346,15 @@ def compare(
                 process.close()
         progress.remove_task(bar)
         yield Result(kind, batch, dtype, samples)
+
+
+def positive(text: str) -> int:
+    """Return a number from 1."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(
+            f"must be a whole number from 1, not {text!r}"
+        )
+    return int(text)
 
 
 def processors() -> set[int]:

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from benchmarking.contestants import CONTESTANTS
-from benchmarking.results import Result
-from keras_resnext.training import plots
+from examples.benchmark.contestants import CONTESTANTS
+from examples.benchmark.results import Result
 
 COLUMNS = 2
+BLUE, FAINT, INK = "#2f6db5", "#d9dce1", "#2b2f36"
 # Inches.
 TITLE, BAR = 0.5, 0.24
 
@@ -29,7 +29,7 @@ def draw(results: Sequence[Result], title: str, file: pathlib.Path) -> None:
         TITLE + BAR * max(len(result.samples) for result in row) for row in rows
     ]
     figure = Figure((11, sum(heights) + TITLE), dpi=150, layout="constrained")
-    figure.suptitle(title, x=0.01, ha="left", color=plots.INK)
+    figure.suptitle(title, x=0.01, ha="left", color=INK)
     grid = figure.subplots(
         len(rows), COLUMNS, squeeze=False, height_ratios=heights
     )
@@ -38,7 +38,7 @@ def draw(results: Sequence[Result], title: str, file: pathlib.Path) -> None:
             _bars(axes, result)
         for axes in panels[len(row) :]:
             axes.remove()
-    plots.save(figure, file)
+    figure.savefig(file)
 
 
 def _largest(results: Sequence[Result]) -> list[Result]:
@@ -64,16 +64,13 @@ def _bars(axes: Axes, result: Result) -> None:
         [value - least for value, (least, _) in zip(values, ends, strict=True)],
         [most - value for value, (_, most) in zip(values, ends, strict=True)],
     ]
-    colors = [
-        plots.BLUE if CONTESTANTS[name].is_ours else plots.FAINT
-        for name in names
-    ]
+    colors = [BLUE if CONTESTANTS[name].is_ours else FAINT for name in names]
     axes.barh(
         [CONTESTANTS[name].label for name in names],
         values,
         color=colors,
         xerr=spread,
-        error_kw={"ecolor": plots.INK, "elinewidth": 0.8},
+        error_kw={"ecolor": INK, "elinewidth": 0.8},
     )
     for place, (value, (_, most)) in enumerate(zip(values, ends, strict=True)):
         axes.annotate(
@@ -83,16 +80,16 @@ def _bars(axes: Axes, result: Result) -> None:
             textcoords="offset points",
             va="center",
             fontsize=8,
-            color=plots.INK,
+            color=INK,
         )
     axes.set_title(
         f"{result.title}, {result.unit}",
         loc="left",
         fontsize=10,
         fontweight="bold",
-        color=plots.INK,
+        color=INK,
     )
     axes.set_xlim(0, 1.12 * max(most for _, most in ends))
     axes.tick_params(labelsize=8)
     axes.xaxis.set_visible(False)
-    plots.bare(axes)
+    axes.spines[:].set_visible(False)

@@ -1,0 +1,1 @@
+"""Examples: single files to copy, and folders that run by themselves."""

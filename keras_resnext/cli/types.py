@@ -1,0 +1,17 @@
+"""Types of arguments."""
+
+import argparse
+import pathlib
+
+
+def path(word: str) -> pathlib.Path:
+    """Return a path, whose `~` a shell leaves alone in `--output=~/file`."""
+    return pathlib.Path(word).expanduser()
+
+
+def positive(word: str) -> int:
+    """Return a whole number from 1."""
+    number = int(word)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number} is less than 1")
+    return number
