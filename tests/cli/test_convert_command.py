@@ -14,10 +14,7 @@ from run_script import run_many
 
 import keras_resnext
 
-# Keras' jax backend, as it saves, meets a deprecation of NumPy 2.
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:__array__ implementation doesn't accept"
-)
+pytestmark = pytest.mark.once
 
 MODEL = "resnext26ts"
 SHAPE = (None, None, 3)

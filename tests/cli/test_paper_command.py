@@ -8,6 +8,8 @@ import pytest
 import keras_resnext
 from keras_resnext import cli
 
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture
 def one_wrong(monkeypatch):

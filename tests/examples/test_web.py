@@ -31,6 +31,8 @@ from run_script import run_script
 import keras_resnext
 from keras_resnext.cli import networks
 
+pytestmark = pytest.mark.once
+
 SCRIPT = "examples/web/serve.py"
 MODEL = "resnext23s_4x32d"
 LABELS = [f"thing_{i}" for i in range(10)]
