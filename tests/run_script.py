@@ -1,11 +1,17 @@
-"""Runs a script as a user does: in a process of its own."""
+"""Run scripts in processes of their own, and commands in this one."""
 
+import contextlib
+import io
 import json
 import os
 import pathlib
 import subprocess
 import sys
 from typing import NamedTuple
+
+import keras
+
+from keras_resnext import cli
 
 ROOT = pathlib.Path(__file__).parents[1]
 
@@ -71,6 +77,29 @@ def run_many(
     done = _python(command, cwd, environment)
     assert done.returncode == 0, done.stderr
     return [Result(*each) for each in json.loads(done.stdout.split("\n")[-2])]
+
+
+def run_commands(lines: list[list], cwd: pathlib.Path) -> list[Result]:
+    """Run many command lines of `keras-resnext` in this process.
+
+    Args:
+        lines: The arguments of each.
+        cwd: The folder to run it in.
+    """
+    results = []
+    for line in lines:
+        with (
+            contextlib.chdir(cwd),
+            contextlib.redirect_stdout(io.StringIO()) as stdout,
+            contextlib.redirect_stderr(io.StringIO()) as stderr,
+        ):
+            try:
+                status = cli.main([str(word) for word in line])
+            except SystemExit as error:
+                status = error.code
+        keras.config.set_dtype_policy("float32")
+        results.append(Result(status, stderr.getvalue(), stdout.getvalue()))
+    return results
 
 
 def assert_one_sentence(stderr: str, *parts: str) -> None:
