@@ -4,6 +4,9 @@ import os
 import pathlib
 import shutil
 
+import pytest
+from huggingface_hub import constants
+
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 # A checkpoint whose hash is not known, so that any file will do.
 RECORD = "resnext26ts.ra2_in1k"
@@ -19,10 +22,8 @@ def put(file: pathlib.Path, home: pathlib.Path, name: str = RECORD) -> None:
     (root / "refs" / "main").write_text(COMMIT)
 
 
-def offline(home: pathlib.Path) -> dict[str, str]:
-    """The environment that keeps downloads to these caches."""
-    return {
-        "HF_HUB_OFFLINE": "1",
-        "HF_HOME": os.fspath(home),
-        "KERAS_HOME": os.fspath(home / "keras"),
-    }
+def offline(patch: pytest.MonkeyPatch, home: pathlib.Path) -> None:
+    """Keep the downloads of this process to these caches."""
+    patch.setattr(constants, "HF_HUB_OFFLINE", True)
+    patch.setattr(constants, "HF_HUB_CACHE", os.fspath(home / "hub"))
+    patch.setenv("KERAS_HOME", os.fspath(home / "keras"))

@@ -1,5 +1,7 @@
-"""Runs a script as a user does: in a process of its own."""
+"""Run scripts in processes of their own, and commands in this one."""
 
+import contextlib
+import io
 import json
 import os
 import pathlib
@@ -7,6 +9,10 @@ import re
 import subprocess
 import sys
 from typing import NamedTuple
+
+import keras
+
+from keras_resnext import cli
 
 ROOT = pathlib.Path(__file__).parents[1]
 
@@ -82,6 +88,29 @@ def without_chatter(stderr: str) -> str:
         stderr,
         flags=re.MULTILINE,
     )
+
+
+def run_commands(lines: list[list], cwd: pathlib.Path) -> list[Result]:
+    """Run many command lines of `keras-resnext` in this process.
+
+    Args:
+        lines: The arguments of each.
+        cwd: The folder to run it in.
+    """
+    results = []
+    for line in lines:
+        with (
+            contextlib.chdir(cwd),
+            contextlib.redirect_stdout(io.StringIO()) as stdout,
+            contextlib.redirect_stderr(io.StringIO()) as stderr,
+        ):
+            try:
+                status = cli.main([str(word) for word in line])
+            except SystemExit as error:
+                status = error.code
+        keras.config.set_dtype_policy("float32")
+        results.append(Result(status, stderr.getvalue(), stdout.getvalue()))
+    return results
 
 
 def assert_one_sentence(stderr: str, *parts: str) -> None:

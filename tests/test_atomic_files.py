@@ -12,6 +12,8 @@ import pytest
 
 from keras_resnext import atomic_files
 
+pytestmark = pytest.mark.once
+
 # Imported as a file, for Keras takes seconds.
 PRELUDE = f"""
 import os, pathlib, resource, signal, sys, time

@@ -13,6 +13,8 @@ from keras_resnext.complexity import receptive_fields
 from keras_resnext.complexity import stage_costs
 from keras_resnext.complexity import width_at_constant_complexity
 
+pytestmark = pytest.mark.once
+
 
 def build(name, **options):
     with keras.StatelessScope(initialize_variables=False):

@@ -11,6 +11,8 @@ from keras_resnext import ResNeXtConfig
 from keras_resnext import Stem
 from keras_resnext import Template
 
+pytestmark = pytest.mark.once
+
 ROW = VARIANTS["resnext50_32x4d"]
 
 

@@ -12,6 +12,8 @@ from keras_resnext.preprocessing import preprocess_input
 from keras_resnext.weights.catalog import get_weights
 from keras_resnext.weights.table import WEIGHTS
 
+pytestmark = pytest.mark.once
+
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 

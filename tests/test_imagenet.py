@@ -5,6 +5,8 @@ import pytest
 
 from keras_resnext import imagenet
 
+pytestmark = pytest.mark.once
+
 
 def test_order_and_numbers():
     wnids = [each.wnid for each in imagenet.classes()]

@@ -1,7 +1,11 @@
 """Names of classes, by the weights."""
 
+import pytest
+
 import keras_resnext
 from keras_resnext import labels
+
+pytestmark = pytest.mark.once
 
 
 def test_the_weights_tell_the_names():

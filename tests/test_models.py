@@ -14,6 +14,8 @@ from keras_resnext.weights import load
 from keras_resnext.weights.catalog import default_weights
 from keras_resnext.weights.table import WEIGHTS
 
+pytestmark = pytest.mark.once
+
 
 def plain(name):
     return name.replace("_", "").lower()

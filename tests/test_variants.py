@@ -14,6 +14,8 @@ from keras_resnext import Attention
 from keras_resnext import GroupWidth
 from keras_resnext import Template
 
+pytestmark = pytest.mark.once
+
 IMAGENET = (3, 4, 6, 3), (3, 4, 23, 3), (3, 8, 36, 3)
 
 # Depths, C, d, classes and the published number of trainable parameters.

@@ -1,7 +1,12 @@
 """`keras-resnext convert`: there and back, and wrong arguments."""
 
+import contextlib
 import os
 import pathlib
+import resource
+import signal
+from collections.abc import Callable
+from collections.abc import Iterator
 
 import hub_cache
 import keras
@@ -10,14 +15,12 @@ import pytest
 import safetensors.numpy
 from run_script import Result
 from run_script import assert_one_sentence
-from run_script import run_many
+from run_script import run_commands
 
 import keras_resnext
+from keras_resnext import atomic_files
 
-# Keras' jax backend, as it saves, meets a deprecation of NumPy 2.
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:__array__ implementation doesn't accept"
-)
+pytestmark = pytest.mark.once
 
 MODEL = "resnext26ts"
 SHAPE = (None, None, 3)
@@ -78,28 +81,6 @@ WRONG_USAGE = {
     "unknown",
     "no tag",
 }
-# A file, and then a signal, for files of a signal's name; for others no file
-# may be larger than 10 kB, as on a disk that is full.
-STOPPED = """
-import contextlib, pathlib, resource, signal
-from keras_resnext import atomic_files
-# Which a shell's background jobs ignore.
-signal.signal(signal.SIGINT, signal.default_int_handler)
-@contextlib.contextmanager
-def replacing(path, whole=atomic_files.replacing):
-    name = pathlib.Path(path).name.partition(".")[0]
-    hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
-    if name == "full":
-        resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
-    try:
-        with whole(path) as part:
-            yield part
-            if hasattr(signal, name):
-                signal.raise_signal(getattr(signal, name))
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
-atomic_files.replacing = replacing
-"""
 FULL = {
     "full.weights.h5": "tiny.keras",
     "full.keras": "a.safetensors",
@@ -155,9 +136,30 @@ def folder(
     return path
 
 
+@contextlib.contextmanager
+def interrupted(
+    path: pathlib.Path, whole: Callable = atomic_files.replacing
+) -> Iterator[pathlib.Path]:
+    """Replace a file, interrupted by the signal or the error of its name.
+
+    A file named `full` may not grow over 10 kB, as if the disk were full.
+    """
+    name = pathlib.Path(path).name.partition(".")[0]
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    if name == "full":
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
+    try:
+        with whole(path) as part:
+            yield part
+            if hasattr(signal, name):
+                signal.raise_signal(getattr(signal, name))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
 @pytest.fixture(scope="module")
 def results(folder: pathlib.Path) -> dict[str, Result]:
-    """What the script says, by what is converted or wrong."""
+    """What the command says, by what is converted or wrong."""
     lines = {
         **CONVERSIONS,
         **{name: line for name, (line, _) in MISTAKES.items()},
@@ -166,13 +168,12 @@ def results(folder: pathlib.Path) -> dict[str, Result]:
         "SIGTERM": ["tiny.keras", "SIGTERM.weights.h5"],
         **{name: [source, name] for name, source in FULL.items()},
     }
-    found = run_many(
-        "keras_resnext",
-        [["convert", *line] for line in lines.values()],
-        folder,
-        STOPPED,
-        **hub_cache.offline(folder / "hub"),
-    )
+    with pytest.MonkeyPatch.context() as patch:
+        hub_cache.offline(patch, folder / "hub")
+        patch.setattr(atomic_files, "replacing", interrupted)
+        found = run_commands(
+            [["convert", *line] for line in lines.values()], folder
+        )
     return dict(zip(lines, found, strict=True))
 
 

@@ -12,14 +12,11 @@ from color_models import SIZE
 from hub_cache import RECORD
 from run_script import Result
 from run_script import assert_one_sentence
-from run_script import run_many
+from run_script import run_commands
 
 import keras_resnext
 
-# Keras' jax backend, as it saves, meets a deprecation of NumPy 2.
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:__array__ implementation doesn't accept"
-)
+pytestmark = pytest.mark.once
 
 UNAVAILABLE = "gcresnext26ts.ch_in1k"
 ON_COLORS = ["--dataset", "colors"]
@@ -173,18 +170,6 @@ OTHERS = {
     ],
 }
 
-# The third batch, of which the first was none.
-STOPPED = """
-import keras
-batches = []
-def predict(model, images, whole=keras.Model.predict_on_batch):
-    batches.append(model.name)
-    if model.name == "stopped" and batches.count("stopped") == 3:
-        raise KeyboardInterrupt
-    return whole(model, images)
-keras.Model.predict_on_batch = predict
-"""
-
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
@@ -202,19 +187,27 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
 
 @pytest.fixture(scope="module")
 def results(folder: pathlib.Path) -> dict[str, Result]:
-    """What the script says, by what is measured or wrong."""
+    """What the command says, by what is measured or wrong."""
+    batches = []
+
+    def predict(model, images, whole=keras.Model.predict_on_batch):
+        batches.append(model.name)
+        # In its third batch, of which the first was none.
+        if model.name == "stopped" and batches.count("stopped") == 3:
+            raise KeyboardInterrupt
+        return whole(model, images)
+
     lines = {
         **{("measured", key): line for key, (line, _) in MEASURED.items()},
         **{("mistake", key): line for key, (line, _) in MISTAKES.items()},
         **{("other", key): line for key, line in OTHERS.items()},
     }
-    found = run_many(
-        "keras_resnext",
-        [["evaluate", *line] for line in lines.values()],
-        folder,
-        STOPPED,
-        **hub_cache.offline(folder / "hub"),
-    )
+    with pytest.MonkeyPatch.context() as patch:
+        hub_cache.offline(patch, folder / "hub")
+        patch.setattr(keras.Model, "predict_on_batch", predict)
+        found = run_commands(
+            [["evaluate", *line] for line in lines.values()], folder
+        )
     return dict(zip(lines, found, strict=True))
 
 

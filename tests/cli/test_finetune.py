@@ -4,13 +4,14 @@ import json
 import pathlib
 import sys
 
+import hub_cache
 import keras
 import numpy as np
 import PIL.Image
 import pytest
 from run_script import Result
 from run_script import assert_one_sentence
-from run_script import run_many
+from run_script import run_commands
 
 import keras_resnext
 from keras_resnext import cli
@@ -55,6 +56,13 @@ def test_finetune_in_two_phases(
     line = ["finetune", str(colors), "--model", SMALL, "--epochs", "3"]
     line += ["--batch-size", "16"]
     monkeypatch.setattr(sys, "argv", ["keras-resnext", *line])
+    reports = []
+
+    def export(*arguments: object, whole=keras_resnext.export, **options):
+        reports.append(whole(*arguments, **options))
+        return reports[0]
+
+    monkeypatch.setattr(keras_resnext, "export", export)
     assert cli.main(line) == 0
     printed = capsys.readouterr().out
     for name in ("curves.png", "confusion.png", "predictions.png"):
@@ -79,7 +87,8 @@ def test_finetune_in_two_phases(
     if "saved_model" in FORMATS:
         assert not (output / "saved_model" / "old").exists()
 
-    # Nothing is left to do, and the same results.
+    # Nothing is left to do, and the same results; one export is enough.
+    monkeypatch.setattr(keras_resnext, "export", lambda *_, **__: reports[0])
     assert cli.main([*line, "--resume"]) == 0
     again = json.loads((output / "result.json").read_text())
     assert again["test_accuracy"] == record["test_accuracy"]
@@ -126,17 +135,15 @@ def mistakes(
         "format": [colors, *small, "--formats", "onxx"],
         "unavailable": [colors],
     }
-    results = run_many(
-        "keras_resnext",
-        [
-            ["finetune", *line, "--data-dir", folder / "data"]
-            for line in lines.values()
-        ],
-        folder,
-        HF_HUB_OFFLINE="1",
-        HF_HOME=str(folder),
-        KERAS_HOME=str(folder),
-    )
+    with pytest.MonkeyPatch.context() as patch:
+        hub_cache.offline(patch, folder)
+        results = run_commands(
+            [
+                ["finetune", *line, "--data-dir", folder / "data"]
+                for line in lines.values()
+            ],
+            folder,
+        )
     return dict(zip(lines, results, strict=True))
 
 

@@ -8,6 +8,8 @@ import pytest
 from keras_resnext import cli
 from keras_resnext import paper
 
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture
 def one_wrong(monkeypatch):

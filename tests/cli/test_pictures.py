@@ -11,6 +11,8 @@ import pytest
 
 from keras_resnext.cli import pictures
 
+pytestmark = pytest.mark.once
+
 RED = (255, 0, 0)
 
 

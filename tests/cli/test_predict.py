@@ -17,6 +17,8 @@ from keras_resnext.cli import pictures
 from keras_resnext.cli import predict
 from keras_resnext.cli import printing
 
+pytestmark = pytest.mark.once
+
 NAMES = ["ant", "bee", "cat"]
 
 

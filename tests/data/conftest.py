@@ -1,18 +1,7 @@
-"""Tests of TensorFlow alone: no other backend of Keras would change them."""
+"""Photographs that augmentations are tested on."""
 
-import pathlib
-
-import keras
 import numpy as np
 import pytest
-
-# What other backends would compute in the same way.
-collect_ignore = [
-    path.name
-    for path in pathlib.Path(__file__).parent.glob("test_*.py")
-    if keras.backend.backend() != "tensorflow"
-    and path.name not in ("test_evaluation.py", "test_fit.py")
-]
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,8 @@ from torch_helpers import import_torchvision
 from keras_resnext.data import auto_augment
 from keras_resnext.data import operations
 
+pytestmark = pytest.mark.once
+
 FILL = (124, 116, 104)
 
 

@@ -13,6 +13,8 @@ from keras_resnext.data.datasets import Dataset
 from keras_resnext.data.datasets import IndexedSplit
 from keras_resnext.training import recipes
 
+pytestmark = pytest.mark.once
+
 SIZE = 32
 NOISE = np.random.default_rng(0).integers(0, 256, (10, SIZE, SIZE, 3), np.uint8)
 IMAGES = IndexedSplit(NOISE, np.arange(10) % 3)

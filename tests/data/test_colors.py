@@ -4,11 +4,14 @@ import itertools
 
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 from draws import draw
 
 import keras_resnext
 from keras_resnext.data import colors
+
+pytestmark = pytest.mark.once
 
 
 def jittered(x, order, weights):

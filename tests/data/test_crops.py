@@ -14,6 +14,8 @@ from torch_helpers import import_torchvision
 from keras_resnext import EvaluationTransform
 from keras_resnext.data import crops
 
+pytestmark = pytest.mark.once
+
 FILTERS = {
     "bilinear": PIL.Image.Resampling.BILINEAR,
     "bicubic": PIL.Image.Resampling.BICUBIC,

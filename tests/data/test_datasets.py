@@ -11,6 +11,8 @@ from keras_resnext.data.datasets import IndexedSplit
 from keras_resnext.data.datasets import from_arrays
 from keras_resnext.data.datasets import partition
 
+pytestmark = pytest.mark.once
+
 COUNT = 23
 IMAGES = IndexedSplit(
     np.arange(COUNT * 3, dtype=np.uint8).reshape(COUNT, 1, 1, 3),

@@ -9,6 +9,8 @@ from torch_helpers import import_torchvision
 
 from keras_resnext.data import erasing
 
+pytestmark = pytest.mark.once
+
 COUNT = 6_000  # torchvision takes half a millisecond each
 
 

@@ -10,6 +10,8 @@ from torch_helpers import import_torchvision
 
 from keras_resnext.data import mixing
 
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture(scope="module")
 def batch():

@@ -9,6 +9,8 @@ import tensorflow as tf
 
 from keras_resnext.data import operations
 
+pytestmark = pytest.mark.once
+
 FACTORS = np.linspace(0, 2, 21, dtype="float32")
 FILL = (124, 116, 104)
 

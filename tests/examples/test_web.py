@@ -32,6 +32,8 @@ from run_script import without_chatter
 import keras_resnext
 from keras_resnext.cli import networks
 
+pytestmark = pytest.mark.once
+
 SCRIPT = "examples.web.serve"
 MODEL = "resnext23s_4x32d"
 LABELS = [f"thing_{i}" for i in range(10)]

@@ -12,6 +12,8 @@ from keras_resnext.exporting.examples import script
 from keras_resnext.exporting.formats import FORMATS
 from keras_resnext.exporting.input_spec import InputSpec
 
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture(scope="module")
 def photographs(tmp_path_factory):

@@ -5,6 +5,8 @@ import pytest
 from keras_resnext.exporting.formats import FORMATS
 from keras_resnext.exporting.formats import choose
 
+pytestmark = pytest.mark.once
+
 
 def test_models_for_images_of_any_size_are_not_written_as_tflite():
     names = [format.name for format in choose(None, "tensorflow", True, True)]

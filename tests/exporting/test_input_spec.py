@@ -9,6 +9,8 @@ import keras_resnext
 from keras_resnext.exporting.input_spec import InputSpec
 from keras_resnext.exporting.input_spec import check_images
 
+pytestmark = pytest.mark.once
+
 TRANSFORM = keras_resnext.EvaluationTransform(resize=40, crop=32)
 
 

@@ -7,6 +7,8 @@ import pytest
 from keras_resnext import paper
 from keras_resnext.paper import CLAIMS
 
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture(scope="module")
 def checks():

@@ -7,6 +7,8 @@ from run_script import ROOT
 
 from keras_resnext.training import recipes
 
+pytestmark = pytest.mark.once
+
 with pytest.MonkeyPatch.context() as patch:
     patch.syspath_prepend(str(ROOT / "docs"))
     import recipes as page

@@ -25,6 +25,8 @@ from keras_resnext.weights.addresses import find_checkpoint
 from keras_resnext.weights.fetch import WeightsUnavailableError
 from keras_resnext.weights.readers import CheckpointError
 
+pytestmark = pytest.mark.once
+
 HF = "hf://someone/tiny"
 OTHER = "fedcba9876543210fedcba9876543210fedcba98"
 

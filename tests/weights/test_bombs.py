@@ -27,6 +27,8 @@ from checkpoint_files import write_zip
 from keras_resnext.weights import readers
 from keras_resnext.weights.readers import read_checkpoint
 
+pytestmark = pytest.mark.once
+
 # Pickles
 
 DEEP = b")" + b"\x85" * 1_000_000

@@ -9,6 +9,8 @@ from keras_resnext.weights.catalog import get_weights
 from keras_resnext.weights.catalog import list_weights
 from keras_resnext.weights.table import WEIGHTS
 
+pytestmark = pytest.mark.once
+
 COMMERCIAL = {"apache-2.0", "bsd-3-clause"}
 LICENSES = {*COMMERCIAL, "cc-by-nc-4.0", "noassertion"}
 

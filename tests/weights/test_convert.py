@@ -16,6 +16,8 @@ from keras_resnext import Template
 from keras_resnext.weights import convert
 from keras_resnext.weights.readers import CheckpointError
 
+pytestmark = pytest.mark.once
+
 LAYOUTS = pytest.mark.parametrize(
     "layout", ["timm_resnet", "mmpretrain", "keras_applications", "qubvel"]
 )

@@ -22,6 +22,8 @@ from keras_resnext.weights.readers import read_checkpoint
 from keras_resnext.weights.records import PackageFile
 from keras_resnext.weights.table import WEIGHTS
 
+pytestmark = pytest.mark.once
+
 # Layouts whose networks are rebuilt here, as nothing else can build them.
 OURS = ("keras_applications", "qubvel")
 

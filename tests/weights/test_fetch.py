@@ -25,6 +25,8 @@ from keras_resnext.weights.records import HubFile
 from keras_resnext.weights.records import PackageFile
 from keras_resnext.weights.records import WebFile
 
+pytestmark = pytest.mark.once
+
 # The next source
 
 

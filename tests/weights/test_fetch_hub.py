@@ -21,6 +21,8 @@ from keras_resnext.weights import transfer
 from keras_resnext.weights.fetch import WeightsUnavailableError
 from keras_resnext.weights.readers import CheckpointError
 
+pytestmark = pytest.mark.once
+
 
 @pytest.mark.parametrize("revision", ["main", COMMIT])
 @pytest.mark.parametrize("sha256", [SHA256, None])

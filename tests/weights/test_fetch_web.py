@@ -13,6 +13,8 @@ from keras_resnext.weights import transfer
 from keras_resnext.weights.fetch import WeightsUnavailableError
 from keras_resnext.weights.readers import CheckpointError
 
+pytestmark = pytest.mark.once
+
 
 def test_web_then_cache(hub, web_cache):
     source = web_source(hub)

@@ -18,6 +18,8 @@ from checkpoint_files import write_h5
 
 from keras_resnext.weights.readers import read_checkpoint
 
+pytestmark = pytest.mark.once
+
 # What Keras writes
 
 

@@ -30,6 +30,8 @@ from checkpoint_files import write_zip
 
 from keras_resnext.weights.readers import read_checkpoint
 
+pytestmark = pytest.mark.once
+
 # Hostile pickles
 
 

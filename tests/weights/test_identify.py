@@ -15,6 +15,8 @@ from keras_resnext.weights.load import variables_of
 from keras_resnext.weights.readers import CheckpointError
 from keras_resnext.weights.save import torch_layout
 
+pytestmark = pytest.mark.once
+
 # What no weights tell apart.
 TWINS = {"seresnext101d_32x8d": "seresnextaa101d_32x8d"}
 TWINS |= {other: one for one, other in TWINS.items()}

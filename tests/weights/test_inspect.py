@@ -9,10 +9,7 @@ from keras_resnext import CheckpointError
 from keras_resnext import CheckpointInfo
 from keras_resnext import inspect_checkpoint
 
-# Keras' jax backend, as it saves, meets a deprecation of NumPy 2.
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:__array__ implementation doesn't accept"
-)
+pytestmark = pytest.mark.once
 
 
 @pytest.mark.parametrize("layout", ["timm_resnet", "keras_applications"])

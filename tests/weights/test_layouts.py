@@ -14,6 +14,8 @@ from keras_resnext.weights import convert
 from keras_resnext.weights.layouts import LAYOUTS
 from keras_resnext.weights.layouts import foreign_name
 
+pytestmark = pytest.mark.once
+
 EPSILON_SHIFT = 1e-8
 
 

@@ -64,6 +64,8 @@ from keras_resnext.weights.readers import CheckpointError
 from keras_resnext.weights.readers import read_checkpoint
 from keras_resnext.weights.values import FLOATS
 
+pytestmark = pytest.mark.once
+
 CONFIG = ResNeXtConfig(
     depths=(1, 1),
     grouping=Template(2, 16),

@@ -41,10 +41,7 @@ from keras_resnext.weights.keras_files import open_weights
 from keras_resnext.weights.load import load_checkpoint
 from keras_resnext.weights.load import variables_of
 
-# Keras' jax backend, as it saves, meets a deprecation of NumPy 2.
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:__array__ implementation doesn't accept"
-)
+pytestmark = pytest.mark.once
 
 CONFIG = ResNeXtConfig(
     depths=(1,),

@@ -46,6 +46,8 @@ from keras_resnext.weights import weight_sets
 from keras_resnext.weights.readers import CheckpointError
 from keras_resnext.weights.readers import read_checkpoint
 
+pytestmark = pytest.mark.once
+
 MODULES = [
     files,
     foreign_files,

@@ -6,6 +6,8 @@ from run_script import ROOT
 import keras_resnext
 from keras_resnext.weights.catalog import default_weights
 
+pytestmark = pytest.mark.once
+
 with pytest.MonkeyPatch.context() as patch:
     patch.syspath_prepend(str(ROOT / "weights"))
     import readme

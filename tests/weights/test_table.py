@@ -21,6 +21,8 @@ from keras_resnext.weights.records import WebFile
 from keras_resnext.weights.records import Weights
 from keras_resnext.weights.table import WEIGHTS
 
+pytestmark = pytest.mark.once
+
 COMMERCIAL = {"apache-2.0", "bsd-3-clause"}
 LICENSES = {*COMMERCIAL, "cc-by-nc-4.0", "noassertion"}
 

@@ -29,6 +29,7 @@ from keras_resnext.weights.readers import CheckpointError
 
 torch = pytest.importorskip("torch")
 pytestmark = [
+    pytest.mark.once,
     pytest.mark.parity,
     # What torch says of its own features, old and older.
     pytest.mark.filterwarnings("ignore:`torch.jit"),

@@ -18,6 +18,8 @@ from keras_resnext.weights import transfer
 from keras_resnext.weights.fetch import WeightsUnavailableError
 from keras_resnext.weights.records import HubFile
 
+pytestmark = pytest.mark.once
+
 
 def download(hub, fault=None, content=CONTENT, **options):
     """Downloads a file where something goes wrong."""

@@ -9,6 +9,8 @@ import pytest
 import keras_resnext
 from examples.detection import backbones
 
+pytestmark = pytest.mark.once
+
 SMALL = "resnext23s_4x32d"
 # One of each kind of stem.
 KINDS = (

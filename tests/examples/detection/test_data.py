@@ -13,6 +13,8 @@ from examples.detection import shapes
 from keras_resnext.data import EpochPlan
 from keras_resnext.training import recipes
 
+pytestmark = pytest.mark.once
+
 RECIPE = recipes.get("retinanet_short", train_size=32, flip=False)
 WIDTH, HEIGHT = 64, 48
 # Top, left, bottom and right edge as shares, the class, whether it's a crowd.

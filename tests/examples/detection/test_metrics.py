@@ -5,6 +5,8 @@ import pytest
 
 from examples.detection import metrics
 
+pytestmark = pytest.mark.once
+
 LABELS = ("circle", "square")
 # Of two pictures: edges, class, and whether it is uncertain.
 TRUE = [

@@ -5,6 +5,8 @@ import pytest
 
 from examples.detection import shapes
 
+pytestmark = pytest.mark.once
+
 
 @pytest.mark.parametrize("size", [64, 128])
 def test_boxes_enclose_what_is_drawn(

@@ -4,6 +4,8 @@ import pytest
 
 from examples.paper import networks
 
+pytestmark = pytest.mark.once
+
 SCALES = list(networks.SCALES)
 
 

@@ -14,6 +14,8 @@ from examples.paper import networks
 from examples.paper import results
 from examples.paper.results import Result
 
+pytestmark = pytest.mark.once
+
 
 def result(name: str, group: str, errors: list[float]) -> Result:
     """What two epochs came to, the last with these errors."""
