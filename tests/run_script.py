@@ -107,7 +107,7 @@ def run_commands(lines: list[list], cwd: pathlib.Path) -> list[Result]:
             try:
                 status = cli.main([str(word) for word in line])
             except SystemExit as error:
-                status = error.code
+                status = int(error.code or 0)
         keras.config.set_dtype_policy("float32")
         results.append(Result(status, stderr.getvalue(), stdout.getvalue()))
     return results
