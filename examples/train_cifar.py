@@ -86,8 +86,9 @@ def main() -> None:
         ],
         verbose=2,
     )
+    model = keras.saving.load_model(args.output / "best.keras")
     loss, accuracy = model.evaluate(test, verbose=0)
-    print(f"test accuracy {accuracy:.2%}, loss {loss:.4f}")
+    print(f"test accuracy of the best epoch {accuracy:.2%}, loss {loss:.4f}")
 
 
 if __name__ == "__main__":
