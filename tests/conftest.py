@@ -15,10 +15,7 @@ os.environ.setdefault(
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
-import keras
 import pytest
-
-import keras_resnext
 
 
 def pytest_configure(config):
@@ -49,6 +46,9 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(autouse=True)
 def keras_as_it_was():
     """Undoes what a test did to Keras' global state, and seeds it."""
+    # Here, since the process that hands tests to others needs no framework.
+    import keras
+
     data_format = keras.config.image_data_format()
     policy = keras.config.dtype_policy()
     floatx = keras.config.floatx()
@@ -64,6 +64,8 @@ def keras_as_it_was():
 @pytest.fixture(scope="session")
 def tiny():
     """A ResNeXt of two stages of one block, fast to build and to train."""
+    import keras_resnext
+
     return keras_resnext.ResNeXtConfig(
         depths=(1, 1),
         grouping=keras_resnext.Template(4, 16),

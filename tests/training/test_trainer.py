@@ -248,7 +248,7 @@ def test_images_that_go_while_a_run_is_on(
     file = data / "train" / "red" / "01.png"
     line = ["--dataset", data, "--output", "run", "--recipe", "a3", "--set"]
     line += ["epochs=3", "warmup_epochs=1", "train_size=32"]
-    line += ["evaluation_size=32", "evaluation_resize=36"]
+    line += ["evaluation_size=32", "evaluation_resize=36", "policy=none"]
     before = file.read_bytes()
     begun = trainer.Checkpointing.begin
 
@@ -353,8 +353,9 @@ def test_mistakes_get_one_sentence(
 def test_a_dry_run(
     command: Command, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture
 ) -> None:
-    line = ("--dry-run", "--recipe", "a3", "--set", "train_size=32")
-    assert command(*line, "evaluation_size=32", "evaluation_resize=36") == 0
+    line = ["--dry-run", "--recipe", "a3", "--set", "train_size=32"]
+    line += ["evaluation_size=32", "evaluation_resize=36", "policy=none"]
+    assert command(*line) == 0
     assert not list(tmp_path.iterdir())
     assert "noise" in capsys.readouterr().out
 
