@@ -83,21 +83,21 @@ from keras_resnext.resnext_model import set_data_config as set_data_config
 from keras_resnext.variants import VARIANTS as VARIANTS
 from keras_resnext.weights.catalog import get_weights as get_weights
 from keras_resnext.weights.catalog import list_weights as list_weights
+from keras_resnext.weights.checkpoint import Checkpoint as Checkpoint
+from keras_resnext.weights.checkpoint import (
+    inspect_checkpoint as inspect_checkpoint,
+)
+from keras_resnext.weights.checkpoint import load_checkpoint as load_checkpoint
+from keras_resnext.weights.checkpoint import (
+    save_torch_checkpoint as save_torch_checkpoint,
+)
 from keras_resnext.weights.fetch import (
     WeightsUnavailableError as WeightsUnavailableError,
 )
-from keras_resnext.weights.inspect import CheckpointInfo as CheckpointInfo
-from keras_resnext.weights.inspect import (
-    inspect_checkpoint as inspect_checkpoint,
-)
-from keras_resnext.weights.load import download_weights as download_weights
-from keras_resnext.weights.load import load_checkpoint as load_checkpoint
-from keras_resnext.weights.readers import CheckpointError as CheckpointError
+from keras_resnext.weights.fetch import download_weights as download_weights
+from keras_resnext.weights.files import CheckpointError as CheckpointError
 from keras_resnext.weights.records import Weights as Weights
-from keras_resnext.weights.save import (
-    save_torch_checkpoint as save_torch_checkpoint,
-)
-from keras_resnext.weights.save import (
+from keras_resnext.weights.state_dicts import (
     to_torch_state_dict as to_torch_state_dict,
 )
 
@@ -106,8 +106,8 @@ __all__ = [
     "Attention",
     "BATResNeXt26TS",
     "CSPResNeXt50",
+    "Checkpoint",
     "CheckpointError",
-    "CheckpointInfo",
     "DataConfig",
     "ECAResNeXt26TS",
     "ECAResNeXt26t_32x4d",

@@ -11,8 +11,8 @@ import keras
 from keras_resnext.blocks import Activation
 from keras_resnext.kernels.generic import Tensor
 from keras_resnext.variants import VARIANTS
-from keras_resnext.weights import load
 from keras_resnext.weights.catalog import default_weights
+from keras_resnext.weights.checkpoint import Path
 from keras_resnext.weights.table import WEIGHTS
 
 
@@ -62,7 +62,7 @@ class ResNeXtCallable(Protocol):
     def __call__(
         self,
         include_top: bool = True,
-        weights: load.Path | None = "imagenet",
+        weights: Path | None = "imagenet",
         input_tensor: Tensor | None = None,
         input_shape: tuple[int | None, ...] | None = None,
         pooling: str | None = None,

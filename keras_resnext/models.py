@@ -2,8 +2,6 @@
 
 import dataclasses
 import fnmatch
-import os
-import pathlib
 from typing import Any
 
 import keras
@@ -14,19 +12,18 @@ from keras_resnext.config import ResNeXtConfig
 from keras_resnext.kernels.generic import Tensor
 from keras_resnext.variants import VARIANTS
 from keras_resnext.variants import find_variant
-from keras_resnext.weights import load
-from keras_resnext.weights.addresses import find_checkpoint
-from keras_resnext.weights.files import refuse_weight_set
-from keras_resnext.weights.inspect import identify
-from keras_resnext.weights.keras_files import is_keras_file
-from keras_resnext.weights.keras_models import open_model
+from keras_resnext.weights.checkpoint import Checkpoint
+from keras_resnext.weights.checkpoint import Path
+from keras_resnext.weights.checkpoint import check_head
+from keras_resnext.weights.checkpoint import load_checkpoint
+from keras_resnext.weights.checkpoint import resolve
 from keras_resnext.weights.records import Weights
 
 
 def ResNeXt(
     config: ResNeXtConfig,
     include_top: bool = True,
-    weights: load.Path | None = None,
+    weights: Path | None = None,
     input_tensor: Tensor | None = None,
     input_shape: tuple[int | None, ...] | None = None,
     pooling: str | None = None,
@@ -65,11 +62,11 @@ def ResNeXt(
     """
     rows = {row.architecture(): key for key, row in VARIANTS.items()}
     variant = rows.get(config.architecture())
-    source = load.resolve(weights, variant)
+    source = resolve(weights, variant)
     if isinstance(source, Weights) and include_top:
         # Left at its default, the number of classes is the checkpoint's.
         classes = source.classes if classes == 1000 else classes
-        load.check_head(source, classes, classifier_activation)
+        check_head(source, classes, classifier_activation)
     model = resnext.build(
         config,
         include_top,
@@ -80,7 +77,8 @@ def ResNeXt(
         classifier_activation,
         name or variant,
     )
-    load.load(model, source)
+    if source is not None:
+        load_checkpoint(model, source)
     return model
 
 
@@ -120,7 +118,7 @@ def get_model(name: str, /, **kwargs: Any) -> keras.Model:
 
 
 def model_from_checkpoint(
-    path: load.Path, weight_set: str | None = None, **kwargs: Any
+    path: Path, weight_set: str | None = None, **kwargs: Any
 ) -> keras.Model:
     """Build the model that a checkpoint belongs to, with its weights.
 
@@ -146,20 +144,18 @@ def model_from_checkpoint(
     Example:
     >>> model = keras_resnext.model_from_checkpoint("flowers.safetensors")
     """
-    path = find_checkpoint(path)
-    if is_keras_file(path) and os.fspath(path).endswith(".keras"):
-        refuse_weight_set(path, weight_set)
-        if kwargs:
+    with Checkpoint.open(path, weight_set) as checkpoint:
+        model = checkpoint.saved_model()
+        if model is None:
+            if checkpoint.classes is None:
+                kwargs.setdefault("include_top", False)
+            else:
+                kwargs.setdefault("classes", checkpoint.classes)
+            model = get_model(checkpoint.variant, weights=None, **kwargs)
+            checkpoint.assign(model)
+        elif kwargs:
             raise ValueError(
                 "A .keras file contains its model, so there is nothing to "
                 f"choose. Received: {', '.join(kwargs)}"
             )
-        return open_model(pathlib.Path(path))
-    variant, classes = identify(path, weight_set)
-    if classes is None:
-        kwargs.setdefault("include_top", False)
-    else:
-        kwargs.setdefault("classes", classes)
-    model = get_model(variant, weights=None, **kwargs)
-    load.load_checkpoint(model, path, weight_set)
     return model

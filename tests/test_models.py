@@ -9,9 +9,9 @@ import pytest
 
 import keras_resnext
 from keras_resnext import VARIANTS
+from keras_resnext import models
 from keras_resnext import resnext
 from keras_resnext.weights import fetch
-from keras_resnext.weights import load
 from keras_resnext.weights.catalog import default_weights
 from keras_resnext.weights.table import WEIGHTS
 
@@ -146,7 +146,9 @@ def test_fields_of_the_configuration_may_change():
 
 def test_weights_fit_whatever_is_dropped_or_dilated(monkeypatch):
     asked = []
-    monkeypatch.setattr(load, "load", lambda _, source: asked.append(source))
+    monkeypatch.setattr(
+        models, "load_checkpoint", lambda _, source: asked.append(source)
+    )
     for changes in ({"output_stride": 8}, {"dropout": 0.1}):
         config = dataclasses.replace(VARIANTS["resnext26ts"], **changes)
         model = without_values(
@@ -222,13 +224,15 @@ def test_get_model():
 )
 def test_get_model_takes_tags(name, expected, monkeypatch):
     asked = []
-    monkeypatch.setattr(load, "load", lambda _, source: asked.append(source))
+    monkeypatch.setattr(
+        models, "load_checkpoint", lambda _, source: asked.append(source)
+    )
     without_values(keras_resnext.get_model, name)
     assert [record.name for record in asked] == [expected]
 
 
 def test_weights_of_other_classes_build_their_own_head(monkeypatch):
-    monkeypatch.setattr(load, "load", lambda model, source: None)
+    monkeypatch.setattr(models, "load_checkpoint", lambda model, source: None)
     name = "seresnextaa101d_32x8d.sw_in12k"
     model = without_values(keras_resnext.get_model, name)
     assert model.output_shape == (None, 11821)

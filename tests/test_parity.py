@@ -15,7 +15,7 @@ from keras_resnext import VARIANTS
 from keras_resnext import ResNeXtConfig
 from keras_resnext import Template
 from keras_resnext.weights import convert
-from keras_resnext.weights.load import variables_of
+from keras_resnext.weights.checkpoint import variables_of
 
 pytestmark = pytest.mark.parity
 

@@ -20,7 +20,6 @@ from keras_resnext.cli import Failure
 from keras_resnext.cli import UsageError
 from keras_resnext.cli import networks
 from keras_resnext.cli import printing
-from keras_resnext.weights.addresses import find_checkpoint
 from keras_resnext.weights.save_keras import save_keras
 
 WRITERS: dict[str, Callable] = {
@@ -94,18 +93,18 @@ def convert(
         if networks.is_file(source):
             model = networks.from_file(source, network)
             keras_resnext.block_outputs(model)  # which refuses other networks
-            path = pathlib.Path(find_checkpoint(source))
+            before = keras_resnext.inspect_checkpoint(source)
             license = None
         else:
             networks.check_name(source)
             model = keras_resnext.get_model(
                 source, input_shape=networks.shape()
             )
-            source = model.weights_info.name
-            path = keras_resnext.download_weights(source)
-            license = model.weights_info.license
-        before = keras_resnext.inspect_checkpoint(path)
-    source_bytes = path.stat().st_size  # now, as it may be what is replaced
+            record = model.weights_info
+            source, license = record.name, record.license
+            before = keras_resnext.inspect_checkpoint(record)
+    # Now, as it may be what is replaced.
+    source_bytes = os.stat(before.path or "").st_size
     working = rich.console.Console(stderr=True).status
     name = rich.markup.escape(output.name)
     with atomic_files.replacing(output) as staged:

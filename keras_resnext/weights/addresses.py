@@ -11,15 +11,16 @@ import urllib.parse
 import urllib.request
 import warnings
 from collections.abc import Iterable
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from keras_resnext.data_config import DataConfig
 from keras_resnext.weights import hub
 from keras_resnext.weights.fetch import WeightsUnavailableError
 from keras_resnext.weights.fetch import fetch_file
 from keras_resnext.weights.fetch import first_line
 from keras_resnext.weights.files import CheckpointError
+from keras_resnext.weights.files import listed
 from keras_resnext.weights.files import shown
 from keras_resnext.weights.records import HubFile
 from keras_resnext.weights.records import WebFile
@@ -59,14 +60,13 @@ class FetchedCheckpoint(os.PathLike[str]):
     Args:
         path: The file on this machine.
         address: The address, for example `"hf://owner/name"`.
-        preprocessing: Arguments of `DataConfig` that timm's `config.json`
-            beside the file states, some of `mean`, `std`, `interpolation`,
-            `crop_pct`, `size` and `labels`; `None` without such a file.
+        data_config: What timm's `config.json` beside the file states of
+            images and labels; `None` without such a file.
     """
 
     path: pathlib.Path
     address: str
-    preprocessing: Mapping[str, Any] | None = None
+    data_config: DataConfig | None = None
 
     def __fspath__(self) -> str:
         """Return the path."""
@@ -206,7 +206,7 @@ def _from_hub(
                 get(shard)
         stated = None
         if (f"{folder}/" if folder else "") + "config.json" in listing.files:
-            stated = _preprocessing(address, _read_json(get("config.json")))
+            stated = _stated(address, _read_json(get("config.json")))
     except CheckpointError:
         raise
     except Exception as error:
@@ -266,24 +266,17 @@ def _choose(address: str, files: Iterable[str], inside: str) -> str:
     if inside and not names:
         raise CheckpointError(
             f"'{address}' does not exist; the repository contains "
-            f"{_listed(files)}."
+            f"{listed(files)}."
         )
     if not found:
         raise CheckpointError(
             f"'{address}' contains no weights that can be read, but "
-            f"{_listed(names)}."
+            f"{listed(names)}."
         )
     raise CheckpointError(
-        f"'{address}' contains several files of weights: {_listed(found)}. "
+        f"'{address}' contains several files of weights: {listed(found)}. "
         f"Name one, as in '{address}/{shown(found[0])}'."
     )
-
-
-def _listed(names: Iterable[str]) -> str:
-    first, *others = [*map(shown, names)] or ["nothing"]
-    shortened = others[:9]
-    rest = len(others) - len(shortened)
-    return ", ".join([first, *shortened]) + (f" and {rest} more" * bool(rest))
 
 
 def _read_json(path: pathlib.Path) -> Any:
@@ -316,8 +309,8 @@ def _shards(address: str, path: pathlib.Path) -> list[str]:
 # Preprocessing, as timm's config.json states it -------------------------------
 
 
-def _preprocessing(address: str, config: Any) -> dict[str, Any] | None:
-    """Return the arguments of `DataConfig` that a `config.json` states."""
+def _stated(address: str, config: Any) -> DataConfig | None:
+    """Return what a `config.json` states of images and labels."""
     if not isinstance(config, dict) or "architecture" not in config:
         return None  # another library's
     own = config.get("pretrained_cfg", config)
@@ -336,7 +329,7 @@ def _labels_of(config: dict[str, Any]) -> dict[str, Any]:
     return {key: config[key] for key in keys if config.get(key)}
 
 
-def _data_config(stated: dict[str, Any]) -> dict[str, Any]:
+def _data_config(stated: dict[str, Any]) -> DataConfig:
     if stated.get("crop_mode", "center") != "center":
         warnings.warn(
             f"config.json states crop_mode={stated['crop_mode']!r}; images "
@@ -359,7 +352,7 @@ def _data_config(stated: dict[str, Any]) -> dict[str, Any]:
     names = stated.get("label_names") or stated.get("labels")
     if names:
         found["labels"] = _labels(names, stated.get("label_descriptions") or {})
-    return found
+    return DataConfig(**found)
 
 
 def _finite(number: Any) -> float:

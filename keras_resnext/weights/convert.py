@@ -1,7 +1,6 @@
 """Applies a layout: foreign tensors to the variables of a model, and back."""
 
 import contextlib
-import itertools
 import re
 from collections.abc import Iterable
 from collections.abc import Iterator
@@ -11,8 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from keras_resnext.weights.files import Tensors
-from keras_resnext.weights.files import shown
-from keras_resnext.weights.identify import looks_like
+from keras_resnext.weights.files import listed
+from keras_resnext.weights.identify import HEAD
+from keras_resnext.weights.identify import OUR_LAYERS
+from keras_resnext.weights.identify import STEM
 from keras_resnext.weights.layouts import LAYOUTS
 from keras_resnext.weights.layouts import Layout
 from keras_resnext.weights.layouts import foreign_name
@@ -22,37 +23,12 @@ from keras_resnext.weights.transforms import Transform
 from keras_resnext.weights.values import check_dtype
 from keras_resnext.weights.values import check_values
 
-# Names that a model built here gives its layers. A model may hold others too,
-# before `input_tensor`; no checkpoint knows them.
-OUR_LAYERS = r"stem_.+|stage\d+_.+|predictions"
-STEM = "stem_conv1"
-FIRST = "stage1_block1_conv1"
-HEAD = "predictions"
-# What a training module holds beside its network: weights of classes in the
-# loss, counts of a metric.
-_NO_LAYER = r"(\w+_)?(criterion|loss|metrics?|acc|accuracy)(_\w+)?\..*"
-
 Variable = tuple[str, str]
 Shapes = Mapping[Variable, Shape]
 
 
-class _MismatchError(CheckpointError):
+class MismatchError(CheckpointError):
     """A checkpoint of another network."""
-
-
-@dataclass(frozen=True)
-class Network:
-    """A network in a checkpoint.
-
-    Attributes:
-        layout: A key of `LAYOUTS`.
-        prefix: What its names begin with in the file, `"model."` or `""`.
-        tensors: Its tensors by their names without the prefix.
-    """
-
-    layout: str
-    prefix: str
-    tensors: Tensors
 
 
 @dataclass(frozen=True)
@@ -82,20 +58,15 @@ def to_keras(
         An iterator over a finite float32 array for each variable of `shapes`.
 
     Raises:
-        CheckpointError: If the checkpoint lacks a tensor that the model
-            needs, or holds one that it doesn't, of another shape, quantized,
-            or not finite.
+        MismatchError: If the checkpoint lacks a tensor that the model needs,
+            or holds one that it doesn't, or of another shape.
+        CheckpointError: If a tensor is quantized or not finite.
     """
     table = LAYOUTS[layout]
     prepared = table.prepared(tensors)
-    try:
-        places = _match(prepared, shapes, layers, table)
-        for _ in _values(prepared, shapes, places):
-            pass
-    except _MismatchError as error:
-        likely = looks_like(tensors, layout)
-        hint = f" It looks like {' or '.join(likely)}." if likely else ""
-        raise CheckpointError(f"{error}{hint}") from None
+    places = _match(prepared, shapes, layers, table)
+    for _ in _values(prepared, shapes, places):
+        pass
     return _values(prepared, shapes, places)
 
 
@@ -111,7 +82,7 @@ def _match(
         and not _is_spare_head(name, shapes, layout)
     }
     if wanted != known:
-        raise _MismatchError(_difference(wanted - known, known - wanted))
+        raise MismatchError(_difference(wanted - known, known - wanted))
     return places
 
 
@@ -146,141 +117,6 @@ def from_keras(
     }
 
 
-def detect_layout(tensors: Tensors) -> str:
-    """Tells the layout of a checkpoint by the names of two convolutions.
-
-    Args:
-        tensors: The checkpoint, name by name.
-
-    Returns:
-        A key of `LAYOUTS`.
-
-    Raises:
-        CheckpointError: If no layout has such names.
-    """
-    for name, layout in LAYOUTS.items():
-        prepared = layout.prepared(tensors)
-        tables = (layout.names, *layout.special.values())
-        if all(
-            any(_kernel(layer, table, layout) in prepared for table in tables)
-            for layer in (STEM, FIRST)
-        ):
-            return name
-    raise CheckpointError(
-        "The checkpoint's names are those of no known layout "
-        f"({', '.join(LAYOUTS)}). It holds {_some(set(tensors), limit=4)}."
-    )
-
-
-def find_network(tensors: Tensors, prefix: str = "") -> Network:
-    """Find a network in a checkpoint, where it may be a part of a module.
-
-    Args:
-        tensors: The checkpoint, name by name.
-        prefix: Name of the part, without its final dot; `""` finds the only
-            network.
-
-    Returns:
-        The network.
-
-    Raises:
-        CheckpointError: If there is no network that is known, several, or one
-            beside other weights.
-    """
-    if prefix:
-        part = _part(tensors, f"{prefix}.")
-        if not part:
-            raise CheckpointError(
-                f"The checkpoint holds no weights named '{shown(prefix)}'. It "
-                f"holds {_some(set(tensors), limit=4)}."
-            )
-        return Network(detect_layout(part), f"{prefix}.", part)
-    prefixes = _prefixes(tensors)
-    if len(prefixes) > 1:
-        named = ", ".join(f"'{shown(p[:-1])}'" for p in prefixes)
-        raise CheckpointError(
-            f"The checkpoint holds several networks. Choose one with "
-            f"weight_set: {named}."
-        )
-    (found,) = prefixes or [""]
-    beside = {
-        name
-        for name, tensor in tensors.items()
-        if not name.startswith(found)
-        and tensor.size > 1
-        and not re.fullmatch(_NO_LAYER, name)
-    }
-    if beside:
-        raise CheckpointError(
-            f"The checkpoint holds other weights beside the network "
-            f"'{shown(found[:-1])}': {_some(beside, limit=4)}. To load the "
-            f"network alone, choose it with weight_set: '{shown(found[:-1])}'."
-        )
-    part = _part(tensors, found) if found else tensors
-    return Network(detect_layout(part), found, part)
-
-
-def _part(tensors: Tensors, prefix: str) -> Tensors:
-    return {
-        name.removeprefix(prefix): tensor
-        for name, tensor in tensors.items()
-        if name.startswith(prefix)
-    }
-
-
-def _prefixes(tensors: Tensors) -> list[str]:
-    """List what comes before the names of networks, none within another.
-
-    Of two readings of the same names, `""` and mmpretrain's layout or
-    `"backbone."` and timm's, the one with a classifier counts.
-    """
-    found: dict[str, bool] = {}
-    for layout in LAYOUTS.values():
-        if layout.separator != ".":
-            continue
-        stems, firsts, heads = (
-            {
-                _kernel(layer, names, layout)
-                for names in (layout.names, *layout.special.values())
-                if foreign_name(names, layer)
-            }
-            for layer in (STEM, FIRST, HEAD)
-        )
-        for name, stem in itertools.product(tensors, stems):
-            prefix = name.removesuffix(stem)
-            if (
-                prefix != name
-                and prefix[-1:] in ("", ".")
-                and any(f"{prefix}{first}" in tensors for first in firsts)
-            ):
-                headed = any(f"{prefix}{head}" in tensors for head in heads)
-                found[prefix] = found.get(prefix, False) or headed
-    prefixes: list[str] = []
-    for prefix in sorted(found):
-        outer = [p for p in prefixes if prefix.startswith(p)]
-        if outer and (found[outer[0]] or not found[prefix]):
-            continue
-        prefixes = [p for p in prefixes if p not in outer] + [prefix]
-    return prefixes
-
-
-def num_classes(tensors: Tensors, layout: str) -> int | None:
-    """How many classes a checkpoint tells apart; None without a classifier."""
-    table = LAYOUTS[layout]
-    suffix, _ = table.variable(HEAD, "bias")
-    for name in table.names[HEAD].split("|"):
-        bias = tensors.get(f"{name}{table.separator}{suffix}")
-        if bias is not None:
-            return bias.size
-    return None
-
-
-def _kernel(layer: str, names: Mapping[str, str], layout: Layout) -> str:
-    """What a table of names calls a layer's kernel."""
-    suffix, _ = layout.variable(layer, "kernel")
-    return f"{foreign_name(names, layer)}{layout.separator}{suffix}"
-
-
 def _places(
     shapes: Shapes, layers: Iterable[str], layout: Layout, tensors: Tensors
 ) -> dict[Variable, _Place]:
@@ -291,7 +127,7 @@ def _places(
             continue
         alternatives = foreign_name(names, layer)
         if alternatives is None:
-            raise _MismatchError(
+            raise MismatchError(
                 f"Checkpoints of this layout have no word for '{layer}'. They "
                 "fit another architecture."
             )
@@ -339,7 +175,7 @@ def _fit(
             "keras_resnext.finetuning.replace_classifier, or use "
             "include_top=False."
         )
-    raise _MismatchError(
+    raise MismatchError(
         f"'{layer}' needs a {name} of shape {shape}, but the checkpoint's is "
         f"{value.shape}. It fits another architecture."
     )
@@ -363,11 +199,6 @@ def _adapt_channels(kernel: np.ndarray, shape: Shape) -> np.ndarray:
 def _difference(missing: set[str], unused: set[str]) -> str:
     return (
         "The checkpoint and the model don't match. Missing from the "
-        f"checkpoint: {_some(missing)}. Unknown to the model: {_some(unused)}."
+        f"checkpoint: {listed(sorted(missing), 12)}. Unknown to the model: "
+        f"{listed(sorted(unused), 12)}."
     )
-
-
-def _some(names: set[str], limit: int = 12) -> str:
-    listed = ", ".join(map(shown, sorted(names)[:limit])) or "nothing"
-    more = len(names) - limit
-    return f"{listed} and {more} more" if more > 0 else listed

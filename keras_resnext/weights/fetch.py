@@ -7,6 +7,7 @@ import urllib.parse
 
 from keras_resnext.weights import hub
 from keras_resnext.weights import transfer
+from keras_resnext.weights.catalog import get_weights
 from keras_resnext.weights.files import CheckpointError
 from keras_resnext.weights.records import HubFile
 from keras_resnext.weights.records import PackageFile
@@ -65,6 +66,27 @@ def fetch(record: Weights, with_head: bool = True) -> pathlib.Path:
         "download a file elsewhere and pass its path as `weights`. Tried "
         + "; ".join(failures)
     )
+
+
+def download_weights(name: str) -> pathlib.Path:
+    """Download a published checkpoint, unless it is in a cache.
+
+    Args:
+        name: `"variant.tag"` of `list_weights()`; a variant alone stands for
+            its default checkpoint.
+
+    Returns:
+        The file, in the cache of the Hugging Face hub or of Keras. What is
+        known of its hash was checked.
+
+    Raises:
+        ValueError: If there is no such checkpoint.
+        WeightsUnavailableError: If no source can be reached.
+
+    Example:
+    >>> path = keras_resnext.download_weights("resnext50_32x4d.a1_in1k")
+    """
+    return fetch(get_weights(name))
 
 
 def fetch_file(source: HubFile | WebFile) -> pathlib.Path:

@@ -1,9 +1,9 @@
 """Tensors in files, and the errors and limits that all readers share."""
 
 import math
-import os
 import pathlib
 import sys
+import zipfile
 from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Mapping
@@ -14,10 +14,8 @@ import numpy as np
 
 NEW_COPY = "get a new copy of it"
 DAMAGED = f"is cut or damaged; {NEW_COPY}"
-KERAS_3 = (
-    "is a Keras 3 file, not a checkpoint of another library; use "
-    "`model.load_weights` or `keras.saving.load_model` on it"
-)
+# The other ways of packing a file may take any amount of memory to undo.
+_PACKINGS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 # Weights barely compress, so a file that claims to unpack to more is a bomb.
 _MAX_INFLATION = 16
 _CHUNK = 1 << 20
@@ -63,7 +61,7 @@ class Contents(NamedTuple):
         prefix: Prefix of names that was asked for beyond the set.
     """
 
-    tensors: Tensors
+    tensors: dict[str, Tensor]
     weight_set: str = ""
     weight_sets: tuple[str, ...] = ()
     prefix: str = ""
@@ -73,24 +71,16 @@ class CheckpointError(ValueError):
     """A file is not a checkpoint that can be read, or not one to trust."""
 
 
-def refuse_weight_set(
-    path: str | os.PathLike[str], weight_set: str | None
-) -> None:
-    """Refuse to choose among the weights of a file of Keras.
-
-    Raises:
-        CheckpointError: If `weight_set` is not `None`.
-    """
-    if weight_set is not None:
-        raise CheckpointError(
-            f"'{path}' is a file of Keras, which holds one set of weights. "
-            f"Leave out weight_set. Received: {weight_set!r}"
-        )
-
-
 def shown(text: str) -> str:
     """What may be printed of a text from a file, which may steer a terminal."""
     return text if text.isprintable() else ascii(text)
+
+
+def listed(names: Iterable[str], limit: int = 10) -> str:
+    """List the first names of a file: `"a, b and 3 more"`."""
+    names = [*names]
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return (", ".join(map(shown, names[:limit])) or "nothing") + more
 
 
 def check_inflation(sizes: Iterable[int], path: pathlib.Path) -> None:
@@ -99,6 +89,15 @@ def check_inflation(sizes: Iterable[int], path: pathlib.Path) -> None:
         raise CheckpointError(
             f"claims to unpack to {total} bytes, more than its size allows; "
             f"{NEW_COPY}"
+        )
+
+
+def check_archive(archive: zipfile.ZipFile, path: pathlib.Path) -> None:
+    members = archive.infolist()
+    check_inflation((member.file_size for member in members), path)
+    if any(member.compress_type not in _PACKINGS for member in members):
+        raise CheckpointError(
+            "is packed in another way than PyTorch's and Keras'; save it again"
         )
 
 

@@ -1,15 +1,29 @@
-"""Tells which variant a checkpoint belongs to, by names and sizes."""
+"""Finds the network in a checkpoint: its layout, variants and classes."""
 
 import contextlib
+import itertools
+import re
 from collections.abc import Iterator
+from collections.abc import Mapping
+from typing import NamedTuple
 
 from keras_resnext.config import ResNeXtConfig
 from keras_resnext.variants import VARIANTS
+from keras_resnext.weights.files import CheckpointError
+from keras_resnext.weights.files import Tensor
 from keras_resnext.weights.files import Tensors
+from keras_resnext.weights.files import listed
+from keras_resnext.weights.files import shown
 from keras_resnext.weights.layouts import LAYOUTS
 from keras_resnext.weights.layouts import Layout
 from keras_resnext.weights.layouts import foreign_name
 
+# Names that a model built here gives its layers. A model may hold others too,
+# before `input_tensor`; no checkpoint knows them.
+OUR_LAYERS = r"stem_.+|stage\d+_.+|predictions"
+STEM = "stem_conv1"
+FIRST = "stage1_block1_conv1"
+HEAD = "predictions"
 ATTENTION = "stage1_block1_attention"
 # A variable that each kind of attention has and no other.
 MARKERS = {
@@ -18,6 +32,158 @@ MARKERS = {
     "gc": "context_kernel",
     "bat": "row_conv/kernel",
 }
+# What a training module holds beside its network: weights of classes in the
+# loss, counts of a metric.
+_NO_LAYER = r"(\w+_)?(criterion|loss|metrics?|acc|accuracy)(_\w+)?\..*"
+
+
+class Network(NamedTuple):
+    """A network in a checkpoint.
+
+    Attributes:
+        layout: A key of `LAYOUTS`.
+        prefix: What its names begin with in the file, `"model."` or `""`.
+        tensors: Its tensors by their names without the prefix.
+    """
+
+    layout: str
+    prefix: str
+    tensors: dict[str, Tensor]
+
+
+def detect_layout(tensors: Tensors) -> str:
+    """Tells the layout of a checkpoint by the names of two convolutions.
+
+    Args:
+        tensors: The checkpoint, name by name.
+
+    Returns:
+        A key of `LAYOUTS`.
+
+    Raises:
+        CheckpointError: If no layout has such names.
+    """
+    for name, layout in LAYOUTS.items():
+        prepared = layout.prepared(tensors)
+        tables = (layout.names, *layout.special.values())
+        if all(
+            any(_kernel(layer, table, layout) in prepared for table in tables)
+            for layer in (STEM, FIRST)
+        ):
+            return name
+    raise CheckpointError(
+        "The checkpoint's names are those of no known layout "
+        f"({', '.join(LAYOUTS)}). It holds {listed(sorted(tensors), 4)}."
+    )
+
+
+def find_network(tensors: dict[str, Tensor], prefix: str = "") -> Network:
+    """Find a network in a checkpoint, where it may be a part of a module.
+
+    Args:
+        tensors: The checkpoint, name by name.
+        prefix: Name of the part, without its final dot; `""` finds the only
+            network.
+
+    Returns:
+        The network.
+
+    Raises:
+        CheckpointError: If there is no network that is known, several, or one
+            beside other weights.
+    """
+    if prefix:
+        part = _part(tensors, f"{prefix}.")
+        if not part:
+            raise CheckpointError(
+                f"The checkpoint holds no weights named '{shown(prefix)}'. It "
+                f"holds {listed(sorted(tensors), 4)}."
+            )
+        return Network(detect_layout(part), f"{prefix}.", part)
+    prefixes = _prefixes(tensors)
+    if len(prefixes) > 1:
+        named = ", ".join(f"'{shown(p[:-1])}'" for p in prefixes)
+        raise CheckpointError(
+            f"The checkpoint holds several networks. Choose one with "
+            f"weight_set: {named}."
+        )
+    (found,) = prefixes or [""]
+    beside = {
+        name
+        for name, tensor in tensors.items()
+        if not name.startswith(found)
+        and tensor.size > 1
+        and not re.fullmatch(_NO_LAYER, name)
+    }
+    if beside:
+        raise CheckpointError(
+            f"The checkpoint holds other weights beside the network "
+            f"'{shown(found[:-1])}': {listed(sorted(beside), 4)}. To load the "
+            f"network alone, choose it with weight_set: '{shown(found[:-1])}'."
+        )
+    part = _part(tensors, found) if found else tensors
+    return Network(detect_layout(part), found, part)
+
+
+def _part(tensors: Tensors, prefix: str) -> dict[str, Tensor]:
+    return {
+        name.removeprefix(prefix): tensor
+        for name, tensor in tensors.items()
+        if name.startswith(prefix)
+    }
+
+
+def _prefixes(tensors: Tensors) -> list[str]:
+    """List what comes before the names of networks, none within another.
+
+    Of two readings of the same names, `""` and mmpretrain's layout or
+    `"backbone."` and timm's, the one with a classifier counts.
+    """
+    found: dict[str, bool] = {}
+    for layout in LAYOUTS.values():
+        if layout.separator != ".":
+            continue
+        stems, firsts, heads = (
+            {
+                _kernel(layer, names, layout)
+                for names in (layout.names, *layout.special.values())
+                if foreign_name(names, layer)
+            }
+            for layer in (STEM, FIRST, HEAD)
+        )
+        for name, stem in itertools.product(tensors, stems):
+            prefix = name.removesuffix(stem)
+            if (
+                prefix != name
+                and prefix[-1:] in ("", ".")
+                and any(f"{prefix}{first}" in tensors for first in firsts)
+            ):
+                headed = any(f"{prefix}{head}" in tensors for head in heads)
+                found[prefix] = found.get(prefix, False) or headed
+    prefixes: list[str] = []
+    for prefix in sorted(found):
+        outer = [p for p in prefixes if prefix.startswith(p)]
+        if outer and (found[outer[0]] or not found[prefix]):
+            continue
+        prefixes = [p for p in prefixes if p not in outer] + [prefix]
+    return prefixes
+
+
+def num_classes(tensors: Tensors, layout: str) -> int | None:
+    """How many classes a checkpoint tells apart; None without a classifier."""
+    table = LAYOUTS[layout]
+    suffix, _ = table.variable(HEAD, "bias")
+    for name in table.names[HEAD].split("|"):
+        bias = tensors.get(f"{name}{table.separator}{suffix}")
+        if bias is not None:
+            return bias.size
+    return None
+
+
+def _kernel(layer: str, names: Mapping[str, str], layout: Layout) -> str:
+    """What a table of names calls a layer's kernel."""
+    suffix, _ = layout.variable(layer, "kernel")
+    return f"{foreign_name(names, layer)}{layout.separator}{suffix}"
 
 
 def looks_like(tensors: Tensors, layout: str) -> list[str]:

@@ -21,12 +21,12 @@ from typing import Any
 import numpy as np
 
 from keras_resnext.weights.files import DAMAGED
-from keras_resnext.weights.files import KERAS_3
 from keras_resnext.weights.files import NEW_COPY
 from keras_resnext.weights.files import CheckpointError
 from keras_resnext.weights.files import Contents
 from keras_resnext.weights.files import LazyTensor
-from keras_resnext.weights.files import check_inflation
+from keras_resnext.weights.files import Tensor
+from keras_resnext.weights.files import check_archive
 from keras_resnext.weights.files import read_bytes
 from keras_resnext.weights.files import shown
 from keras_resnext.weights.files import to_native
@@ -36,8 +36,6 @@ from keras_resnext.weights.weight_sets import choose
 from keras_resnext.weights.weight_sets import unread_tensor
 
 LEGACY_MAGIC = pickle.dumps(0x1950A86A20F9469CFC6C, protocol=2)[2:]
-# The other ways of packing a file may take any amount of memory to undo.
-_PACKINGS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
 def open_zip(
@@ -59,13 +57,9 @@ def open_zip(
             or "is a zip archive, but not one that PyTorch wrote; unpack it or "
             "use another checkpoint"
         )
-    check_inflation((e.file_size for e in entries.values()), path)
+    check_archive(archive, path)
     if len(entries) < len(archive.infolist()):
         raise CheckpointError(f"holds a part twice; {NEW_COPY}")
-    if any(e.compress_type not in _PACKINGS for e in entries.values()):
-        raise CheckpointError(
-            "is packed in another way than PyTorch's; save it again"
-        )
     root = pickles[0].removesuffix("data.pkl")
 
     def unpack(name: str) -> np.ndarray:
@@ -130,7 +124,6 @@ def open_legacy(
 
 # What another archive is, by a name that ends one of its entries' names.
 _FOREIGN = {
-    "model.weights.h5": KERAS_3,
     "/constants.pkl": "is a TorchScript archive, a program with its weights; "
     "open it with torch.jit.load and save its `state_dict()`",
     "/serialized_exported_program.json": "is an exported program of PyTorch; "
@@ -173,7 +166,7 @@ def _contents(
     def read(tensor: PickledTensor) -> np.ndarray:
         return _array(tensor, swapped(tensor.storage.key, tensor.dtype))
 
-    tensors = {}
+    tensors: dict[str, Tensor] = {}
     for key, value in sets[name].items():
         if isinstance(value, PickledTensor):
             _check_span(value)

@@ -1,4 +1,4 @@
-"""Checkpoint files of other libraries, opened to be read tensor by tensor.
+"""Checkpoint files of every format, opened to be read tensor by tensor.
 
 Nothing that a file holds is executed, and no size that it states is believed
 before it has been compared with the file's own. One reader per format; the
@@ -13,7 +13,6 @@ import re
 from collections.abc import Callable
 from collections.abc import Iterator
 from typing import IO
-from typing import NamedTuple
 
 import numpy as np
 
@@ -21,11 +20,14 @@ from keras_resnext.weights.files import NEW_COPY
 from keras_resnext.weights.files import CheckpointError
 from keras_resnext.weights.files import Contents
 from keras_resnext.weights.files import LazyTensor
-from keras_resnext.weights.files import Tensors
+from keras_resnext.weights.files import Tensor
 from keras_resnext.weights.files import shown
 from keras_resnext.weights.foreign_files import fault_of_file
 from keras_resnext.weights.foreign_files import fault_of_folder
-from keras_resnext.weights.legacy_keras import read_h5
+from keras_resnext.weights.keras_files import KerasTensors
+from keras_resnext.weights.keras_files import is_archive
+from keras_resnext.weights.keras_files import open_archive
+from keras_resnext.weights.keras_files import open_hdf5
 from keras_resnext.weights.pytorch import LEGACY_MAGIC
 from keras_resnext.weights.pytorch import open_legacy
 from keras_resnext.weights.pytorch import open_zip
@@ -42,7 +44,8 @@ def open_checkpoint(
 
     The content determines the format: safetensors (also the index of several
     files), PyTorch (both the zip format and the one before PyTorch 1.6) or
-    Keras' legacy HDF5. Neither PyTorch nor TensorFlow is imported.
+    Keras (legacy HDF5, `.weights.h5`, `.keras`). Neither PyTorch nor
+    TensorFlow is imported.
 
     Args:
         path: Path of the file.
@@ -77,27 +80,6 @@ def open_checkpoint(
         yield _open(path, stack, weight_set)
 
 
-def read_checkpoint(
-    path: Path, weight_set: str | None = None
-) -> dict[str, np.ndarray]:
-    """Read all weights in a checkpoint file into memory.
-
-    Args:
-        path: As for `open_checkpoint`.
-        weight_set: As for `open_checkpoint`.
-
-    Returns:
-        A dict that maps each weight's name to an array of the shape and dtype
-        in the file.
-
-    Raises:
-        FileNotFoundError: If there is no file at `path`.
-        CheckpointError: As for `open_checkpoint`.
-    """
-    with open_checkpoint(path, weight_set) as contents:
-        return {n: np.asarray(t) for n, t in contents.tensors.items()}
-
-
 def _open(
     path: pathlib.Path, stack: contextlib.ExitStack, weight_set: str | None
 ) -> Contents:
@@ -117,12 +99,10 @@ def _open(
         contents = read(path, stack, weight_set)
         if not contents.tensors:
             raise CheckpointError("holds no weights; use another checkpoint")
-    tensors = {
-        name: tensor
-        if isinstance(tensor, np.ndarray)
-        else _named(tensor, path, label)
-        for name, tensor in _clean(contents.tensors).items()
-    }
+    tensors = _clean(contents.tensors)
+    for name, tensor in tensors.items():
+        if isinstance(tensor, LazyTensor):
+            tensors[name] = _named(tensor, path, label)
     return contents._replace(tensors=tensors)
 
 
@@ -182,8 +162,10 @@ _WRAPPERS = re.compile(
 )
 
 
-def _clean(tensors: Tensors) -> Tensors:
+def _clean(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """Rename tensors as if their modules had not been wrapped."""
+    if isinstance(tensors, KerasTensors):
+        return tensors
     names = [_WRAPPERS.sub("", _WRAPPER.sub("", name)) for name in tensors]
     if len(set(names)) < len(names):
         return tensors
@@ -191,6 +173,10 @@ def _clean(tensors: Tensors) -> Tensors:
 
 
 # Indices ---------------------------------------------------------------------
+
+
+def _is_index(head: bytes, path: pathlib.Path) -> bool:
+    return path.name.endswith(".index.json") and head.lstrip()[:1] == b"{"
 
 
 def _open_index(
@@ -232,41 +218,27 @@ _SHARD = re.compile(r".*-(\d{5})-of-(?!00001)(\d{5})\.(safetensors|bin)")
 # Formats ---------------------------------------------------------------------
 
 
-def _open_h5(
-    path: pathlib.Path, _stack: contextlib.ExitStack, wanted: str | None
-) -> Contents:
-    return Contents({**read_h5(path)}, prefix=wanted or "")
-
-
+_Matcher = Callable[[bytes, pathlib.Path], bool]
 _Opener = Callable[[pathlib.Path, contextlib.ExitStack, str | None], Contents]
 
-
-class _Format(NamedTuple):
-    label: str
-    matches: Callable[[bytes], bool]
-    open: _Opener
-
-
-_FORMATS = [
-    _Format("PyTorch", lambda h: h.startswith(b"PK\x03\x04"), open_zip),
+_FORMATS: list[tuple[str, _Matcher, _Opener]] = [
+    ("Keras", is_archive, open_archive),
+    ("PyTorch", lambda h, _: h.startswith(b"PK\x03\x04"), open_zip),
     # Protocols above 2 put a frame, of 9 bytes, before the number.
-    _Format("legacy PyTorch", lambda h: LEGACY_MAGIC in h[:32], open_legacy),
-    _Format(
-        "Keras HDF5", lambda h: h.startswith(b"\x89HDF\r\n\x1a\n"), _open_h5
-    ),
+    ("legacy PyTorch", lambda h, _: LEGACY_MAGIC in h[:32], open_legacy),
+    ("Keras HDF5", lambda h, _: h.startswith(b"\x89HDF\r\n\x1a\n"), open_hdf5),
     # No magic number: 8 bytes of a JSON header's length, then its brace.
-    _Format("safetensors", lambda h: h[4:9] == b"\0\0\0\0{", open_safetensors),
+    ("safetensors", lambda h, _: h[4:9] == b"\0\0\0\0{", open_safetensors),
+    ("index", _is_index, _open_index),
 ]
 
 
 def _recognize(head: bytes, path: pathlib.Path) -> tuple[str, _Opener]:
-    if path.name.endswith(".index.json") and head.lstrip()[:1] == b"{":
-        return "index", _open_index
-    for format in _FORMATS:
-        if format.matches(head):
-            return format.label, format.open
+    for label, matches, opener in _FORMATS:
+        if matches(head, path):
+            return label, opener
     raise CheckpointError(
         fault_of_file(head, path)
         or "is of an unknown format, not one of "
-        f"{', '.join(format.label for format in _FORMATS)}; check the path"
+        f"{', '.join(label for label, _, _ in _FORMATS)}; check the path"
     )

@@ -18,6 +18,7 @@ from keras_resnext.weights.files import DAMAGED
 from keras_resnext.weights.files import CheckpointError
 from keras_resnext.weights.files import Contents
 from keras_resnext.weights.files import LazyTensor
+from keras_resnext.weights.files import Tensor
 from keras_resnext.weights.files import read_bytes
 from keras_resnext.weights.files import shown
 from keras_resnext.weights.files import to_native
@@ -67,7 +68,7 @@ def open_safetensors(
         raw = read_bytes(file, math.prod(shape) * dtype.itemsize)
         return to_native(raw.view(dtype).reshape(shape), "little")
 
-    tensors = {}
+    tensors: dict[str, Tensor] = {}
     for name in names:
         code, shape = header[name]["dtype"], tuple(header[name]["shape"])
         if code not in _DTYPES:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from keras_resnext.weights.files import CheckpointError
+from keras_resnext.weights.files import listed
 from keras_resnext.weights.files import shown
 from keras_resnext.weights.pickles import Name
 from keras_resnext.weights.pickles import PickledTensor
@@ -93,25 +94,25 @@ def choose(checkpoint: Any, wanted: str | None) -> tuple[str, str, Sets]:
 
 
 def _default(checkpoint: Any, sets: Sets) -> str:
+    named = listed(map(_quoted, filter(None, sets)), _MAX_NAMED)
     entries = _entries(checkpoint) or {}
     for key in _ORDER:
         value = entries.get(key)
         if isinstance(value, Placeholder) and value.entries is None:
             raise CheckpointError(
                 f"keeps {_kind(value)} in {key!r}; choose another set of "
-                f"weights with weight_set: {_listed(sets)}"
+                f"weights with weight_set: {named}"
             )
-        named = [key] if key in sets else [s for s in sets if _last(s) == key]
-        if len(named) == 1:
-            return named[0]
+        found = [key] if key in sets else [s for s in sets if _last(s) == key]
+        if len(found) == 1:
+            return found[0]
     if "" in sets:
         return ""
     averaged = [s for s in sets if _AVERAGED.fullmatch(_last(s))]
     if len(averaged) == 1 or len(sets) == 1:
         return (averaged or [*sets])[0]
     raise CheckpointError(
-        f"holds several sets of weights; choose one with weight_set: "
-        f"{_listed(sets)}"
+        f"holds several sets of weights; choose one with weight_set: {named}"
     )
 
 
@@ -147,15 +148,10 @@ def _without_weights(checkpoint: Any) -> str:
         )
     if not entries:
         return "holds no weights: its state dict is empty"
-    some = [
-        f"{_quoted(key)} ({_kind(value)})"
-        for key, value in list(entries.items())[:_MAX_NAMED]
-    ]
-    more = len(entries) - len(some)
-    rest = f" and {more} more" if more else ""
+    kinds = (f"{_quoted(key)} ({_kind(entries[key])})" for key in entries)
     return (
-        f"holds no weights in its entries {', '.join(some)}{rest}; save the "
-        "model's `state_dict()`"
+        f"holds no weights in its entries {listed(kinds, _MAX_NAMED)}; save "
+        "the model's `state_dict()`"
     )
 
 
@@ -193,11 +189,3 @@ def _quoted(name: str) -> str:
 
 def _last(path: str) -> str:
     return path.rpartition("/")[2]
-
-
-def _listed(sets: Sets) -> str:
-    names = [_quoted(name) for name in sets if name]
-    more = len(names) - _MAX_NAMED
-    return ", ".join(names[:_MAX_NAMED]) + (
-        f" and {more} more" if more > 0 else ""
-    )

@@ -12,7 +12,7 @@ from keras import tree
 from torch_helpers import randomize
 
 from keras_resnext.weights import convert
-from keras_resnext.weights.load import variables_of
+from keras_resnext.weights.checkpoint import variables_of
 
 LAYOUT = "timm_byob"
 NAME = "stage1_block1_attention"

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from keras_resnext.weights.readers import CheckpointError
-from keras_resnext.weights.readers import read_checkpoint
+from keras_resnext.weights.files import CheckpointError
+from keras_resnext.weights.readers import open_checkpoint
 
 MAGIC = 0x1950A86A20F9469CFC6C
 A = np.arange(6, dtype=np.float32).reshape(2, 3)
@@ -225,6 +225,14 @@ def make_h5(path: pathlib.Path) -> pathlib.Path:
 
 
 MAKERS = [make_safetensors, make_zip, make_legacy, make_h5]
+
+
+def read_checkpoint(
+    path: pathlib.Path, weight_set: str | None = None
+) -> dict[str, np.ndarray]:
+    """Read all weights in a file into memory."""
+    with open_checkpoint(path, weight_set) as contents:
+        return {n: np.asarray(t) for n, t in contents.tensors.items()}
 
 
 def assert_same(

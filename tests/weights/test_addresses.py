@@ -17,13 +17,14 @@ from downloads import go_offline
 from downloads import unreachable_hub
 
 import keras_resnext
+from keras_resnext import DataConfig
 from keras_resnext.cli import convert
 from keras_resnext.cli import networks
-from keras_resnext.weights import load
 from keras_resnext.weights.addresses import FetchedCheckpoint
 from keras_resnext.weights.addresses import find_checkpoint
+from keras_resnext.weights.checkpoint import resolve
 from keras_resnext.weights.fetch import WeightsUnavailableError
-from keras_resnext.weights.readers import CheckpointError
+from keras_resnext.weights.files import CheckpointError
 
 pytestmark = pytest.mark.once
 
@@ -61,7 +62,7 @@ def test_file_of_a_repository(hub, weights, names, after, expected):
     assert isinstance(found, FetchedCheckpoint)
     assert expected in found.path.as_posix()
     assert found.address == f"{HF}{after}".rstrip("/")
-    assert found.preprocessing is None
+    assert found.data_config is None
     assert hub.downloads() == [hub.cdn(weights)]
     model = tinynet.build(weights=f"{HF}{after}")
     tinynet.assert_values(model, tinynet.random_values(model))
@@ -230,13 +231,14 @@ def test_config_of_timm(hub, weights, names, tmp_path):
     save_config_for_hf(model, tmp_path / "config.json", given)
     config = (tmp_path / "config.json").read_bytes()
     hub.repository({"model.safetensors": weights, "config.json": config})
-    stated = dict(find_checkpoint(HF).preprocessing)
+    stated = dataclasses.asdict(find_checkpoint(HF).data_config)
     labels = {
         None: None,
         "list": ("n1", "n2", "n3"),
         "dict": ("rose", "n2", "tulip"),
     }[names]
-    assert stated.pop("labels", None) == labels
+    assert stated.pop("labels") == labels
+    assert stated.pop("weights") is None
     cfg, _, _ = load_model_config_from_path(str(tmp_path))
     expected = timm.data.resolve_data_config(pretrained_cfg=cfg)
     assert stated.pop("size") == expected["input_size"][1]
@@ -284,7 +286,8 @@ def test_config_of_timm(hub, weights, names, tmp_path):
 def test_config(hub, weights, config, expected):
     content = json.dumps(config).encode()
     hub.repository({"model.safetensors": weights, "config.json": content})
-    assert find_checkpoint(HF).preprocessing == expected
+    config = None if expected is None else DataConfig(**expected)
+    assert find_checkpoint(HF).data_config == config
 
 
 @pytest.mark.parametrize(
@@ -370,7 +373,7 @@ def test_config_with_another_crop(hub, weights):
     content = json.dumps(config).encode()
     hub.repository({"model.safetensors": weights, "config.json": content})
     with pytest.warns(UserWarning, match="crop_mode='squash'"):
-        assert find_checkpoint(HF).preprocessing == {}
+        assert find_checkpoint(HF).data_config == DataConfig()
 
 
 # The web
@@ -510,7 +513,7 @@ def test_spellings_of_the_hub(hub, weights, address):
     hub.repository({"model.safetensors": weights})
     for given in (address, pathlib.Path(address)):
         assert find_checkpoint(given).address == HF
-    assert load.resolve(address, None).address == HF
+    assert resolve(address, None) == address
 
 
 def test_model_of_an_address(hub, tmp_path):

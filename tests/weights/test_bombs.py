@@ -18,6 +18,7 @@ from checkpoint_files import call
 from checkpoint_files import name
 from checkpoint_files import ordered_dict
 from checkpoint_files import plain
+from checkpoint_files import read_checkpoint
 from checkpoint_files import storage
 from checkpoint_files import stream
 from checkpoint_files import tensor
@@ -25,7 +26,6 @@ from checkpoint_files import two_tensors
 from checkpoint_files import write_zip
 
 from keras_resnext.weights import readers
-from keras_resnext.weights.readers import read_checkpoint
 
 pytestmark = pytest.mark.once
 

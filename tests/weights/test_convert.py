@@ -14,7 +14,8 @@ from keras_resnext import Attention
 from keras_resnext import Stem
 from keras_resnext import Template
 from keras_resnext.weights import convert
-from keras_resnext.weights.readers import CheckpointError
+from keras_resnext.weights import identify
+from keras_resnext.weights.files import CheckpointError
 
 pytestmark = pytest.mark.once
 
@@ -174,7 +175,7 @@ def test_deep_stem(model):
     stem = Stem((8, 8, 64), kernel_size=3)
     other = build(replace(tinynet.CONFIG, stem=stem, shortcut="avg"))
     tensors = tinynet.checkpoint(other)
-    assert convert.detect_layout(tensors) == "timm_resnet"
+    assert identify.detect_layout(tensors) == "timm_resnet"
     assert_refused(tensors, model, "conv1.0.weight", "layer1.0.downsample.2")
     tensors = convert.from_keras(
         tinynet.values(model), tinynet.layers(model), "keras_applications"
@@ -243,9 +244,9 @@ def test_other_features_are_not_other_classes(model):
 
 def test_unknown_layout():
     with pytest.raises(CheckpointError, match=r"timm_resnet.*It holds a, b\."):
-        convert.detect_layout({"b": np.zeros(1), "a": np.zeros(1)})
+        identify.detect_layout({"b": np.zeros(1), "a": np.zeros(1)})
     with pytest.raises(CheckpointError, match=r"a3 and 1 more\.$"):
-        convert.detect_layout({f"a{i}": np.zeros(1) for i in range(5)})
+        identify.detect_layout({f"a{i}": np.zeros(1) for i in range(5)})
 
 
 # Without the classifier

@@ -12,13 +12,14 @@ import numpy as np
 import old_networks
 import pytest
 import tinynet
+from checkpoint_files import read_checkpoint
 from torch_helpers import import_torchvision
 
 import keras_resnext
 from keras_resnext.variants import VARIANTS
 from keras_resnext.weights import convert
+from keras_resnext.weights import identify
 from keras_resnext.weights.fetch import fetch
-from keras_resnext.weights.readers import read_checkpoint
 from keras_resnext.weights.records import PackageFile
 from keras_resnext.weights.table import WEIGHTS
 
@@ -118,7 +119,7 @@ def model_of(variant, classes, include_top=True):
 
 
 def load(row, tensors, include_top=True):
-    assert convert.detect_layout(tensors) == row.layout
+    assert identify.detect_layout(tensors) == row.layout
     model = model_of(row.variant, row.classes, include_top)
     shapes = tinynet.shapes(model)
     values = dict(

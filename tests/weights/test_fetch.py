@@ -18,9 +18,9 @@ from downloads import web_source
 
 import keras_resnext
 from keras_resnext.weights import fetch as fetching
-from keras_resnext.weights import load
+from keras_resnext.weights.checkpoint import load_checkpoint
 from keras_resnext.weights.fetch import WeightsUnavailableError
-from keras_resnext.weights.readers import CheckpointError
+from keras_resnext.weights.files import CheckpointError
 from keras_resnext.weights.records import HubFile
 from keras_resnext.weights.records import PackageFile
 from keras_resnext.weights.records import WebFile
@@ -148,7 +148,7 @@ for source in eval(sys.argv[2]):
 
 def start(*sources):
     folder = str(pathlib.Path(__file__).parent)
-    root = str(pathlib.Path(load.__file__).parents[2])
+    root = str(pathlib.Path(fetching.__file__).parents[2])
     return subprocess.Popen(
         [sys.executable, "-c", SCRIPT, folder, repr(sources)],
         env=os.environ
@@ -217,7 +217,7 @@ def test_record_is_loaded_and_remembered(hub, include_top):
     content = safetensors.numpy.save(tinynet.checkpoint(full))
     record = tinynet.record(hub.hub_file(content))
     assert model.weights_info is None
-    load.load(model, record)
+    load_checkpoint(model, record)
     config = keras_resnext.get_data_config(model)
     best = record.evaluations[0]
     assert (config.weights, config.size) == (record.name, best.size)
@@ -234,12 +234,12 @@ def test_failure_leaves_the_model_as_it_was(hub):
         tinynet.checkpoint(tinynet.build(classes=7))
     )
     with pytest.raises(CheckpointError, match="7 classes"):
-        load.load(model, tinynet.record(hub.hub_file(content)))
+        load_checkpoint(model, tinynet.record(hub.hub_file(content)))
     assert model.weights_info is None
     tinynet.assert_values(model, before)
     source = hub.web_file(content, "tiny.pth")
     hub.faults[hub.path(source)] = "missing"
     with pytest.raises(WeightsUnavailableError):
-        load.load(model, tinynet.record(source))
+        load_checkpoint(model, tinynet.record(source))
     assert model.weights_info is None
     tinynet.assert_values(model, before)

@@ -19,7 +19,7 @@ from huggingface_hub import constants
 from keras_resnext.weights import fetch as fetching
 from keras_resnext.weights import transfer
 from keras_resnext.weights.fetch import WeightsUnavailableError
-from keras_resnext.weights.readers import CheckpointError
+from keras_resnext.weights.files import CheckpointError
 
 pytestmark = pytest.mark.once
 

@@ -11,7 +11,7 @@ from hub import Hub
 
 from keras_resnext.weights import transfer
 from keras_resnext.weights.fetch import WeightsUnavailableError
-from keras_resnext.weights.readers import CheckpointError
+from keras_resnext.weights.files import CheckpointError
 
 pytestmark = pytest.mark.once
 

@@ -12,11 +12,10 @@ from checkpoint_files import A
 from checkpoint_files import B
 from checkpoint_files import assert_refused
 from checkpoint_files import assert_same
+from checkpoint_files import read_checkpoint
 from checkpoint_files import set_names
 from checkpoint_files import write_arrays
 from checkpoint_files import write_h5
-
-from keras_resnext.weights.readers import read_checkpoint
 
 pytestmark = pytest.mark.once
 

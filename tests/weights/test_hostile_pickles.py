@@ -21,14 +21,13 @@ from checkpoint_files import make_zip
 from checkpoint_files import name
 from checkpoint_files import ordered_dict
 from checkpoint_files import plain
+from checkpoint_files import read_checkpoint
 from checkpoint_files import storage
 from checkpoint_files import stream
 from checkpoint_files import tensor
 from checkpoint_files import two_tensors
 from checkpoint_files import write_legacy
 from checkpoint_files import write_zip
-
-from keras_resnext.weights.readers import read_checkpoint
 
 pytestmark = pytest.mark.once
 

@@ -10,10 +10,11 @@ import safetensors.numpy
 import keras_resnext
 from keras_resnext import VARIANTS
 from keras_resnext.weights import convert
+from keras_resnext.weights import identify
+from keras_resnext.weights.checkpoint import variables_of
+from keras_resnext.weights.files import CheckpointError
 from keras_resnext.weights.identify import looks_like
-from keras_resnext.weights.load import variables_of
-from keras_resnext.weights.readers import CheckpointError
-from keras_resnext.weights.save import torch_layout
+from keras_resnext.weights.state_dicts import torch_layout
 
 pytestmark = pytest.mark.once
 
@@ -62,7 +63,7 @@ def checkpoint(variant, layout=None):
 )
 def test_variants_are_told_apart(variant):
     tensors, layout = checkpoint(variant)
-    assert convert.detect_layout(tensors) == layout
+    assert identify.detect_layout(tensors) == layout
     expected = {variant, TWINS.get(variant, variant)}
     assert set(looks_like(tensors, layout)) == expected
 
@@ -138,7 +139,7 @@ def test_model_from_checkpoint(include_top, tmp_path):
 
 def test_checkpoint_of_twins_wants_a_name(tmp_path, monkeypatch):
     monkeypatch.setattr(
-        "keras_resnext.weights.inspect.looks_like", lambda *_: ["one", "other"]
+        "keras_resnext.weights.identify.looks_like", lambda *_: ["one", "other"]
     )
     path = write(tmp_path / "w.safetensors", checkpoint("seresnext26ts")[0])
     with pytest.raises(CheckpointError, match=r"one, other\. Name one"):

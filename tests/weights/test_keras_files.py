@@ -9,14 +9,14 @@ import ml_dtypes
 import numpy as np
 import pytest
 import tinynet
-from test_load import assert_refused
-from test_load import filled
-from test_load import save
+from test_checkpoint import assert_refused
+from test_checkpoint import filled
+from test_checkpoint import save
 
 import keras_resnext
 from keras_resnext import CheckpointError
-from keras_resnext.weights import load
-from keras_resnext.weights.keras_files import open_weights
+from keras_resnext.weights.checkpoint import load_checkpoint
+from keras_resnext.weights.readers import open_checkpoint
 
 # Keras' jax backend, as it saves, meets a deprecation of NumPy 2.
 pytestmark = pytest.mark.filterwarnings(
@@ -88,7 +88,7 @@ def test_not_floating_point(suffix, dtype, tmp_path):
         f"weight 0 of 'stem_conv1' needs floating-point numbers, but '{path}' "
         f"holds {dtype}"
         if numbers
-        else f"'{path}' holds neither floats nor integers in '{KERNEL}'"
+        else f"{path} holds neither floats nor integers in '{KERNEL}'"
     )
     assert_refused(filled(tinynet.build()), path, words)
     if suffix == ".keras":
@@ -106,7 +106,7 @@ def test_negative_variance(suffix, tmp_path):
         with pytest.raises(CheckpointError, match="negative numbers"):
             keras_resnext.model_from_checkpoint(path)
     change(path, VARIANCE, put(0.0))
-    load.load(tinynet.build(), path)
+    load_checkpoint(tinynet.build(), path)
 
 
 @SUFFIXES
@@ -116,7 +116,7 @@ def test_other_precisions(suffix, dtype, tmp_path):
     path = save(model, tmp_path / f"model{suffix}")
     before = tinynet.values(model)["stem_conv1", "kernel"]
     change(path, KERNEL, lambda value: value.astype(dtype))
-    load.load(model, path)
+    load_checkpoint(model, path)
     kernel = tinynet.values(model)["stem_conv1", "kernel"]
     np.testing.assert_array_equal(kernel, before.astype(dtype).astype("f4"))
 
@@ -130,7 +130,7 @@ def test_models_of_other_precisions(suffix, dtype, tmp_path):
     expected = model.get_weights()
     path = save(model, tmp_path / f"model{suffix}")
     model.set_weights([np.zeros_like(value) for value in expected])
-    load.load_checkpoint(model, path)
+    load_checkpoint(model, path)
     for value, other in zip(model.get_weights(), expected, strict=True):
         assert value.dtype == other.dtype
         np.testing.assert_array_equal(value, other)
@@ -144,7 +144,7 @@ def test_too_large_for_the_variable(tmp_path):
     change(path, KERNEL, lambda value: put(1e6)(value.astype("float32")))
     before = model.get_weights()
     with pytest.raises(CheckpointError, match="kernel of 'stem_conv1' holds"):
-        load.load_checkpoint(model, path)
+        load_checkpoint(model, path)
     for value, other in zip(model.get_weights(), before, strict=True):
         np.testing.assert_array_equal(value, other)
 
@@ -166,7 +166,7 @@ def test_state_of_an_optimizer(suffix, tmp_path):
             variable.assign(np.full(variable.shape, 3, variable.dtype))
     path = save(saved, tmp_path / f"model{suffix}")
     for model in (same, other, plain):
-        load.load_checkpoint(model, path)
+        load_checkpoint(model, path)
         tinynet.assert_values(model, tinynet.values(saved))
     assert int(same.optimizer.iterations.numpy()) == 3
     assert int(other.optimizer.iterations.numpy()) == 0
@@ -187,14 +187,14 @@ def test_layers_before_the_network(suffix, tmp_path):
     whole.set_weights([*norm.get_weights(), *saved.get_weights()])
     path = save(whole, tmp_path / f"model{suffix}")
     for model in (tinynet.build(), tinynet.build(input_tensor=x)):
-        load.load_checkpoint(model, path)
+        load_checkpoint(model, path)
         own = tinynet.values(model)
         for key, value in tinynet.values(saved).items():
             np.testing.assert_array_equal(own[key], value)
     before = norm.get_weights()
     change(path, "layers/normalization/vars/0", put(np.nan))
     with pytest.raises(CheckpointError, match="weight 0 of 'scale' holds NaN"):
-        load.load_checkpoint(model, path)
+        load_checkpoint(model, path)
     for value, other in zip(norm.get_weights(), before, strict=True):
         np.testing.assert_array_equal(value, other)
 
@@ -281,7 +281,8 @@ def test_weight_stored_twice(tmp_path):
 
 def test_reads_what_h5py_reads(tmp_path):
     path = save(filled(tinynet.build()), tmp_path / "model.weights.h5")
-    with open_weights(path) as weights, h5py.File(path) as file:
-        assert len(weights.datasets) == len(tinynet.build().weights)
-        for name in weights.datasets:
+    with open_checkpoint(path) as contents, h5py.File(path) as file:
+        weights = contents.tensors
+        assert len(weights) == len(tinynet.build().weights)
+        for name in weights:
             np.testing.assert_array_equal(weights.read(name), file[name][()])

@@ -11,6 +11,7 @@ from torch_helpers import import_torchvision
 from keras_resnext import Template
 from keras_resnext.variants import VARIANTS
 from keras_resnext.weights import convert
+from keras_resnext.weights import identify
 from keras_resnext.weights.layouts import LAYOUTS
 from keras_resnext.weights.layouts import foreign_name
 
@@ -66,7 +67,7 @@ def test_names_are_distinct_and_come_back(variant, layout):
     values = tinynet.random_values(model)
     tensors = convert.from_keras(values, tinynet.layers(model), layout)
     assert len(tensors) == len(values)
-    assert convert.detect_layout(tensors) == layout
+    assert identify.detect_layout(tensors) == layout
     back = dict(
         convert.to_keras(
             tensors, tinynet.shapes(model), tinynet.layers(model), layout

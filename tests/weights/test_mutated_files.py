@@ -36,6 +36,7 @@ import tinynet
 from checkpoint_files import MAKERS
 from checkpoint_files import A
 from checkpoint_files import B
+from checkpoint_files import read_checkpoint
 from checkpoint_files import write_arrays
 from hypothesis import HealthCheck
 from hypothesis import Phase
@@ -58,10 +59,9 @@ from keras_resnext import ResNeXtConfig
 from keras_resnext import Stem
 from keras_resnext import Template
 from keras_resnext.weights import convert
-from keras_resnext.weights.load import load_checkpoint
-from keras_resnext.weights.load import variables_of
-from keras_resnext.weights.readers import CheckpointError
-from keras_resnext.weights.readers import read_checkpoint
+from keras_resnext.weights.checkpoint import load_checkpoint
+from keras_resnext.weights.checkpoint import variables_of
+from keras_resnext.weights.files import CheckpointError
 from keras_resnext.weights.values import FLOATS
 
 pytestmark = pytest.mark.once

@@ -37,9 +37,9 @@ from keras_resnext import CheckpointError
 from keras_resnext import ResNeXtConfig
 from keras_resnext import Stem
 from keras_resnext import Template
-from keras_resnext.weights.keras_files import open_weights
-from keras_resnext.weights.load import load_checkpoint
-from keras_resnext.weights.load import variables_of
+from keras_resnext.weights.checkpoint import load_checkpoint
+from keras_resnext.weights.checkpoint import variables_of
+from keras_resnext.weights.readers import open_checkpoint
 
 pytestmark = pytest.mark.once
 
@@ -99,8 +99,9 @@ def places(folder):
 
 
 def stored(path):
-    with open_weights(path) as weights:
-        return {name: weights.read(name) for name in weights.datasets}
+    with open_checkpoint(path) as contents:
+        weights = contents.tensors
+        return {name: weights.read(name) for name in weights}
 
 
 class Mutant(bytes):

@@ -8,10 +8,10 @@ import numpy as np
 import old_networks
 import pytest
 import tinynet
+from checkpoint_files import read_checkpoint
 
 from keras_resnext.weights import convert
-from keras_resnext.weights import load
-from keras_resnext.weights.readers import read_checkpoint
+from keras_resnext.weights.checkpoint import load_checkpoint
 
 # Two blocks follow a first one, to see both kinds of shortcut in each stage.
 CONFIG = replace(tinynet.CONFIG, depths=(2, 2))
@@ -70,7 +70,7 @@ def test_every_array_comes_back_exactly(tmp_path):
     path = old_networks.write(tmp_path / "old.h5", stored, values)
     tensors = read_checkpoint(path)
     model = tinynet.build(CONFIG)
-    load.load(model, path)
+    load_checkpoint(model, path)
     back = convert.from_keras(
         tinynet.values(model), tinynet.layers(model), LAYOUT
     )

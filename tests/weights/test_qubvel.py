@@ -8,14 +8,15 @@ import numpy as np
 import old_networks
 import pytest
 import tinynet
+from checkpoint_files import read_checkpoint
 
 from keras_resnext import Attention
 from keras_resnext import imagenet
 from keras_resnext import preprocess_input
 from keras_resnext.variants import replace
 from keras_resnext.weights import convert
-from keras_resnext.weights.readers import CheckpointError
-from keras_resnext.weights.readers import read_checkpoint
+from keras_resnext.weights import identify
+from keras_resnext.weights.files import CheckpointError
 
 RESNEXT = replace(tinynet.CONFIG, depths=(2, 2))
 SENET = replace(RESNEXT, attention=Attention("se"))
@@ -255,4 +256,4 @@ def test_layout_is_told_by_order_and_shapes(config, tmp_path):
     _, stored, values = filled(config)
     path = old_networks.write(tmp_path / "old.h5", stored, values)
     tensors = read_checkpoint(path)
-    assert convert.detect_layout(tensors) == "qubvel"
+    assert identify.detect_layout(tensors) == "qubvel"

@@ -28,6 +28,7 @@ from checkpoint_files import assert_refused
 from checkpoint_files import assert_same
 from checkpoint_files import ordered_dict
 from checkpoint_files import plain
+from checkpoint_files import read_checkpoint
 from checkpoint_files import storage
 from checkpoint_files import tensor
 from checkpoint_files import write_h5
@@ -37,14 +38,14 @@ from checkpoint_files import write_zip
 from keras_resnext.weights import files
 from keras_resnext.weights import foreign_files
 from keras_resnext.weights import hdf5
-from keras_resnext.weights import legacy_keras
+from keras_resnext.weights import keras_files
 from keras_resnext.weights import pickles
 from keras_resnext.weights import pytorch
 from keras_resnext.weights import readers
 from keras_resnext.weights import safetensors_files
+from keras_resnext.weights import values
 from keras_resnext.weights import weight_sets
-from keras_resnext.weights.readers import CheckpointError
-from keras_resnext.weights.readers import read_checkpoint
+from keras_resnext.weights.files import CheckpointError
 
 pytestmark = pytest.mark.once
 
@@ -52,11 +53,12 @@ MODULES = [
     files,
     foreign_files,
     hdf5,
-    legacy_keras,
+    keras_files,
     pickles,
     pytorch,
     readers,
     safetensors_files,
+    values,
     weight_sets,
 ]
 EVERY_FORMAT = pytest.mark.parametrize("make", MAKERS)
@@ -102,7 +104,8 @@ def test_no_framework_is_imported(make, tmp_path):
             sys.modules[name] = types.ModuleType(name)
         sys.modules[name].__path__ = [sys.argv[1]]
         from keras_resnext.weights import readers
-        assert len(readers.read_checkpoint(sys.argv[2])) == 2
+        with readers.open_checkpoint(sys.argv[2]) as contents:
+            assert len(contents.tensors) == 2
         frameworks = {"torch", "tensorflow", "jax", "keras"}
         assert not frameworks & set(sys.modules), sys.modules.keys()
     """
@@ -165,7 +168,10 @@ def test_directory(tmp_path):
         (b"\n <!DOCTYPE html>\n<html>404</html>", "web page"),
         (b"<HTML><body>Not found</body></HTML>", "web page"),
         (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
-        (b"just some text", "unknown format, not one of PyTorch, legacy"),
+        (
+            b"just some text",
+            "unknown format, not one of Keras, PyTorch",
+        ),
         (pickle.dumps({"a": 1}), "a pickle that torch.save did not write"),
         (pickle.dumps({"a": A}), "a pickle of NumPy arrays"),
         (b"\x1f\x8b\x08gzip", "compressed by gzip; unpack it first (`gunzip`)"),
@@ -214,11 +220,16 @@ def test_keras_3_files(tmp_path):
     model = keras.Model(inputs, layer(inputs))
     model.save_weights(tmp_path / "model.weights.h5")
     model.save(tmp_path / "model.keras")
-    words = "`model.load_weights` or `keras.saving.load_model`"
-    assert_refused(tmp_path / "model.weights.h5", words)
-    assert_refused(tmp_path / "model.keras", words)
-    model.save(tmp_path / "model.h5")
     kernel, bias = model.get_weights()
+    weights = {"layers/dense/vars/0": kernel, "layers/dense/vars/1": bias}
+    for name in ("model.weights.h5", "model.keras"):
+        assert_same(read_checkpoint(tmp_path / name), weights)
+        with (
+            pytest.raises(CheckpointError, match="holds one set of weights"),
+            readers.open_checkpoint(tmp_path / name, "ema"),
+        ):
+            pass
+    model.save(tmp_path / "model.h5")
     weights = {"top/kernel": kernel, "top/bias": bias}
     assert_same(read_checkpoint(tmp_path / "model.h5"), weights)
 
@@ -245,7 +256,10 @@ def test_zip_of_something_else(tmp_path):
         ("__0_0.distcp", "dcp_to_torch_save"),
         ("config.json", "JSON file"),
         ("args.yaml", "text file"),
-        ("weights.dat", "unknown format, not one of PyTorch, legacy PyTorch"),
+        (
+            "weights.dat",
+            "not one of Keras, PyTorch, legacy PyTorch, Keras HDF5",
+        ),
     ],
 )
 def test_what_a_name_tells(name, words, tmp_path):

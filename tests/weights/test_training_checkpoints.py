@@ -25,7 +25,7 @@ from torch_helpers import import_torchvision
 import keras_resnext
 from keras_resnext import ResNeXtConfig
 from keras_resnext import Template
-from keras_resnext.weights.readers import CheckpointError
+from keras_resnext.weights.files import CheckpointError
 
 torch = pytest.importorskip("torch")
 pytestmark = [

@@ -11,7 +11,7 @@ from keras_resnext import ResNeXt
 from keras_resnext import ResNeXtConfig
 from keras_resnext import Template
 from keras_resnext.weights import convert
-from keras_resnext.weights.load import variables_of
+from keras_resnext.weights.checkpoint import variables_of
 from keras_resnext.weights.records import Evaluation
 from keras_resnext.weights.records import HubFile
 from keras_resnext.weights.records import WebFile

@@ -1,21 +1,20 @@
 """Weights of a model, for PyTorch: timm's and torchvision's state dicts."""
 
-import os
-import pathlib
 import re
 from collections.abc import Mapping
 from typing import Any
 
 import keras
 import numpy as np
-import safetensors.numpy
 
-from keras_resnext import atomic_files
 from keras_resnext.inner import Graph
 from keras_resnext.inner import graph_of_ours
 from keras_resnext.inner import own_variables
 from keras_resnext.layers import Conv2D
 from keras_resnext.weights import convert
+from keras_resnext.weights.identify import HEAD
+from keras_resnext.weights.identify import OUR_LAYERS
+from keras_resnext.weights.identify import STEM
 from keras_resnext.weights.layouts import LAYOUTS
 
 TORCH_LAYOUTS = [name for name in LAYOUTS if name.startswith("timm_")]
@@ -63,65 +62,30 @@ def to_torch_state_dict(
         ) from error
     return {
         name: torch.from_numpy(array)
-        for name, array in _state_dict(model, layout).items()
+        for name, array in state_dict(model, layout).items()
     }
 
 
-def save_torch_checkpoint(
-    model: keras.Model,
-    path: str | os.PathLike[str],
-    layout: str | None = None,
-) -> None:
-    """Save a model's weights as a safetensors file that timm reads.
+def state_dict(model: keras.Model, layout: str | None) -> dict[str, np.ndarray]:
+    """Return a model's weights by the names of a layout.
 
-    `timm.create_model(name, checkpoint_path=path)` opens it, and so do
-    `keras_resnext` callables with `weights=path`. PyTorch need not be
-    installed.
-
-    Args:
-        model: As for `to_torch_state_dict`.
-        path: Where to write, ending in `.safetensors`. A file that is there
-            is replaced once the new one is whole.
-        layout: As for `to_torch_state_dict`.
-
-    Raises:
-        ValueError: If the path has another ending, or as for
-            `to_torch_state_dict`.
-        OSError: If the file can't be written.
-
-    Example:
-    >>> keras_resnext.save_torch_checkpoint(model, "flowers.safetensors")
+    The arguments are those of `to_torch_state_dict`.
     """
-    path = pathlib.Path(path).expanduser()
-    if path.suffix != ".safetensors":
-        raise ValueError(
-            f"`path` must end in '.safetensors'. Received: '{path}'"
-        )
-    tensors = _state_dict(model, layout)
-    # `save_file` would let nobody else read it.
-    content = safetensors.numpy.save(tensors, metadata={"format": "pt"})
-    atomic_files.write(path, content)
-
-
-def _state_dict(
-    model: keras.Model, layout: str | None
-) -> dict[str, np.ndarray]:
     if layout not in (None, *TORCH_LAYOUTS):
         raise ValueError(
             f"`layout` must be one of {', '.join(TORCH_LAYOUTS)}. "
             f"Received: {layout!r}"
         )
     graph = graph_of_ours(model)
-    graph.find(convert.STEM)  # refuses several calls
+    graph.find(STEM)  # refuses several calls
     layers = {
         step.layer.name: step.layer
         for step in graph.steps
-        if re.fullmatch(convert.OUR_LAYERS, step.layer.name)
-        and step.layer.name != convert.HEAD
+        if re.fullmatch(OUR_LAYERS, step.layer.name) and step.layer.name != HEAD
     }
     head = _head(graph)
     if head is not None:
-        layers[convert.HEAD] = head
+        layers[HEAD] = head
     _check_complete(model, layers)
     values = {
         key: value
@@ -130,7 +94,7 @@ def _state_dict(
     }
     if head is not None:  # which has a bias there in any case
         zeros = np.zeros(head.units, "float32")
-        values.setdefault((convert.HEAD, "bias"), zeros)
+        values.setdefault((HEAD, "bias"), zeros)
     return convert.from_keras(values, layers, layout or torch_layout(model))
 
 
@@ -148,7 +112,7 @@ def torch_layout(model: keras.Model) -> str:
     groups = {
         layer.groups
         for name, layer in layers.items()
-        if "_conv2" in name and re.fullmatch(convert.OUR_LAYERS, name)
+        if "_conv2" in name and re.fullmatch(OUR_LAYERS, name)
     } - {1}
     return "timm_byob" if len(groups) > 1 else "timm_resnet"
 

@@ -10,21 +10,21 @@ import pytest
 import safetensors
 import tinynet
 import ways
+from checkpoint_files import read_checkpoint
 
 import keras_resnext
 from keras_resnext import Attention
 from keras_resnext import GroupWidth
 from keras_resnext import Stem
-from keras_resnext.weights import load
-from keras_resnext.weights.readers import read_checkpoint
-from keras_resnext.weights.save import save_torch_checkpoint
+from keras_resnext.weights.checkpoint import save_torch_checkpoint
+from keras_resnext.weights.checkpoint import variables_of
 
 SE = Attention("se")
 
 
 def filled(**changes):
     model = tinynet.build(dataclasses.replace(tinynet.CONFIG, **changes))
-    own = dict(load.variables_of(model))
+    own = dict(variables_of(model))
     for key, value in tinynet.random_values(model).items():
         own[key].assign(value)
     return model

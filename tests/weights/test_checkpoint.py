@@ -14,10 +14,15 @@ import tinynet
 from checkpoint_files import write_arrays
 
 import keras_resnext
+from keras_resnext import Checkpoint
 from keras_resnext import finetuning
-from keras_resnext.weights import load
+from keras_resnext import inspect_checkpoint
+from keras_resnext.weights import fetch
 from keras_resnext.weights.catalog import find_weights
-from keras_resnext.weights.readers import CheckpointError
+from keras_resnext.weights.checkpoint import load_checkpoint
+from keras_resnext.weights.checkpoint import resolve
+from keras_resnext.weights.checkpoint import variables_of
+from keras_resnext.weights.files import CheckpointError
 
 # Keras' jax backend, as it saves, meets a deprecation of NumPy 2.
 pytestmark = pytest.mark.filterwarnings(
@@ -41,7 +46,7 @@ def write_safetensors(path, tensors):
 
 
 def filled(model, seed=1):
-    variables = dict(load.variables_of(model))
+    variables = dict(variables_of(model))
     for key, value in tinynet.random_values(model, seed).items():
         variables[key].assign(value)
     return model
@@ -55,7 +60,7 @@ def save(model, path):
 def assert_refused(model, path, *words):
     before = tinynet.values(model)
     with pytest.raises(CheckpointError) as info:
-        load.load(model, path)
+        load_checkpoint(model, path)
     message = str(info.value)
     assert "\n" not in message
     for word in words:
@@ -72,7 +77,7 @@ def assert_refused(model, path, *words):
 def test_layout_is_told_by_names(layout, tmp_path):
     model = tinynet.build()
     tensors = tinynet.checkpoint(model, layout=layout)
-    load.load(model, write_safetensors(tmp_path / "any.name", tensors))
+    load_checkpoint(model, write_safetensors(tmp_path / "any.name", tensors))
     tinynet.assert_values(model, tinynet.random_values(model))
     assert model.weights_info is None
 
@@ -96,7 +101,7 @@ def test_checkpoint_as_mmpretrain_publishes_it(zipped, tmp_path):
         path,
         _use_new_zipfile_serialization=zipped,
     )
-    load.load(model, path)
+    load_checkpoint(model, path)
     tinynet.assert_values(model, tinynet.random_values(model))
 
 
@@ -137,7 +142,7 @@ def test_other_precisions(kind, dtype, tmp_path):
     rounded = {
         name: tensor.astype(dtype) for name, tensor in tensors_for(kind).items()
     }
-    load.load(model, write_arrays(tmp_path / "file", kind, rounded))
+    load_checkpoint(model, write_arrays(tmp_path / "file", kind, rounded))
     exact = {name: t.astype("float32") for name, t in rounded.items()}
     other = tinynet.build(weights=write_arrays(tmp_path / "other", kind, exact))
     tinynet.assert_values(model, tinynet.values(other))
@@ -176,7 +181,7 @@ def test_layers_before_the_network_are_left_alone(tmp_path):
     )
     mix = tinynet.values(model)["mix", "kernel"]
     tensors = tinynet.checkpoint(tinynet.build())
-    load.load(model, write_safetensors(tmp_path / "file", tensors))
+    load_checkpoint(model, write_safetensors(tmp_path / "file", tensors))
     expected = tinynet.random_values(tinynet.build())
     actual = tinynet.values(model)
     np.testing.assert_array_equal(actual["mix", "kernel"], mix)
@@ -189,7 +194,7 @@ def test_variables_are_told_by_their_path_below_the_layer():
     with keras.name_scope("norm"):
         x = keras.layers.Dense(4, name="head")(Norms(name="norm")(inputs))
     model = keras.Model(inputs, x)
-    keys = [key for key, _ in load.variables_of(model)]
+    keys = [key for key, _ in variables_of(model)]
     assert keys == [
         ("norm", "a_norm/scale"),
         ("norm", "b_norm/scale"),
@@ -228,7 +233,7 @@ def test_keras_file_without_the_classifier(suffix, tmp_path):
     saved = filled(tinynet.build())
     path = save(saved, tmp_path / f"model{suffix}")
     model = tinynet.build(include_top=False)
-    load.load(model, path)
+    load_checkpoint(model, path)
     own, expected = tinynet.shapes(model), tinynet.values(saved)
     tinynet.assert_values(model, {key: expected[key] for key in own})
     # And it can't lend a classifier that it hasn't got.
@@ -256,7 +261,7 @@ def test_keras_file_with_a_layer_of_layers_more(suffix, tmp_path):
         CheckpointError,
         match="2 weights more, such as weight 0 of 'stage1_block1_att",
     ):
-        load.load(keras.Model(inputs, inputs), path)
+        load_checkpoint(keras.Model(inputs, inputs), path)
 
 
 @SUFFIXES
@@ -314,7 +319,9 @@ def test_missing_file(name, tmp_path):
     with pytest.raises(FileNotFoundError, match=name):
         tinynet.build(weights=tmp_path / name)
     with pytest.raises(FileNotFoundError, match=name):
-        load.load(tinynet.build(), pathlib.Path(name))
+        load_checkpoint(tinynet.build(), pathlib.Path(name))
+    with pytest.raises(FileNotFoundError, match="There is no checkpoint file"):
+        inspect_checkpoint(tmp_path / name)
 
 
 @pytest.mark.parametrize("name", ["folder", "folder.keras"])
@@ -330,16 +337,16 @@ def test_folder(name, tmp_path):
 def test_resolve():
     variant = "resnext50_32x4d"
     row = find_weights(variant, "tv2_in1k")
-    assert load.resolve(None, variant) is None
-    assert load.resolve("tv2_in1k", variant) is row
-    assert load.resolve("resnext50_32x4d.tv2_in1k", variant) is row
-    assert load.resolve("imagenet", variant).variant == variant
-    assert load.resolve("some/file", variant) == pathlib.Path("some/file")
-    assert load.resolve(pathlib.Path("file"), None) == pathlib.Path("file")
+    assert resolve(None, variant) is None
+    assert resolve("tv2_in1k", variant) is row
+    assert resolve("resnext50_32x4d.tv2_in1k", variant) is row
+    assert resolve("imagenet", variant).variant == variant
+    for path in ("some/file", pathlib.Path("file")):
+        assert resolve(path, variant) is resolve(path, None) is path
     with pytest.raises(ValueError, match="Use weights=None or the path"):
-        load.resolve("imagenet", None)
+        resolve("imagenet", None)
     with pytest.raises(ValueError, match="has no checkpoint 'file'"):
-        load.resolve("file", variant)
+        resolve("file", variant)
 
 
 def test_folder_does_not_hide_a_tag(tmp_path, monkeypatch):
@@ -348,8 +355,86 @@ def test_folder_does_not_hide_a_tag(tmp_path, monkeypatch):
     (tmp_path / "imagenet").mkdir()
     (tmp_path / "mine.pth").touch()
     variant = "resnext50_32x4d"
-    assert load.resolve("imagenet", variant).variant == variant
-    assert load.resolve("mine.pth", variant) == pathlib.Path("mine.pth")
+    assert resolve("imagenet", variant).variant == variant
+    assert resolve("mine.pth", variant) == "mine.pth"
+
+
+# What a file says of itself
+
+
+@pytest.mark.parametrize("layout", ["timm_resnet", "keras_applications"])
+@pytest.mark.parametrize(("head", "classes"), [(True, 5), (False, None)])
+def test_layout_classes_and_tensors(layout, head, classes, tmp_path):
+    model = tinynet.build(include_top=head)
+    path = tmp_path / "w.safetensors"
+    tensors = tinynet.checkpoint(model, layout=layout)
+    safetensors.numpy.save_file(tensors, path)
+    assert inspect_checkpoint(path) == Checkpoint(
+        layout, (), classes, len(tensors)
+    )
+
+
+def test_variants(tmp_path):
+    model = keras_resnext.get_model("resnext26ts", weights=None, classes=3)
+    path = tmp_path / "w.safetensors"
+    keras_resnext.save_torch_checkpoint(model, path)
+    info = inspect_checkpoint(str(path))
+    assert info.variants == ("resnext26ts",)
+    assert (info.layout, info.classes) == ("timm_byob", 3)
+
+
+@pytest.mark.parametrize("name", ["w.weights.h5", "w.keras"])
+@pytest.mark.parametrize(("head", "classes"), [(True, 5), (False, None)])
+def test_files_of_keras(name, head, classes, tmp_path):
+    model = tinynet.build(include_top=head)
+    save = model.save if name == "w.keras" else model.save_weights
+    save(tmp_path / name)
+    assert inspect_checkpoint(tmp_path / name) == Checkpoint(
+        "keras", (), classes, len(model.weights)
+    )
+
+
+@pytest.mark.parametrize("name", ["w.weights.h5", "w.keras", "w.pth"])
+@pytest.mark.parametrize("content", [b"", b"no weights", b"PK\x03\x04"])
+def test_damaged_file(name, content, tmp_path):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(CheckpointError) as info:
+        inspect_checkpoint(tmp_path / name)
+    message = str(info.value)
+    assert name in message
+    assert "\n" not in message
+
+
+# From one file to another
+
+
+@pytest.mark.parametrize("kind", ["safetensors", "zip", "legacy"])
+def test_written_without_a_model(kind, tmp_path):
+    tensors = tensors_for(kind)
+    path = write_arrays(tmp_path / "w.pth", kind, tensors)
+    with Checkpoint.open(path) as checkpoint:
+        checkpoint.write(tmp_path / "w.safetensors")
+        with pytest.raises(ValueError, match="must end in"):
+            checkpoint.write(tmp_path / "w.pth")
+    assert checkpoint.tensors == {}
+    assert inspect_checkpoint(tmp_path / "w.safetensors") == checkpoint
+    written = safetensors.numpy.load_file(tmp_path / "w.safetensors")
+    assert written.keys() == tensors.keys()
+    for name, value in tensors.items():
+        np.testing.assert_array_equal(written[name], value)
+
+
+def test_layouts_that_timm_does_not_read(tmp_path):
+    model = filled(tinynet.build())
+    for path in (
+        save(model, tmp_path / "w.weights.h5"),
+        write_arrays(tmp_path / "w.h5", "h5", tensors_for("h5")),
+    ):
+        with Checkpoint.open(path) as checkpoint:
+            with pytest.raises(ValueError, match="timm does not read"):
+                checkpoint.write(tmp_path / "w.safetensors")
+            checkpoint.assign(model)
+        Checkpoint.of_model(model).write(tmp_path / "w.safetensors")
 
 
 # What is public
@@ -369,7 +454,7 @@ def test_file_into_a_model_that_is_there(tmp_path):
 
 
 def test_download_by_name(monkeypatch):
-    monkeypatch.setattr(load, "fetch", lambda record: record.name)
+    monkeypatch.setattr(fetch, "fetch", lambda record: record.name)
     for name in ("resnext50_32x4d", "resnext50_32x4d.a1_in1k"):
         tag = name.partition(".")[2] or "imagenet"
         record = find_weights("resnext50_32x4d", tag)
