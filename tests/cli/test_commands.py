@@ -51,6 +51,7 @@ def picture(tmp_path):
     return "grey.png"
 
 
+@pytest.mark.once
 def test_a_script_named_like_the_command_is_a_script(tmp_path):
     script = tmp_path / "keras-resnext.py"
     script.write_text(

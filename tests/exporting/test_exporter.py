@@ -1,5 +1,6 @@
 """Networks in other runtimes: the same function, or an error."""
 
+import dataclasses
 import json
 import math
 import pathlib
@@ -18,7 +19,8 @@ from keras_resnext.exporting import exporter
 from keras_resnext.exporting import formats
 
 BACKEND = keras.backend.backend()
-QUICK = "saved_model" if BACKEND == "jax" else "openvino"
+FOLDER = "saved_model" if BACKEND == "jax" else "openvino"
+QUICK = "onnx" if BACKEND == "tensorflow" else FOLDER
 LABELS = [f"class {i}" for i in range(10)]
 
 
@@ -109,50 +111,43 @@ def test_every_format_is_the_model(tiny, tmp_path):
     # A picture of the network's size is neither resized nor cropped.
     Image.fromarray(data[0]).save(tmp_path / "picture.png")
     expected = logits(model, data[:1])[0]
-    for name in {"saved_model", "tflite_int8", "onnx", "openvino", "torch"}:
-        if name not in possible:
-            continue
-        found = run_example(
-            tmp_path / f"run_{name}.py", tmp_path / "picture.png"
-        )
-        assert len(found) == 5
-        close = 0.2 if name == "tflite_int8" else 1e-3
-        for label, score in found.items():
-            true = expected[LABELS.index(label)]
-            assert abs(score - true) <= close * np.abs(expected).max()
+    # All load as they were validated; what follows in the scripts is the same.
+    found = run_example(
+        tmp_path / f"run_{possible[0]}.py", tmp_path / "picture.png"
+    )
+    assert len(found) == 5
+    for label, score in found.items():
+        true = expected[LABELS.index(label)]
+        assert abs(score - true) <= 1e-3 * np.abs(expected).max()
 
 
 def test_many_outputs_keep_their_names(tiny, tmp_path):
     model = network(tiny)
     outputs = {f"times_{i}": model.output * i for i in range(2, 17)}
     many = keras.Model(model.input, outputs)
-    assert keras_resnext.export(many, tmp_path, [QUICK]).ok
+    assert keras_resnext.export(many, tmp_path, [FOLDER]).ok
 
 
 @pytest.mark.skipif(BACKEND == "jax", reason="JAX writes no ONNX")
-def test_onnx_needs_no_other_format(tiny, tmp_path):
-    assert keras_resnext.export(network(tiny), tmp_path, ["onnx"]).ok
-
-
-@pytest.mark.skipif(BACKEND != "tensorflow", reason="others pad in the op")
-def test_onnx_pads_within_its_operations(tmp_path):
+def test_onnx_needs_no_other_format_and_pads_within_its_operations(
+    tiny, tmp_path
+):
     import onnx
 
-    model = keras_resnext.get_model(
-        "resnext50_32x4d", weights=None, input_shape=(64, 64, 3)
-    )
-    keras_resnext.set_data_config(model, size=64)
-    keras_resnext.export(model, tmp_path, ["onnx"])
+    stem = keras_resnext.Stem(widths=(8,))  # of 7x7, and a pool
+    model = network(dataclasses.replace(tiny, stem=stem))
+    assert keras_resnext.export(model, tmp_path, ["onnx"]).ok
     nodes = onnx.load(tmp_path / "model.onnx").graph.node
     kinds = {node.op_type for node in nodes}
     assert {"Conv", "MaxPool"} < kinds
-    assert not kinds & {"Pad", "BatchNormalization"}
+    if BACKEND == "tensorflow":  # others pad in the op
+        assert not kinds & {"Pad", "BatchNormalization"}
 
 
 def test_an_artefact_without_preprocessing_replaces_another(tiny, tmp_path):
     model = network(tiny)
     keras_resnext.set_data_config(model, labels=None)
-    path = tmp_path / formats.FORMATS[QUICK].file
+    path = tmp_path / formats.FORMATS[FOLDER].file
     path.mkdir()
     (path / "old").write_text("old")
     # What a killed export leaves, which no process needs.
@@ -161,24 +156,24 @@ def test_an_artefact_without_preprocessing_replaces_another(tiny, tmp_path):
     killed.with_name(f"{killed.name}.lock").touch()
     with pytest.warns(UserWarning, match="no labels.txt is written"):
         report = keras_resnext.export(
-            model, tmp_path, [QUICK], include_preprocessing=False
+            model, tmp_path, [FOLDER], include_preprocessing=False
         )
     assert report.drawn
     assert report.rows[0].difference <= 1e-4
     assert "old" not in files(path)
     assert files(tmp_path) == sorted(
-        [path.name, "report.json", f"run_{QUICK}.py"]
+        [path.name, "report.json", f"run_{FOLDER}.py"]
     )
     Image.fromarray(pictures(1)[0]).save(tmp_path / "picture.png")
-    found = run_example(tmp_path / f"run_{QUICK}.py", tmp_path / "picture.png")
+    found = run_example(tmp_path / f"run_{FOLDER}.py", tmp_path / "picture.png")
     expected = logits(model, pictures(1))[0]
     assert list(found) == [str(i) for i in expected.argsort()[::-1][:5]]
 
 
-@pytest.mark.parametrize("channels", [2, 4, 13])
-def test_images_of_many_channels_are_no_pixels(tiny, tmp_path, channels):
-    model = network(tiny, input_shape=(32, 32, channels))
-    check_refused(model, tmp_path, "which are no pixels")
+def test_images_of_many_channels_are_no_pixels(tiny, tmp_path):
+    for channels in (2, 4, 13):
+        model = network(tiny, input_shape=(32, 32, channels))
+        check_refused(model, tmp_path, "which are no pixels")
     report = keras_resnext.export(
         model, tmp_path, [QUICK], include_preprocessing=False, labels=LABELS
     )

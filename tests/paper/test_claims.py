@@ -58,14 +58,14 @@ def test_errors_stand_beside_published_weights(checks):
     assert len(found) == 6
 
 
-@pytest.mark.parametrize("share", [0.9, 1.1])
-def test_a_changed_claim_is_noticed(share):
+def test_a_changed_claim_is_noticed():
     wrong = [
         dataclasses.replace(claim, value=claim.value * share)
         for claim in CLAIMS
+        for share in (0.9, 1.1)
         if claim.tolerance is not None
     ]
-    assert [check.agrees for check in paper.check(wrong)] == [False] * 49
+    assert [check.agrees for check in paper.check(wrong)] == [False] * 98
 
 
 def test_what_nothing_computes():

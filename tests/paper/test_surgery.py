@@ -156,7 +156,8 @@ def test_both_save_load_and_train(tiny, tmp_path):
 
 @pytest.mark.filterwarnings("ignore:Nothing tells:UserWarning")
 def test_both_are_exported(tiny, tmp_path):
-    kind = "torch" if keras.backend.backend() == "torch" else "saved_model"
+    kinds = {"tensorflow": "onnx", "jax": "saved_model", "torch": "torch"}
+    kind = kinds[keras.backend.backend()]
     model = network(tiny)
     for name, changed in (
         ("merged", paper.merge_groups(model, 2)),
