@@ -77,12 +77,12 @@ def build(stored: KerasTensors) -> keras.Model:
     """
     path = stored.path
     with _folder() as folder:
-        # Keras opens a folder of a .keras file's members as it does the file.
-        keras_files.unpack(path, folder, keras_files.WEIGHTS.__ne__)
         _write(stored, folder / keras_files.WEIGHTS, stored.of_layers)
         try:
+            # It opens a folder of a .keras file's members as it does the file.
+            keras_files.unpack(path, folder, keras_files.WEIGHTS.__ne__)
             model = keras.saving.load_model(folder, compile=False)
-        # A file's own configuration may make Keras stumble over anything.
+        # Damaged members, and a configuration that Keras stumbles over.
         except Exception as error:
             raise CheckpointError(
                 f"Keras can't open '{path}': {_reason(error)}."
