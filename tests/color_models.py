@@ -44,7 +44,7 @@ def write_models() -> None:
     broken.set_weights([np.nan * value for value in broken.get_weights()])
     broken.save("nan.keras")
     inputs = keras.Input((8, 8, 3))
-    maps = keras.layers.AveragePooling2D(2)(inputs)
+    maps = keras.layers.Conv2D(3, 2)(inputs)
     keras.Model(inputs, maps, name="maps").save("maps.keras")
     inputs = keras.Input((4,))
     vectors = keras.layers.Dense(3)(inputs)

@@ -42,11 +42,17 @@ def _write(model: InferenceModel, path: pathlib.Path) -> None:
     frozen = convert_to_constants.convert_variables_to_constants_v2(
         traced, lower_control_flow=False
     )
-    proto, _ = tf2onnx.convert.from_graph_def(
-        frozen.graph.as_graph_def(),
-        input_names=[each.name for each in frozen.inputs],
-        output_names=[each.name for each in frozen.outputs],
-    )
+    logger = tf.get_logger()
+    level = logger.level
+    logger.setLevel("ERROR")  # tf2onnx calls what TensorFlow deprecates
+    try:
+        proto, _ = tf2onnx.convert.from_graph_def(
+            frozen.graph.as_graph_def(),
+            input_names=[each.name for each in frozen.inputs],
+            output_names=[each.name for each in frozen.outputs],
+        )
+    finally:
+        logger.setLevel(level)
     _merge_padding(proto.graph)
     _save(model, proto, path)
 

@@ -168,12 +168,15 @@ def results(folder: pathlib.Path) -> dict[str, Result]:
         "SIGTERM": ["tiny.keras", "SIGTERM.weights.h5"],
         **{name: [source, name] for name, source in FULL.items()},
     }
+    # Shells let what they put in the background ignore Ctrl-C.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     with pytest.MonkeyPatch.context() as patch:
         hub_cache.offline(patch, folder / "hub")
         patch.setattr(atomic_files, "replacing", interrupted)
         found = run_commands(
             [["convert", *line] for line in lines.values()], folder
         )
+    signal.signal(signal.SIGINT, before)
     return dict(zip(lines, found, strict=True))
 
 

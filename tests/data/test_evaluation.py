@@ -39,6 +39,7 @@ def test_a_part_of_a_folder_is_a_mixture(folders):
 
 def test_folders_do_without_tfds(folders, monkeypatch):
     monkeypatch.delitem(sys.modules, "keras_resnext.data.records", False)
+    monkeypatch.delattr("keras_resnext.data.records", raising=False)
     monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
     assert evaluation.load_labeled("colors", None, None, None).count == 15
     with pytest.raises(ValueError, match="tensorflow-datasets"):

@@ -91,7 +91,9 @@ def read_apart(path):
         sys.modules[name].__path__ = [sys.argv[1]]
         from keras_resnext.weights import readers
         try:
-            print(list(readers.read_checkpoint(sys.argv[2])))
+            with readers.open_checkpoint(sys.argv[2]) as contents:
+                tensors = contents.tensors.values()
+                print([readers.np.array(each).shape for each in tensors])
         except readers.CheckpointError as error:
             print(repr(error)[:2000])
     """

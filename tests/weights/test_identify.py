@@ -139,7 +139,8 @@ def test_model_from_checkpoint(include_top, tmp_path):
 
 def test_checkpoint_of_twins_wants_a_name(tmp_path, monkeypatch):
     monkeypatch.setattr(
-        "keras_resnext.weights.identify.looks_like", lambda *_: ["one", "other"]
+        "keras_resnext.weights.checkpoint.looks_like",
+        lambda *_: ["one", "other"],
     )
     path = write(tmp_path / "w.safetensors", checkpoint("seresnext26ts")[0])
     with pytest.raises(CheckpointError, match=r"one, other\. Name one"):
