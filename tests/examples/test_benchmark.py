@@ -17,10 +17,12 @@ from examples.benchmark.results import Result
 
 BACKEND = keras.backend.backend()
 SMALL = ("--model", "resnext23s_4x32d", "--size", 32, "--rounds", 1)
-FILES = {
-    "tensorflow": ["saved-model", "tflite-int8"],
-    "torch": ["exported-program"],
-}
+# Each figure takes a process of each contestant: two are enough.
+OTHER = {
+    "tensorflow": "saved-model",
+    "jax": "jax-folded",
+    "torch": "exported-program",
+}[BACKEND]
 
 
 class Run(NamedTuple):
@@ -41,11 +43,11 @@ class Run(NamedTuple):
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Run:
     folder = tmp_path_factory.mktemp("benchmark")
-    names = [BACKEND, f"{BACKEND}-folded", *FILES.get(BACKEND, [])]
+    names = [BACKEND, OTHER]
     process = run_script(
         "examples.benchmark.models",
         *SMALL,
-        *("--batches", 1, 3, "--train-batches", 2, "--contestants", *names),
+        *("--batches", 3, "--train-batches", 2, "--contestants", *names),
         cwd=folder,
     )
     assert process.returncode == 0, process.stderr
@@ -54,15 +56,13 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 def test_each_task_has_a_figure_of_everyone(made):
     tables = made.tables()
-    models = made.names[:2]
+    models = [name for name in made.names if name.startswith(BACKEND)]
     assert {key: list(table["samples"]) for key, table in tables.items()} == {
-        "predict 1 float32": made.names,
         "predict 3 float32": made.names,
         "train 2 float32": models[:1],
         "startup 1 float32": made.names,
         "memory of prediction 16 float32": made.names,
         "memory of training 16 float32": models[:1],
-        "predict 1 bfloat16": models,
         "predict 3 bfloat16": models,
         "train 2 bfloat16": models[:1],
     }
@@ -72,7 +72,6 @@ def test_each_task_has_a_figure_of_everyone(made):
     # A process that holds a framework, and no more than this machine has.
     peak = tables["memory of training 16 float32"]["medians"][BACKEND]
     assert 0.1 < peak < 8
-    assert 0.5 < tables["startup 1 float32"]["medians"][BACKEND] < 300
 
 
 def test_the_terminal_has_it_and_a_table_and_a_picture(made):
@@ -103,6 +102,7 @@ def test_ratios_are_to_timm():
     ]
 
 
+@pytest.mark.once
 def test_mistakes_get_one_sentence(tmp_path):
     (tmp_path / "file").touch()
     lines = {
@@ -135,6 +135,7 @@ os.environ["PATH"] = ""
         assert_one_sentence(result.stderr, part)
 
 
+@pytest.mark.once
 def test_a_contestant_that_fails_is_named(tmp_path):
     process = run_script(
         "examples.benchmark.models",
