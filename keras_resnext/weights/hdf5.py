@@ -189,8 +189,11 @@ class Object:
                 for i in range(count):
                     entry = node + 8 + 40 * i
                     name, place, kind = self.file.read("QQI", entry)
+                    child = self.file.text(names + name)
+                    if child in links:
+                        raise CheckpointError(f"has two children {child!r}")
                     if kind != _SOFT_LINK:
-                        links[self.file.text(names + name)] = place
+                        links[child] = place
         return links
 
     def child(self, path: str) -> "Object":

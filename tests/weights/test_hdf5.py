@@ -56,6 +56,12 @@ def test_duplicate_name(tmp_path):
     assert_refused(write_h5(tmp_path / "file", layers), "two weights alike")
 
 
+def test_two_children_of_one_name(tmp_path):
+    path = write_h5(tmp_path / "w.h5", {"a": {"one": A, "two": B}})
+    path.write_bytes(path.read_bytes().replace(b"two\0\0", b"one\0\0"))
+    assert_refused(path, "two children 'one'")
+
+
 def test_without_numbers(tmp_path):
     path = write_h5(tmp_path / "file", {"a": {"b": "text"}})
     assert_refused(path, "holds neither floats nor integers in 'b'")
@@ -282,7 +288,7 @@ def test_tree_within_itself(tmp_path):
     root = content.index(b"TREE\0\1")
     content[root + 32 : root + 40] = struct.pack("<Q", root)
     path.write_bytes(content)
-    assert_refused(path, "has parts that overlap")
+    assert_refused(path, "has two children")
 
 
 @pytest.mark.parametrize("kind", [h5py.SoftLink("/a"), "external"])
