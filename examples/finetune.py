@@ -81,6 +81,7 @@ def main() -> None:
     _, accuracy = model.evaluate(test, verbose=0)
     print(f"{accuracy:.2%} of the test digits right")
 
+    OUTPUT.mkdir(parents=True, exist_ok=True)
     model.save(OUTPUT / "model.keras")
     transform = keras_resnext.evaluation_transform(model)
     pixels = [
