@@ -134,12 +134,7 @@ def train(
         args.output,
         name=args.model,
         strategy=strategy,
-        batch_size=args.batch_size,
-        steps=args.steps,
-        seed=args.seed,
-        precision=args.precision,
-        synchronize=args.synchronize,
-        save_steps=args.save_steps,
+        **scripts.trainer_options(args),
     ).train(args.resume)
 
 

@@ -196,18 +196,22 @@ def fetch_runtime(folder: pathlib.Path) -> None:
     stamp.write_text(version, "utf-8")
 
 
+# The types of the page's own files, whatever this system makes of them.
+TYPES = {
+    ".css": "text/css",
+    ".html": "text/html",
+    ".js": "text/javascript",
+    ".json": "application/json",
+    ".mjs": "text/javascript",
+    ".onnx": "application/octet-stream",
+    ".wasm": "application/wasm",
+}
+
+
 class Handler(http.server.SimpleHTTPRequestHandler):
     """Serves the page's own files, and no others of the folder."""
 
-    extensions_map: dict[str, str] = {  # noqa: RUF012  (as in its base)
-        ".css": "text/css",
-        ".html": "text/html",
-        ".js": "text/javascript",
-        ".json": "application/json",
-        ".mjs": "text/javascript",
-        ".onnx": "application/octet-stream",
-        ".wasm": "application/wasm",
-    }
+    extensions_map = TYPES
 
     def send_head(self) -> io.BytesIO | BinaryIO | None:
         """Refuses other files."""

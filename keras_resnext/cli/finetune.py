@@ -107,12 +107,7 @@ def finetune(args: argparse.Namespace, recipe: Recipe) -> dict[str, Any]:
                 folder,
                 name=args.model,
                 strategy=strategy,
-                batch_size=args.batch_size,
-                steps=args.steps,
-                seed=args.seed,
-                precision=args.precision,
-                synchronize=args.synchronize,
-                save_steps=args.save_steps,
+                **training.trainer_options(args),
             )
             histories.append(current.train(args.resume))
             model = current.model

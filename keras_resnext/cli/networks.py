@@ -174,7 +174,7 @@ def reading(word: str) -> AbstractContextManager:
 
 
 def shape(size: int | None = None) -> tuple[int | None, ...]:
-    """That of pictures in color, whose size may be left open."""
+    """Shape of color images, whose size may be left open."""
     return (3, size, size) if channels_first() else (size, size, 3)
 
 

@@ -21,6 +21,7 @@ from keras_resnext.cli.training import (
     directory_of_several as directory_of_several,
 )
 from keras_resnext.cli.training import run as train
+from keras_resnext.cli.training import trainer_options as trainer_options
 from keras_resnext.cli.training_arguments import FOLDER as DATASET
 from keras_resnext.cli.training_arguments import add_training as add_training
 from keras_resnext.cli.types import positive as positive
@@ -35,6 +36,7 @@ __all__ = [
     "main",
     "positive",
     "train",
+    "trainer_options",
     "transform_for",
 ]
 

@@ -39,12 +39,7 @@ def train(args: argparse.Namespace, recipe: Recipe) -> dict[str, Any]:
         recipe,
         output,
         strategy=strategy,
-        batch_size=args.batch_size,
-        steps=args.steps,
-        seed=args.seed,
-        precision=args.precision,
-        synchronize=args.synchronize,
-        save_steps=args.save_steps,
+        **training.trainer_options(args),
     )
     run.train(args.resume)
     return {**run.result, "directory": str(output)}

@@ -1,4 +1,4 @@
-"""From the arguments of a command that trains to its trainer."""
+"""Run commands that train: recipe, datasets and errors."""
 
 import argparse
 import contextlib
@@ -85,6 +85,12 @@ def recipe_of(args: argparse.Namespace) -> Recipe:
         if args.epochs:
             recipe = recipe.lasting(args.epochs)
         return recipe.override(*args.set)
+
+
+def trainer_options(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the arguments of `Trainer` that a command line sets."""
+    names = ("batch_size", "steps", "seed", "precision", "synchronize")
+    return {name: getattr(args, name) for name in (*names, "save_steps")}
 
 
 def directory_of_several(args: argparse.Namespace, name: str) -> pathlib.Path:

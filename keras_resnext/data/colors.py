@@ -1,4 +1,4 @@
-"""How the colors of an image change, as in the paper's own training code."""
+"""Change the colors of images as the paper's own training code does."""
 
 import tensorflow as tf
 

@@ -1,4 +1,4 @@
-"""Where an image is cut and mirrored, and how it gets its size.
+"""Crop, mirror and resize images.
 
 An image is the bytes of a file, a scalar string tensor, or decoded pixels:
 uint8, of shape `(height, width, 3)`. Resizing is PIL's, antialiased and with

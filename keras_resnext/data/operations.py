@@ -1,4 +1,4 @@
-"""What policies do to an image: PIL's operations, with PIL's rounding.
+"""Operations of augmentation policies: PIL's, with PIL's rounding.
 
 All take and return float32 pixels of shape `(height, width, 3)` that are
 whole numbers in [0, 255]. Factors are those of PIL's `ImageEnhance`: 0 takes

@@ -81,7 +81,7 @@ def _refusal(
     if format.needs_images and not with_images:
         return ValueError(
             f"The format '{format.name}' needs `representative_data`, a "
-            "hundred or so pictures to measure the range of every layer."
+            "hundred or so images to measure the range of every layer."
         )
     if any_size and not format.any_size:
         return ValueError(

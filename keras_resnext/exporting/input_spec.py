@@ -87,7 +87,7 @@ class InputSpec:
 
     @property
     def takes_images(self) -> bool:
-        """Whether image files can be converted to it: RGB or gray."""
+        """True for RGB and gray, which image files can be converted to."""
         return self.channels in (1, 3)
 
     @property

@@ -59,7 +59,7 @@ class ExportReport:
 
     @property
     def ok(self) -> bool:
-        """Whether all files are as exact as their formats allow."""
+        """True if all files are as exact as their formats allow."""
         return all(row.ok for row in self.rows)
 
     def write(self, path: pathlib.Path) -> None:

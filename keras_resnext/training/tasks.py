@@ -1,4 +1,4 @@
-"""What a model learns, and how that is measured."""
+"""Tasks: the batches, loss and measures that a `Trainer` uses."""
 
 from collections.abc import Callable
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ Build = Callable[[str | None], keras.Model]
 
 
 class Task(Protocol):
-    """What a `Trainer` asks of a task; `Classification` is one.
+    """Interface between a `Trainer` and a task, such as `Classification`.
 
     Args:
         measure: Name of the measure, of which more is better, as in the

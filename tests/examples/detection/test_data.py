@@ -30,7 +30,7 @@ BAD = [
 
 
 class Animals(tfds.core.GeneratorBasedBuilder):
-    """Gray pictures, with the boxes above in each."""
+    """Gray images, with the boxes above in each."""
 
     VERSION = tfds.core.Version("1.0.0")
     OBJECTS = (*GOOD, *BAD)
