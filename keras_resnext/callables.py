@@ -5,45 +5,6 @@ from functools import partial
 from keras_resnext.contract import named
 from keras_resnext.models import ResNeXt
 
-__all__ = [
-    "BATResNeXt26TS",
-    "CSPResNeXt50",
-    "ECAResNeXt26TS",
-    "ECAResNeXt26t_32x4d",
-    "ECAResNeXt50t_32x4d",
-    "GCResNeXt26TS",
-    "GCResNeXt50TS",
-    "LegacySEResNeXt26_32x4d",
-    "LegacySEResNeXt50_32x4d",
-    "LegacySEResNeXt101_32x4d",
-    "ResNeXt23s_4x32d",
-    "ResNeXt26TS",
-    "ResNeXt29_8x64d",
-    "ResNeXt29_16x64d",
-    "ResNeXt50",
-    "ResNeXt50_32x4d",
-    "ResNeXt50d_32x4d",
-    "ResNeXt101",
-    "ResNeXt101_32x4d",
-    "ResNeXt101_32x8d",
-    "ResNeXt101_32x16d",
-    "ResNeXt101_32x32d",
-    "ResNeXt101_32x48d",
-    "ResNeXt101_64x4d",
-    "ResNeXt152_32x4d",
-    "SEResNeXt26TS",
-    "SEResNeXt26d_32x4d",
-    "SEResNeXt26t_32x4d",
-    "SEResNeXt50_32x4d",
-    "SEResNeXt101_32x4d",
-    "SEResNeXt101_32x8d",
-    "SEResNeXt101_64x4d",
-    "SEResNeXt101d_32x8d",
-    "SEResNeXtAA101d_32x8d",
-    "SEResNeXtAA201d_32x8d",
-    "SKResNeXt50_32x4d",
-]
-
 _callable = partial(named, ResNeXt)
 
 ResNeXt50_32x4d = _callable("ResNeXt50_32x4d")

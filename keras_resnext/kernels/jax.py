@@ -7,34 +7,8 @@ import jax.numpy as jnp
 from jax import lax
 
 from keras_resnext.kernels.generic import Tensor
-from keras_resnext.kernels.generic import batch_norm_inference
-from keras_resnext.kernels.generic import batch_norm_training
-from keras_resnext.kernels.generic import cond_over_replicas
-from keras_resnext.kernels.generic import max_pool2d
 from keras_resnext.kernels.generic import packed
 from keras_resnext.kernels.generic import per_channel
-from keras_resnext.kernels.generic import portable
-from keras_resnext.kernels.generic import relu
-from keras_resnext.kernels.generic import relu_of_sum
-from keras_resnext.kernels.generic import replicas_in_sync
-from keras_resnext.kernels.generic import sum_over_replicas
-from keras_resnext.kernels.generic import supports_jit
-
-__all__ = [
-    "batch_norm_inference",
-    "batch_norm_training",
-    "cond_over_replicas",
-    "conv2d",
-    "gradient",
-    "largest",
-    "max_pool2d",
-    "portable",
-    "relu",
-    "relu_of_sum",
-    "replicas_in_sync",
-    "sum_over_replicas",
-    "supports_jit",
-]
 
 
 def conv2d(

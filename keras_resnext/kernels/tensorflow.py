@@ -16,25 +16,8 @@ import tensorflow as tf
 
 from keras_resnext.kernels import generic
 from keras_resnext.kernels.generic import Tensor
-from keras_resnext.kernels.generic import largest
 from keras_resnext.kernels.generic import packed
 from keras_resnext.kernels.generic import spatial_padding
-
-__all__ = [
-    "batch_norm_inference",
-    "batch_norm_training",
-    "cond_over_replicas",
-    "conv2d",
-    "gradient",
-    "largest",
-    "max_pool2d",
-    "portable",
-    "relu",
-    "relu_of_sum",
-    "replicas_in_sync",
-    "sum_over_replicas",
-    "supports_jit",
-]
 
 
 def conv2d(

@@ -11,27 +11,6 @@ import torch
 import torch.nn.functional as F
 
 from keras_resnext.kernels.generic import Tensor
-from keras_resnext.kernels.generic import cond_over_replicas
-from keras_resnext.kernels.generic import largest
-from keras_resnext.kernels.generic import portable
-from keras_resnext.kernels.generic import replicas_in_sync
-from keras_resnext.kernels.generic import sum_over_replicas
-
-__all__ = [
-    "batch_norm_inference",
-    "batch_norm_training",
-    "cond_over_replicas",
-    "conv2d",
-    "gradient",
-    "largest",
-    "max_pool2d",
-    "portable",
-    "relu",
-    "relu_of_sum",
-    "replicas_in_sync",
-    "sum_over_replicas",
-    "supports_jit",
-]
 
 
 def conv2d(

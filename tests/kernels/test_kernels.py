@@ -1,5 +1,7 @@
 """Every kernel against NumPy loops, values and gradients."""
 
+import inspect
+
 import keras
 import numpy as np
 import pytest
@@ -326,3 +328,21 @@ def test_largest(module, axis, dtype):
     expected = x.max(axis, keepdims=True)
     np.testing.assert_array_equal(y.astype("float32"), expected - 60)
     np.testing.assert_array_equal(slope, x == expected)
+
+
+def test_a_backend_only_replaces_generic_functions():
+    module = kernels.conv2d.__globals__
+    own = {
+        name
+        for name, value in module.items()
+        if inspect.isfunction(value)
+        and value.__module__ == module["__name__"]
+        and not name.startswith("_")
+    }
+    assert "conv2d" in own
+    for name in own:
+        found, expected = (
+            inspect.signature(getattr(module, name)).parameters
+            for module in (kernels, generic)
+        )
+        assert found == expected, name
