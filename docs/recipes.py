@@ -1,4 +1,4 @@
-"""Writes recipes.md, the table of all recipes' fields and their sources.
+"""Write recipes.md, the table of all recipes' fields and their sources.
 
 python docs/recipes.py
 """
@@ -46,7 +46,7 @@ def page() -> str:
 
 
 def main() -> int:
-    """Runs the script; the result is its exit status."""
+    """Run the script, and return its exit status."""
     PATH.write_text(page(), encoding="utf-8")
     fields = len(dataclasses.fields(recipes.Recipe)) - 2
     print(f"{PATH}: {len(recipes.RECIPES)} recipes of {fields} fields")

@@ -35,7 +35,7 @@ BATCH_NORM_EPSILON = 1e-5
 
 
 def stem(x: Tensor, config: Stem, activation: Activation) -> Tensor:
-    """One convolution, or the three of a deep stem, and the pooling."""
+    """Convolve once, or three times for a deep stem, and pool."""
     for i, width in enumerate(config.widths, start=1):
         strides = config.strides if i == 1 else 1
         x = conv(x, width, config.kernel_size, f"stem_conv{i}", strides)
@@ -115,7 +115,7 @@ def bottleneck(x: Tensor, block: Block, config: ResNeXtConfig) -> Tensor:
 def grouped_conv(
     x: Tensor, block: Block, strides: int, activation: Activation
 ) -> Tensor:
-    """The 3x3 convolution in as many groups as the cardinality."""
+    """Apply the 3x3 convolution in as many groups as the cardinality."""
     name, rate = block.name, block.dilation
     x = conv(x, block.width, 3, f"{name}_conv2", strides, block.groups, rate)
     return batch_norm(x, f"{name}_bn2", activation)
@@ -136,20 +136,20 @@ def selective_kernel(
 def attention(
     x: Tensor, name: str, position: str, config: Attention | None
 ) -> Tensor:
-    """Weighs channels, if this is where the configuration has it."""
+    """Weigh channels, if this is where the configuration has it."""
     if config is None or config.position != position:
         return x
     return ATTENTIONS[config.kind](name=name)(x)
 
 
 def conv_shortcut(x: Tensor, block: Block, name: str) -> Tensor:
-    """A strided 1x1 convolution: the paper's shortcut of type B."""
+    """Apply a strided 1x1 convolution: the paper's shortcut of type B."""
     x = conv(x, block.filters, 1, f"{name}_conv", block.strides)
     return batch_norm(x, f"{name}_bn")
 
 
 def avg_shortcut(x: Tensor, block: Block, name: str) -> Tensor:
-    """Pools, then convolves, so that no pixel is passed over (ResNet-D)."""
+    """Pool, then convolve, so that no pixel is passed over (ResNet-D)."""
     padding = "same"
     if block.stage > 1 and block.strides == 1:
         # Where a stage dilates instead, timm counts the zeros at the border.
@@ -187,7 +187,7 @@ def conv(
     groups: int = 1,
     dilation_rate: int = 1,
 ) -> Tensor:
-    """A convolution without bias, initialized as the authors' code does."""
+    """Apply a convolution without bias, initialized as in the authors' code."""
     return Conv2D(
         filters,
         kernel_size,
@@ -219,7 +219,7 @@ def batch_norm(
 
 
 def activation_of(config: ResNeXtConfig) -> Activation:
-    """A network's activation; Keras' own leaky ReLU has a slope of 0.2."""
+    """Return a model's activation; Keras' own leaky ReLU has a slope of 0.2."""
     if config.activation == "leaky_relu":
         return keras.layers.LeakyReLU(0.01)
     return config.activation
@@ -231,7 +231,7 @@ def classifier(
     activation: Activation,
     labels: Sequence[str] | None = None,
 ) -> Tensor:
-    """The last layer, in full precision under mixed precision too."""
+    """Apply the last layer, in full precision under mixed precision too."""
     return Classifier(
         classes,
         labels,
@@ -246,5 +246,5 @@ def classifier(
 
 
 def channel_axis() -> int:
-    """The axis of channels under Keras' own setting."""
+    """Return the axis of channels under Keras' own setting."""
     return 1 if keras.config.image_data_format() == "channels_first" else 3

@@ -1,4 +1,4 @@
-"""What a network costs, by calculation."""
+"""Cost of a model, by calculation."""
 
 import math
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ RESNET_BLOCK = 256 * 64 + 3 * 3 * 64 * 64 + 64 * 256
 
 @dataclass(frozen=True)
 class Cost:
-    """What a part of a network costs.
+    """Cost of a part of a model.
 
     Args:
         name: Of the layer or the stage.
@@ -56,7 +56,7 @@ def num_parameters(model: keras.Model | keras.layers.Layer) -> int:
 
 
 def multiply_adds(model: keras.Model) -> int:
-    """Counts the multiplications, each with an addition, of one image.
+    """Count the multiplications, each with an addition, of one image.
 
     Those of convolutions and dense layers, as the paper counts its "FLOPs"
     (Xie et al., 2017, https://arxiv.org/abs/1611.05431, Table 1).
@@ -152,7 +152,7 @@ def stage_costs(model: keras.Model) -> list[Cost]:
 def block_parameters(
     cardinality: int, bottleneck_width: int, channels: int = 256
 ) -> int:
-    """Counts the weights of a block's convolutions.
+    """Count the weights of a block's convolutions.
 
     https://arxiv.org/abs/1611.05431, Equation 4: C (256 d + 3 3 d d + d 256).
 
@@ -176,7 +176,7 @@ def block_parameters(
 def width_at_constant_complexity(
     cardinality: int, channels: int = 256, parameters: int = RESNET_BLOCK
 ) -> int:
-    """Finds the bottleneck width that keeps a block's complexity.
+    """Find the bottleneck width that keeps a block's complexity.
 
     Solves the paper's Equation 4 for d and rounds, which gives its Table 2:
     https://arxiv.org/abs/1611.05431, section 3.4.

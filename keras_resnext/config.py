@@ -1,4 +1,4 @@
-"""What a ResNeXt is, as frozen dataclasses.
+"""Configuration of a ResNeXt, as frozen dataclasses.
 
 The words are the paper's (Xie et al., 2017, https://arxiv.org/abs/1611.05431):
 a "32x4d" network has cardinality 32 and bottleneck width 4.
@@ -44,7 +44,7 @@ class Template:
         _check_positive("Template", self.cardinality, self.bottleneck_width)
 
     def width_and_groups(self, out_channels: int) -> tuple[int, int]:
-        """Channels and groups of the 3x3 whose block puts out that many."""
+        """Return channels and groups of the 3x3 for the block's outputs."""
         planes = out_channels // 4
         group_width = planes * self.bottleneck_width // 64
         if group_width < 1:
@@ -67,7 +67,7 @@ class GroupWidth:
     channels: int
 
     def width_and_groups(self, out_channels: int) -> tuple[int, int]:
-        """Channels and groups of the 3x3 whose block puts out that many."""
+        """Return channels and groups of the 3x3 for the block's outputs."""
         width = out_channels // 4
         if self.channels < 1 or width % self.channels:
             raise ValueError(
@@ -78,7 +78,7 @@ class GroupWidth:
 
 @dataclass(frozen=True)
 class Stem:
-    """What comes before the first stage.
+    """Layers before the first stage.
 
     Args:
         widths: Filters of each convolution; more than one is a "deep" stem.
@@ -102,13 +102,13 @@ class Stem:
 
     @property
     def total_strides(self) -> int:
-        """How many pixels of the image one pixel behind the stem stands for."""
+        """Pixels of the image per pixel behind the stem, along one side."""
         return self.strides * (1 if self.pool is None else 2)
 
 
 @dataclass(frozen=True)
 class Attention:
-    """What weighs the channels of a block.
+    """Layer that weighs the channels of a block.
 
     Args:
         kind: `"se"` (squeeze-and-excitation), `"eca"` (efficient channel
@@ -127,7 +127,7 @@ class Attention:
 
 @dataclass(frozen=True)
 class Block:
-    """One residual block, as its place in a network has it.
+    """Residual block at its place in a model.
 
     Args:
         stage: Number of its stage, from 1.
@@ -151,7 +151,7 @@ class Block:
 
     @property
     def name(self) -> str:
-        """What the names of its layers start with."""
+        """Beginning of its layers' names."""
         return f"stage{self.stage}_block{self.number}"
 
 
@@ -225,7 +225,7 @@ class ResNeXtConfig:
         _check_rate("stochastic_depth", self.stochastic_depth)
 
     def strides_and_dilation(self, index: int) -> tuple[int, int]:
-        """How stage `index`, from 1, strides, and dilates behind that."""
+        """Return the strides of stage `index`, from 1, and its dilation."""
         strides, dilation, total = 1, 1, self.stem.total_strides
         for _ in range(1, index):
             strides = 2 if total < self.output_stride else 1
@@ -234,7 +234,7 @@ class ResNeXtConfig:
         return strides, dilation
 
     def blocks(self, index: int) -> Iterator[Block]:
-        """The blocks of stage `index`, from 1."""
+        """Yield the blocks of stage `index`, from 1."""
         out_channels = self.out_channels[index - 1]
         width, groups = self.grouping.width_and_groups(out_channels)
         strides, dilation = self.strides_and_dilation(index)
@@ -256,7 +256,7 @@ class ResNeXtConfig:
             )
 
     def architecture(self) -> "ResNeXtConfig":
-        """What of a configuration decides which weights fit."""
+        """Return the configuration with only what determines weight shapes."""
         return replace(
             self,
             dropout=0.0,

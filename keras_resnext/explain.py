@@ -95,7 +95,7 @@ def path_contributions(
     block: str,
     classes: int | Sequence[int] | None = None,
 ) -> np.ndarray:
-    """Measures what each of a block's C paths adds to the score of a class.
+    """Measure what each of a block's C paths adds to the score of a class.
 
     A block adds up what its paths transform (Xie et al., 2017,
     https://arxiv.org/abs/1611.05431, equation 3). Without a path, its
@@ -156,7 +156,7 @@ def path_contributions(
 def overlay(
     image: Image.Image | np.ndarray, heatmap: np.ndarray, alpha: float = 0.5
 ) -> Image.Image:
-    """Lays a heat map over the picture that it belongs to.
+    """Lay a heat map over the image that it belongs to.
 
     Args:
         image: What the network saw of a picture: a PIL image, or an array of

@@ -19,7 +19,7 @@ BLOCKS = r"(stem|stage\d+_block\d+)_.+"
 def feature_pyramid(
     model: keras.Model, levels: Collection[str] | None = None
 ) -> keras.Model:
-    """Gives out the feature maps of a network's stages, for detectors.
+    """Build a model that returns the feature maps of stages, for detectors.
 
     The names are those of feature pyramid networks (Lin et al., 2017,
     https://arxiv.org/abs/1612.03144), as in KerasHub and KerasCV: a pixel of
@@ -64,7 +64,7 @@ def feature_pyramid(
 
 
 def block_outputs(model: keras.Model) -> keras.Model:
-    """Gives out what each residual block puts out.
+    """Build a model that returns the output of each residual block.
 
     Args:
         model: As for `feature_pyramid`.

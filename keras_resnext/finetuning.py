@@ -183,7 +183,7 @@ def reestimate_batch_norm(
     batch_size: int | None = None,
     verbose: str | int = "auto",
 ) -> None:
-    """Gathers the statistics of batch normalization anew, from data.
+    """Gather the statistics of batch normalization anew, from data.
 
     Moving statistics follow the last few hundred steps of training. After
     few steps, or after weights were averaged or came from other pictures,
@@ -243,7 +243,7 @@ def reestimate_batch_norm(
 
 
 class _OwnStatistics(keras.layers.Layer):
-    """Calls a model in training mode and tells what each layer gathered.
+    """Model in training mode that returns the statistics of its layers.
 
     That is the statistics of one batch, as their momentum is zero: for each
     layer `(1, 2, channels)`, mean and variance. In a layer, as a Functional

@@ -126,7 +126,7 @@ def check_ours(model: Any) -> None:
 
 
 class _Optimizer:
-    """One pass over the graph of a model."""
+    """Pass over the graph of a model."""
 
     def __init__(self, model: keras.Model, dtype: str | None) -> None:
         self.model = model

@@ -46,7 +46,7 @@ class Value:
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """One call of a layer.
+    """Call of a layer.
 
     Args:
         layer: The layer, or another operation of Keras.
@@ -223,7 +223,7 @@ class Graph:
     def _between(
         self, given: Iterable[Value], wanted: Iterable[Value]
     ) -> list[Step]:
-        """Steps that compute `wanted`, up to `given`."""
+        """Return the steps that compute `wanted`, up to `given`."""
         given, needed = set(given), set(wanted)
         steps = []
         for step in reversed(self.steps):

@@ -1,4 +1,4 @@
-"""What a network takes in: images of a shape that it can work on."""
+"""Input of a model: images of a shape that it can work on."""
 
 import keras
 
@@ -13,7 +13,7 @@ def images(
     input_tensor: Tensor | None,
     input_shape: tuple[int | None, ...] | None,
 ) -> Tensor:
-    """The network's input: the tensor given, or a new one that fits.
+    """Return a model's input: the tensor given, or a new one that fits.
 
     Raises:
         ValueError: If no network of `config` can take such images.

@@ -10,7 +10,7 @@ CIFAR10 = (
 
 
 def known(record: Weights | None, classes: int | None) -> list[str] | None:
-    """Names the classes of a network.
+    """Return the names of a model's classes.
 
     Args:
         record: The checkpoint that its weights are, if any.

@@ -1,4 +1,4 @@
-"""Networks with weights: the one place where the two meet."""
+"""Models with weights: the one place where the two meet."""
 
 import dataclasses
 import fnmatch
@@ -31,7 +31,7 @@ def ResNeXt(
     classifier_activation: Activation = "softmax",
     name: str | None = None,
 ) -> keras.Model:
-    """Builds the network of any configuration.
+    """Build the model of any configuration.
 
     Args:
         config: A `ResNeXtConfig`, such as a row of `VARIANTS` or
@@ -83,7 +83,7 @@ def ResNeXt(
 
 
 def list_models(pattern: str = "*") -> list[str]:
-    """Lists the names of the variants, sorted.
+    """List the names of the variants, sorted.
 
     Args:
         pattern: Shell-style pattern that names must match.
@@ -96,7 +96,7 @@ def list_models(pattern: str = "*") -> list[str]:
 
 
 def get_model(name: str, /, **kwargs: Any) -> keras.Model:
-    """Builds a variant by its name.
+    """Build a variant by its name.
 
     Args:
         name: A name of `list_models()`, or `"variant.tag"` as timm writes it.

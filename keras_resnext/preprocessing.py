@@ -1,4 +1,4 @@
-"""Pictures in, class names out: what surrounds a classifier."""
+"""Preprocessing of images, and names of predicted classes."""
 
 import dataclasses
 import statistics
@@ -258,7 +258,7 @@ class EvaluationTransform:
         return dataclasses.replace(self, mean=mean, std=std)
 
     def __call__(self, image: Image.Image | np.ndarray) -> np.ndarray:
-        """Transforms one picture.
+        """Transform one image.
 
         Args:
             image: PIL image, or array of dtype uint8 and shape
@@ -292,7 +292,7 @@ class EvaluationTransform:
         return (scaled - mean) / std
 
     def pixels(self, image: Image.Image | np.ndarray) -> np.ndarray:
-        """Resizes and crops one picture, and does not normalize it.
+        """Resize and crop one image, and do not normalize it.
 
         That is what a network takes that was exported with its preprocessing.
 

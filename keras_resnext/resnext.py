@@ -24,7 +24,7 @@ def build(
     classifier_activation: blocks.Activation = "softmax",
     name: str | None = None,
 ) -> ResNeXtModel:
-    """Builds the network of a configuration, randomly initialized.
+    """Build the model of a configuration, randomly initialized.
 
     The arguments are those of `ResNeXt50`, without `weights`.
     """

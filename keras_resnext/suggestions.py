@@ -1,11 +1,11 @@
-"""What somebody who misspelt a name may have meant."""
+"""Spelling suggestions."""
 
 import difflib
 from collections.abc import Iterable
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """A question that names the nearest of the known words.
+    """Return a question that names the nearest of the known words.
 
     Args:
         word: What was given.

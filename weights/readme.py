@@ -1,4 +1,4 @@
-"""Writes weights/README.md, the table of networks and published weights.
+"""Write weights/README.md, the table of models and published weights.
 
 python weights/readme.py
 """
@@ -120,7 +120,7 @@ LICENSES = {
 
 
 class Cost(NamedTuple):
-    """What a network costs: parameters, and multiply-adds for a picture."""
+    """Cost of a model: parameters, and multiply-adds of an image."""
 
     parameters: int
     multiply_adds: int
@@ -128,7 +128,7 @@ class Cost(NamedTuple):
 
 @cache
 def cost(variant: str, size: int, classes: int) -> Cost:
-    """Builds a network, which takes no memory, and counts."""
+    """Build a model, which takes no memory, and count."""
     with keras.StatelessScope(initialize_variables=False):
         model = keras_resnext.get_model(
             variant,
@@ -143,7 +143,7 @@ def cost(variant: str, size: int, classes: int) -> Cost:
 
 
 def page(cost: Callable[[str, int, int], Cost] = cost) -> str:
-    """The page, with costs from elsewhere if need be."""
+    """Return the page, with costs from elsewhere if need be."""
     notes: dict[str, int] = {}
     table = [tuple(COLUMNS), tuple(COLUMNS.values())]
     for variant in keras_resnext.VARIANTS:
@@ -155,7 +155,7 @@ def page(cost: Callable[[str, int, int], Cost] = cost) -> str:
 
 
 def verification() -> str:
-    """Sentences on what is compared, with the number of files of each kind."""
+    """Return sentences on what is compared, with the number of files."""
     files = {
         source
         for record in keras_resnext.list_weights()
@@ -186,7 +186,7 @@ def verification() -> str:
 def rows(
     variant: str, cost: Callable[[str, int, int], Cost], notes: dict[str, int]
 ) -> Iterator[tuple[str, ...]]:
-    """The lines of one variant, cell by cell; numbers its notes."""
+    """Yield the lines of one variant, cell by cell, and number its notes."""
     published = [
         record
         for record in keras_resnext.list_weights()
@@ -233,7 +233,7 @@ def rows(
 
 
 def remarks(record: keras_resnext.Weights) -> list[str]:
-    """What else to know of a checkpoint."""
+    """Return remarks on a checkpoint."""
     found = []
     if record.dataset != "imagenet":
         found.append(
@@ -262,7 +262,7 @@ def billions(cost: Cost) -> str:
 
 
 def main() -> int:
-    """Runs the script; the result is its exit status."""
+    """Run the script, and return its exit status."""
     with rich.console.Console(stderr=True).status("Building the networks"):
         text = page()
     PATH.write_text(text, encoding="utf-8")

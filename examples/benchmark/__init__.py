@@ -1,4 +1,4 @@
-"""Measures networks against each other, each in a process of its own.
+"""Benchmarks of models against each other, each in its own process.
 
 - `models`, `pipeline`: the scripts, of models and of training's images;
 - `contestants`: who takes part, and in what;

@@ -21,7 +21,7 @@ FORMATS = {
 
 
 def makers(contestants: Sequence[Contestant]) -> dict[str, list[str]]:
-    """Who must make files of which forms for them."""
+    """Return the contestants that make files, and the forms of each."""
     needed: dict[str, list[str]] = {}
     for each in contestants:
         if each.form in FILES:
@@ -31,7 +31,7 @@ def makers(contestants: Sequence[Contestant]) -> dict[str, list[str]]:
 
 
 def order(maker: str, forms: list[str], setting: Setting) -> None:
-    """Lets files be made in a process of its own.
+    """Have files made in a process of its own.
 
     Raises:
         RuntimeError: If it fails.
@@ -50,7 +50,7 @@ def order(maker: str, forms: list[str], setting: Setting) -> None:
 
 
 def make(maker: str, forms: list[str], setting: Setting) -> None:
-    """Makes them, in this process."""
+    """Make files of these forms, in this process."""
     folder = pathlib.Path(setting.files, maker)
     if maker == "timm":
         folder.mkdir(parents=True)
@@ -82,7 +82,7 @@ def make(maker: str, forms: list[str], setting: Setting) -> None:
 
 
 def _export_timm(setting: Setting, path: pathlib.Path) -> None:
-    """As timm's own script does, with the batch left open."""
+    """Export as timm's own script does, with the batch size left open."""
     import timm
     import torch
 

@@ -16,7 +16,7 @@ TITLE, BAR = 0.5, 0.24
 
 
 def draw(results: Sequence[Result], title: str, file: pathlib.Path) -> None:
-    """Bars of each task's medians and spreads, ours in blue, the best on top.
+    """Draw each task's medians and spreads, ours in blue, the best on top.
 
     Args:
         results: What to draw: of each kind and dtype the largest batch.
@@ -42,7 +42,7 @@ def draw(results: Sequence[Result], title: str, file: pathlib.Path) -> None:
 
 
 def _largest(results: Sequence[Result]) -> list[Result]:
-    """Of each kind and dtype the result with the largest batch, by kind."""
+    """Return the result of the largest batch of each kind and dtype."""
     found = {}
     for result in sorted(results, key=lambda each: each.batch):
         found[result.kind, result.dtype] = result

@@ -1,4 +1,4 @@
-"""Who takes part in a benchmark, and in what."""
+"""Contestants of a benchmark: libraries, files and their runtimes."""
 
 import importlib.util
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ _PREDICTION = ("predict", "startup", "memory")
 
 @dataclass(frozen=True)
 class Contestant:
-    """One way to compute a network.
+    """Way of computing a model.
 
     Args:
         name: As on the command line.
@@ -67,7 +67,7 @@ class Contestant:
 
     @property
     def missing(self) -> list[str]:
-        """Those modules that it needs and that aren't installed."""
+        """Modules that it needs and that aren't installed."""
         return [
             name
             for name in self.needs
@@ -118,7 +118,7 @@ def _file(
     backend: str = "tensorflow",
     dtypes: tuple[str, ...] = DTYPES[:1],
 ) -> Contestant:
-    """A file that runs in a runtime, which `form` begins with."""
+    """Return a file that runs in a runtime, with which `form` begins."""
     return Contestant(
         name,
         label,
@@ -180,7 +180,7 @@ _LEFT_OUT = ("stock-jax", "stock-torch")
 
 
 def usual(device: str) -> list[str]:
-    """Those that are measured on a device unless others are named."""
+    """Return the contestants that are measured on a device by default."""
     return [
         each.name
         for each in CONTESTANTS.values()

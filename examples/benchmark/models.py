@@ -1,4 +1,4 @@
-"""Measures networks against each other: ours, timm's, and those of engines.
+"""Measure models against each other: ours, timm's, and those of engines.
 
     python -m examples.benchmark.models                     # what is installed
     python -m examples.benchmark.models --rounds 3 --batches 32
@@ -50,7 +50,7 @@ STARTUP_ROUNDS = 3
 
 
 def main() -> int:
-    """Runs the script; the result is its exit status."""
+    """Run the script, and return its exit status."""
     parser = arguments()
     args = parser.parse_args()
     try:
@@ -63,7 +63,7 @@ def main() -> int:
 
 
 def work(args: argparse.Namespace) -> int:
-    """Measures, or plays the part of a process that is measured."""
+    """Measure, or play the part of a process that is measured."""
     if args.worker:
         name = args.worker.pop("name")
         worker.work(CONTESTANTS[name], Setting(**args.worker))
@@ -76,7 +76,7 @@ def work(args: argparse.Namespace) -> int:
 
 
 def arguments() -> argparse.ArgumentParser:
-    """The command line."""
+    """Return the parser of the command line."""
     parser = argparse.ArgumentParser(
         usage="%(prog)s [options]",
         description=__doc__,
@@ -161,7 +161,7 @@ def arguments() -> argparse.ArgumentParser:
 
 
 def measure(args: argparse.Namespace) -> int:
-    """Measures all that is asked for.
+    """Measure all that is asked for.
 
     Raises:
         ValueError: If the arguments don't fit, or nobody can take part.
@@ -217,7 +217,7 @@ def measure(args: argparse.Namespace) -> int:
 
 
 def check_model(name: str) -> None:
-    """Refuses a name that is none, without the memory of a framework.
+    """Refuse an unknown name, without the memory of a framework.
 
     Raises:
         ValueError: If there is no such network.
@@ -232,7 +232,7 @@ def check_model(name: str) -> None:
 
 
 def asked_for(args: argparse.Namespace) -> list[Contestant]:
-    """The contestants that were named, or the usual ones.
+    """Return the contestants that were named, or the usual ones.
 
     Raises:
         ValueError: If one does not run on that device.
@@ -252,7 +252,7 @@ def taking_part(
     args: argparse.Namespace,
     console: rich.console.Console,
 ) -> list[Contestant]:
-    """Those of them that are installed.
+    """Return the wanted contestants that are installed.
 
     Raises:
         ValueError: If none is, or one that was named isn't.
@@ -277,7 +277,7 @@ def taking_part(
 def run(
     chosen: list[Contestant], args: argparse.Namespace, setting: Setting
 ) -> Iterator[Result]:
-    """Measures every task, in turns."""
+    """Measure every task, in turns."""
     kinds = [
         ("predict", "predict", args.batches, args.rounds),
         ("train", "train", args.train_batches, args.rounds),
@@ -321,7 +321,7 @@ def compare(
     setting: Setting,
     progress: rich.progress.Progress,
 ) -> Iterator[Result]:
-    """Measures one kind of task for everyone."""
+    """Measure one kind of task for everyone."""
     for batch in batches:
         # New ones for each, lest they all keep the memory of all batches.
         workers: dict[str, worker.Worker] = {}
@@ -358,14 +358,14 @@ def positive(text: str) -> int:
 
 
 def processors() -> set[int]:
-    """Those that this process may use."""
+    """Return the processors that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return os.sched_getaffinity(0)
     return set(range(os.cpu_count() or 1))
 
 
 def hardware(device: str) -> str:
-    """The name of the processor, or of the GPU."""
+    """Return the name of the processor, or of the GPU."""
     if device == "gpu":
         try:
             done = subprocess.run(
@@ -386,7 +386,7 @@ def hardware(device: str) -> str:
 
 
 def versions() -> dict[str, str]:
-    """Of all that takes part."""
+    """Return the versions of all that takes part."""
     found = {"Python": platform.python_version()}
     for package in PACKAGES:
         try:

@@ -1,4 +1,4 @@
-"""Measures the ImageNet training pipeline against torchvision's, in one run.
+"""Measure the ImageNet training pipeline against torchvision's, in one run.
 
 JPEG files of 500 x 375 go through a random resized crop to 224, bilinear, a
 random flip and the normalization into batches of 64: here with tf.data, there
@@ -44,7 +44,7 @@ SUFFIXES = (".jpeg", ".jpg", ".png")
 
 
 def main() -> int:
-    """Runs the script; the result is its exit status."""
+    """Run the script, and return its exit status."""
     parser = arguments()
     args = parser.parse_args()
     try:
@@ -54,7 +54,7 @@ def main() -> int:
 
 
 def work(args: argparse.Namespace) -> int:
-    """Measures both sides, and prints what came out."""
+    """Measure both sides, and print the results."""
     needed = ("tensorflow", "torch", "torchvision")
     missing = [name for name in needed if not importlib.util.find_spec(name)]
     if missing:
@@ -70,7 +70,7 @@ def work(args: argparse.Namespace) -> int:
 
 
 def arguments() -> argparse.ArgumentParser:
-    """The command line."""
+    """Return the parser of the command line."""
     parser = argparse.ArgumentParser(
         usage="%(prog)s PHOTOS [options]",
         description=__doc__,
@@ -94,7 +94,7 @@ def arguments() -> argparse.ArgumentParser:
 
 
 def write(photos: pathlib.Path, folder: pathlib.Path) -> list[str]:
-    """Makes a JPEG file of ImageNet's usual size of each photograph."""
+    """Write a JPEG file of ImageNet's usual size of each photograph."""
     files = sorted(
         file for file in photos.glob("*") if file.suffix.lower() in SUFFIXES
     )
@@ -113,7 +113,7 @@ def write(photos: pathlib.Path, folder: pathlib.Path) -> list[str]:
 def measure(
     paths: list[str], workers: int, rounds: int
 ) -> tuple[dict[str, list[float]], dict[str, float]]:
-    """Pictures per second in each round, and seconds of CPU per picture."""
+    """Return images per second in each round, and CPU seconds per image."""
     # A process that TensorFlow runs in must not be forked.
     context = multiprocessing.get_context("spawn")
     pipes, processes = {}, []
@@ -149,7 +149,7 @@ def measure(
 def serve(
     name: str, paths: list[str], workers: int, connection: Connection
 ) -> None:
-    """Warms one side up, then measures it whenever asked."""
+    """Warm one side up, then measure it whenever asked."""
     batches, close = SIDES[name](paths, workers)
     before = cpu_seconds()
     consume(batches)
@@ -193,7 +193,7 @@ def here(
 
 
 class Pictures:
-    """What a DataLoader takes: the transformed pictures, by position."""
+    """Transformed images by position, for a DataLoader."""
 
     def __init__(self, paths: list[str]) -> None:
         import torch

@@ -1,4 +1,4 @@
-"""What a benchmark found: tables for the terminal and for a README."""
+"""Results of a benchmark: tables for the terminal and for a README."""
 
 import statistics
 from collections.abc import Iterable
@@ -16,7 +16,7 @@ UNITS = {"images/s": 1.0, "s": 1.0, "GB": 1e9}
 
 @dataclass(frozen=True)
 class Result:
-    """What all contestants made of one task.
+    """Figures of all contestants for one task.
 
     Args:
         kind: The task: `"predict"`, `"train"`, `"startup"`,
@@ -33,7 +33,7 @@ class Result:
 
     @property
     def unit(self) -> str:
-        """Of the figures, as they are shown."""
+        """Unit of the figures, as they are shown."""
         if self.kind == "startup":
             return "s"
         return "GB" if self.kind.startswith("memory") else "images/s"
@@ -45,7 +45,7 @@ class Result:
 
     @property
     def medians(self) -> dict[str, float]:
-        """Of each contestant, in its unit."""
+        """Median of each contestant, in its unit."""
         return {
             name: statistics.median(figures) / UNITS[self.unit]
             for name, figures in self.samples.items()
@@ -60,7 +60,7 @@ class Result:
         return {name: x / medians[PEER] for name, x in medians.items()}
 
     def ends(self, name: str) -> tuple[float, float]:
-        """The least and the most of a contestant's figures, in their unit."""
+        """Return the least and the most of a contestant's figures."""
         figures = self.samples[name]
         unit = UNITS[self.unit]
         return min(figures) / unit, max(figures) / unit
@@ -89,7 +89,7 @@ class Result:
 
 
 def markdown(results: Sequence[Result]) -> str:
-    """One table of all medians, with their ratios to the peer's."""
+    """Return a table of all medians, with their ratios to the peer's."""
     names = _names(results)
     heads = [
         result.title.replace(", float32", "") + f", {result.unit}"
@@ -110,6 +110,6 @@ def markdown(results: Sequence[Result]) -> str:
 
 
 def _names(results: Iterable[Result]) -> list[str]:
-    """Of all contestants, in their usual order."""
+    """Return the names of all contestants, in their usual order."""
     measured = {name for result in results for name in result.samples}
     return [name for name in CONTESTANTS if name in measured]

@@ -1,4 +1,4 @@
-"""What a contestant computes while the clock runs.
+"""Steps of contestants, for which the clock runs.
 
 Each function here takes a contestant, the setting, a dtype and whether to
 train, prepares what all batches have in common, and returns a function from
@@ -99,7 +99,7 @@ def keras(
 
 
 def _stock(layer: Any) -> Any:
-    """The layer that Keras itself has for one of ours."""
+    """Return the layer that Keras itself has for one of ours."""
     import keras as library
 
     import keras_resnext
@@ -211,7 +211,7 @@ def openvino(
 def program(
     contestant: Contestant, setting: Setting, dtype: str, training: bool
 ) -> Callable[[int], Step]:
-    """What torch exported."""
+    """Return a step of torch's exported program."""
     import torch
 
     model = torch.export.load(_path(contestant, setting)).module()

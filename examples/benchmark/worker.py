@@ -42,7 +42,7 @@ class Worker:
         )
 
     def ask(self, task: dict[str, Any]) -> float:
-        """A figure: images per second, or bytes.
+        """Return a figure: images per second, or bytes.
 
         Raises:
             RuntimeError: If the process ends instead.
@@ -66,14 +66,14 @@ class Worker:
         return float(answer)
 
     def close(self) -> None:
-        """Ends it."""
+        """End the process."""
         self.process.kill()
         self.process.communicate()
         self.errors.close()
 
 
 def is_slow(figure: float, batch: int) -> bool:
-    """Whether so many images per second are not worth another sample."""
+    """Return whether another sample of this speed would take too long."""
     return batch / figure >= SLOW_SECONDS
 
 
@@ -89,7 +89,7 @@ def startup_seconds(contestant: Contestant, setting: Setting) -> float:
 
 
 def work(contestant: Contestant, setting: Setting) -> None:
-    """The process itself: reads one task, over and over; writes figures."""
+    """Read one task after another, and write figures: the process itself."""
     # All that others print goes where errors go.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
@@ -115,7 +115,7 @@ def work(contestant: Contestant, setting: Setting) -> None:
 
 
 def _limit(library: str, threads: int) -> None:
-    """Holds everyone to as many threads."""
+    """Limit a library to a number of threads."""
     if hasattr(os, "sched_setaffinity"):
         # What cannot be told how many, JAX, counts these.
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
@@ -138,7 +138,7 @@ def _pace(step: Callable[[], Any]) -> float:
 
 
 def _seconds(step: Callable[[], Any], pace: float) -> float:
-    """How many seconds a call takes now."""
+    """Return the seconds of a call."""
     if pace >= SLOW_SECONDS:
         return pace
     calls = max(1, round(SAMPLE_SECONDS / pace))
@@ -155,7 +155,7 @@ def _duration(step: Callable[[], Any]) -> float:
 
 
 def _peak(library: str, device: str) -> float:
-    """The most bytes held so far: resident ones, or those of the GPU."""
+    """Return the most bytes held so far: resident ones, or those of the GPU."""
     if device == "cpu":
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return peak * (1.0 if sys.platform == "darwin" else 1024.0)

@@ -1,1 +1,1 @@
-"""What examples/detection/train.py trains on, and what with."""
+"""Modules of examples/detection/train.py."""

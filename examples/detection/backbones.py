@@ -18,7 +18,7 @@ TEMPLATE = re.compile(r"(\d+)x(\d+)d")
 
 
 def model_name(text: str) -> str:
-    """A variant's name, or one with a template: `"resnext50_32x4d:1x64d"`."""
+    """Check a name of a variant, or with a template: `"resnext26ts:1x64d"`."""
     variant, *template = text.split(":", 1)
     if variant not in keras_resnext.VARIANTS:
         known = list(keras_resnext.VARIANTS)
@@ -36,7 +36,7 @@ def model_name(text: str) -> str:
 
 
 def configuration(name: str) -> ResNeXtConfig:
-    """The network of a name, as `model_name` has them.
+    """Return the configuration of a name, as `model_name` checks it.
 
     Networks for little pictures, which keep all pixels, get the strides of
     those for ImageNet.
@@ -52,7 +52,7 @@ def configuration(name: str) -> ResNeXtConfig:
 
 
 def check(name: str, weights: str, size: int) -> None:
-    """Refuses what can't be built.
+    """Refuse what can't be built.
 
     Args:
         name: As `model_name` has them.
@@ -81,7 +81,7 @@ def check(name: str, weights: str, size: int) -> None:
 def backbone(
     name: str, weights: str, size: int
 ) -> tuple[keras.Model, Weights | None]:
-    """A network without its classifier, and where its weights are from.
+    """Return a model without its classifier, and the record of its weights.
 
     The arguments are those of `check`.
     """
@@ -100,12 +100,12 @@ def backbone(
 
 
 def freeze_batch_norm(model: keras.Model) -> None:
-    """Keeps what batch normalization knows: batches of detectors are small."""
+    """Freeze batch normalization: batches of detectors are small."""
     for layer in model.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.trainable = False
 
 
 def first_level(maps: keras.Model) -> int:
-    """How often the first map that is looked at was halved."""
+    """Return the level of the first map: how often it was halved."""
     return int(list(maps.output)[-STAGES].removeprefix("P"))

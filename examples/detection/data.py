@@ -1,4 +1,4 @@
-"""Pictures with boxes: of TensorFlow Datasets, or drawn; and their batches.
+"""Images with boxes, of TensorFlow Datasets or drawn, and their batches.
 
 The objects of a picture are float32 of shape `(n, 6)`: left, top, right and
 bottom edge as shares of the picture, class, and whether finding it is neither
@@ -94,7 +94,7 @@ class Annotated:
 
 
 def dataset(name: str, data_dir: str | None) -> Dataset:
-    """Opens a data set of TFDS.
+    """Open a dataset of TFDS.
 
     Raises:
         ValueError: If there is none of that name, or it has no boxes.
@@ -136,7 +136,7 @@ def dataset(name: str, data_dir: str | None) -> Dataset:
 def _names(
     features: tfds.features.FeaturesDict,
 ) -> tuple[str, str, str, str] | None:
-    """How a data set calls pictures, objects, boxes and classes."""
+    """Return a dataset's names of images, objects, boxes and classes."""
     images = [
         name
         for name, feature in features.items()
@@ -172,7 +172,7 @@ def _parts(
 
 
 def _looked_through(records: Annotated) -> tuple[int, int]:
-    """The most objects of a picture, and how many are of no use."""
+    """Return the most objects of an image, and how many are of no use."""
     features, *rest = records.names[1:]
     wanted = {features: {*rest, *_kept(records, features)}}
     examples = records.builder.as_dataset(
@@ -191,7 +191,7 @@ def _kept(records: Annotated, features: str) -> set[str]:
 
 
 def _usable(objects: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """The objects within a picture, how many they are, and how many not."""
+    """Return the objects within an image, their number, and that of others."""
     objects = objects[objects[:, 4] >= 0]
     cut = tf.clip_by_value(objects[:, :4], 0.0, 1.0)
     # Not so of what is no number, either.
@@ -204,7 +204,7 @@ def _usable(objects: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
 def train_batches(
     images: Split, recipe: Recipe, plan: EpochPlan
 ) -> tf.data.Dataset:
-    """An epoch's batches, as keras-cv takes them.
+    """Return an epoch's batches, as keras-cv takes them.
 
     Args:
         images: A split of a `Dataset`.
@@ -248,7 +248,7 @@ def train_batches(
 def evaluation_batches(
     images: Split, recipe: Recipe, batch_size: int
 ) -> tf.data.Dataset:
-    """The batches to measure on.
+    """Return the batches to measure on.
 
     Returns:
         Pairs of pictures, as for training, and of all their objects, with
@@ -274,7 +274,7 @@ def _most(images: Split) -> int:
 def _fitted(
     content: tf.Tensor, objects: tf.Tensor, recipe: Recipe
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """A picture brought to size, in its own proportions, from the corner."""
+    """Resize an image in its own proportions, at the corner of a square."""
     if content.dtype == tf.string:
         content = tf.io.decode_image(
             content, channels=3, expand_animations=False

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Measures:
-    """How well boxes were found, from 0 to 1; `None` where there were none.
+    """Accuracy of found boxes, from 0 to 1; `None` without objects.
 
     Args:
         map: Mean average precision: over classes, and over overlaps with the
@@ -41,7 +41,7 @@ def measure(
     found: Sequence[np.ndarray],
     labels: Sequence[str],
 ) -> Measures:
-    """Compares found objects with the true ones.
+    """Compare found objects with the true ones.
 
     Args:
         true: Of each picture, `(n, 6)`: left, top, right and bottom edge in
@@ -78,7 +78,7 @@ def measure(
 
 
 def _indexed(pictures: Sequence[np.ndarray], classes: int, last: str) -> "COCO":
-    """Objects as COCO's tools have them; zero is no number to them."""
+    """Return objects as COCO's tools have them; zero is no number to them."""
     from pycocotools.coco import COCO
 
     annotations: list[dict] = []
@@ -107,5 +107,5 @@ def _indexed(pictures: Sequence[np.ndarray], classes: int, last: str) -> "COCO":
 
 
 def _share(value: float) -> float | None:
-    """What is below zero says that there was nothing to find."""
+    """Return a share, or `None` for -1: there was nothing to find."""
     return None if value < 0 else float(value)

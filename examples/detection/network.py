@@ -35,11 +35,11 @@ class Detector(keras_cv.models.RetinaNet):
     """RetinaNet, fed as its own `fit` feeds it."""
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
-        """What its heads say of pictures."""
+        """Return the outputs of the heads for images."""
         return super().call({"images": inputs}, training=training)
 
     def predict_step(self, data: Any) -> dict[str, Any]:
-        """The boxes, classes and scores of what is found."""
+        """Return the boxes, classes and scores of found objects."""
         images, *_ = keras.utils.unpack_x_y_sample_weight(data)
         return self.decode_predictions(self(images, training=False), images)
 
@@ -47,7 +47,7 @@ class Detector(keras_cv.models.RetinaNet):
 def detector(
     backbone: keras.Model, classes: int, channels: int, depth: int
 ) -> keras.Model:
-    """Puts the pyramid and the heads on a network.
+    """Build a detector: a model, a feature pyramid and heads.
 
     Args:
         backbone: Without its classifier.
@@ -100,7 +100,7 @@ def detector(
 
 
 def pyramid(widths: Sequence[int], channels: int) -> keras.Model:
-    """A feature pyramid (Lin et al., https://arxiv.org/abs/1612.03144).
+    """Build a feature pyramid (Lin et al., https://arxiv.org/abs/1612.03144).
 
     Args:
         widths: Channels of each stage's map.
@@ -135,7 +135,7 @@ def pyramid(widths: Sequence[int], channels: int) -> keras.Model:
 def head(
     numbers: int, channels: int, depth: int, prior: float
 ) -> keras.Sequential:
-    """Tells so many numbers of each anchor.
+    """Build a head that returns so many numbers for each anchor.
 
     Args:
         numbers: How many of an anchor.

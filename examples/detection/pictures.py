@@ -20,7 +20,7 @@ def draw(
     labels: Sequence[str],
     file: pathlib.Path,
 ) -> None:
-    """Draws the first pictures.
+    """Draw the first images.
 
     Args:
         pictures: Pixels in [0, 1].

@@ -45,7 +45,7 @@ def dataset(count: int, size: int, seed: int) -> Dataset:
 
 
 def draw(count: int, size: int, seed: tuple[int, ...]) -> IndexedSplit:
-    """Draws pictures; each follows from the seed and its number alone.
+    """Draw images; each follows from the seed and its number alone.
 
     Returns:
         Their pixels, and their objects as `data` has them.

@@ -1,4 +1,4 @@
-"""Finds objects: RetinaNet of keras-cv on the features of any ResNeXt.
+"""Find objects: RetinaNet of keras-cv on the features of any ResNeXt.
 
     python -m examples.detection.train
     python -m examples.detection.train --precision bfloat16
@@ -62,7 +62,7 @@ TITLES = {
 
 @dataclass(frozen=True)
 class Result:
-    """What came of a detector.
+    """Result of a detector.
 
     Args:
         model: Its network's name.
@@ -78,7 +78,7 @@ class Result:
 
 
 def main() -> int:
-    """Runs the script; the result is its exit status."""
+    """Run the script, and return its exit status."""
     parser = argparse.ArgumentParser(
         usage="%(prog)s [options]",
         description=__doc__,
@@ -188,7 +188,7 @@ def detect(args: argparse.Namespace, recipe: Recipe) -> dict[str, Any]:
 
 
 def require() -> None:
-    """Refuses to begin what can't be ended here."""
+    """Refuse to begin what can't be ended here."""
     if keras.backend.backend() != "tensorflow":
         raise ValueError(
             "keras-cv finds boxes on TensorFlow only. Set KERAS_BACKEND="
@@ -205,7 +205,7 @@ def require() -> None:
 
 
 def load(args: argparse.Namespace, recipe: Recipe) -> Dataset:
-    """Draws the pictures, or opens those of TFDS."""
+    """Draw the images, or open those of TFDS."""
     if args.dry_run:
         count = 2 * (args.batch_size or recipe.batch_size)
         return shapes.dataset(count, recipe.train_size, args.seed)
@@ -220,7 +220,7 @@ def train(
     dataset: Dataset,
     strategy: Strategy,
 ) -> Result:
-    """Trains a detector, or goes on with that, and measures it."""
+    """Train a detector, or resume its training, and measure it."""
     keras.utils.clear_session()
     keras.utils.set_random_seed(args.seed)
     size, classes = recipe.train_size, len(dataset.labels)
@@ -264,7 +264,7 @@ def build(
     classes: int,
     activation: str | None,
 ) -> keras.Model:
-    """A detector that has not learnt anything but what its network has."""
+    """Build a detector with a pretrained or random backbone."""
     from examples.detection import network
 
     trunk, _ = backbones.backbone(args.model, args.weights, size)
@@ -276,7 +276,7 @@ def build(
 def conclude(
     results: list[Result], dataset: Dataset, output: pathlib.Path
 ) -> None:
-    """Writes the measures and prints them, of all and of each class."""
+    """Write the measures and print them, of all and of each class."""
     table = rich.table.Table("", *(each.model for each in results), box=None)
     for column in table.columns[1:]:
         column.justify = "right"
@@ -299,7 +299,7 @@ def conclude(
 
 
 def told(value: float | None) -> str:
-    """A measure as in the table; there may be nothing to measure."""
+    """Return a measure as in the table; there may be nothing to measure."""
     return "none" if value is None else f"{value:.3f}"
 
 

@@ -1,1 +1,1 @@
-"""What examples/paper/cardinality.py compares, and what came of it."""
+"""Modules of examples/paper/cardinality.py and paths.py."""

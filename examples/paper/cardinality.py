@@ -1,4 +1,4 @@
-"""Asks the paper's question of your hardware: does cardinality help?
+"""Ask the paper's question of your hardware: does cardinality help?
 
     python -m examples.paper.cardinality
     python -m examples.paper.cardinality --epochs 5 --precision bfloat16
@@ -46,7 +46,7 @@ CONSOLE = rich.console.Console(highlight=False)
 
 
 def main() -> int:
-    """Runs the script; the result is its exit status."""
+    """Run the script, and return its exit status."""
     parser = argparse.ArgumentParser(
         usage="%(prog)s [options]",
         description=__doc__,
@@ -123,7 +123,7 @@ def train(
     strategy: Strategy,
     contestant: Contestant,
 ) -> History:
-    """Trains a network from a seed, or goes on with that."""
+    """Train a model from a seed, or resume its training."""
     keras.utils.clear_session()
     keras.utils.set_random_seed(args.seed)
     config = trainer.configure(contestant.config, recipe)
@@ -141,7 +141,7 @@ def train(
 def build(
     config: keras_resnext.ResNeXtConfig, classes: int, activation: str | None
 ) -> keras.Model:
-    """A network of random weights."""
+    """Build a model of random weights."""
     return keras_resnext.ResNeXt(
         config,
         weights=None,
@@ -158,7 +158,7 @@ def conclude(
     dataset: data.Dataset,
     output: pathlib.Path,
 ) -> None:
-    """Writes the table, the figure and the figures, and prints the verdict."""
+    """Write the table, the figure and the numbers, and print the verdict."""
     heading, *rows = results.rows(found)
     table = rich.table.Table(*heading, box=None)
     for column in table.columns[1:]:

@@ -1,4 +1,4 @@
-"""Networks of equal complexity, and their rivals at twice of it.
+"""Models of equal complexity, and their rivals at twice of it.
 
 The widths are those of Table 2 of the paper (arXiv 1611.05431): with each of
 them a block has as many weights as ResNet's. The rivals are Table 4's:
@@ -45,19 +45,19 @@ class Contestant:
 
     @property
     def label(self) -> str:
-        """As in the tables: no two have the same."""
+        """Name in tables: no two have the same."""
         if self.group == "equal":
             return self.name
         return f"{self.name}, {self.group}"
 
     @property
     def folder(self) -> str:
-        """As in the names of folders."""
+        """Name in folders."""
         return self.label.replace(", ", "-").replace(" ", "-")
 
 
 def costs(contestant: Contestant, classes: int) -> tuple[int, int]:
-    """Its parameters and its multiply-adds."""
+    """Return the parameters and the multiply-adds."""
     size = contestant.config.default_size
     # Without a single weight.
     with keras.StatelessScope(initialize_variables=False):
@@ -87,7 +87,7 @@ SCALES = {
 
 
 def contestants(scale: str) -> list[Contestant]:
-    """Those of a scale, the equal ones by cardinality first."""
+    """Return the models of a scale, the equal ones by cardinality first."""
     base = SCALES[scale]
 
     def make(group: str, grouping: Template, deeper: int = 1) -> Contestant:

@@ -1,4 +1,4 @@
-"""Shows what each path of each block adds to the scores of pictures.
+"""Show what each path of each block adds to the scores of images.
 
     python -m examples.paper.paths *.jpg
     python -m examples.paper.paths --model resnext23s_4x32d.cifar10 *.png
@@ -28,7 +28,7 @@ MODEL = "resnext50_32x4d"
 
 
 def main() -> int:
-    """Runs the script; the result is its exit status."""
+    """Run the script, and return its exit status."""
     parser = argparse.ArgumentParser(
         usage="%(prog)s PICTURE... [options]",
         description=__doc__,
@@ -58,7 +58,7 @@ def main() -> int:
 
 
 def work(args: argparse.Namespace) -> int:
-    """Measures, and draws."""
+    """Measure, and draw."""
     model = scripts.load_model(args.model, args.weights)
     transform = scripts.transform_for(model)
     pixels = []
@@ -75,7 +75,7 @@ def work(args: argparse.Namespace) -> int:
 def contributions(
     model: keras.Model, images: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """What each path of each block adds, on average.
+    """Return the mean contribution of each path of each block.
 
     Args:
         model: A classifier of this package.
@@ -98,7 +98,7 @@ def contributions(
 
 
 def draw(found: dict[str, np.ndarray], title: str, file: pathlib.Path) -> None:
-    """A row for each block, its paths from the most to the least helpful."""
+    """Draw a row per block, its paths from the most to the least useful."""
     paths = max(len(row) for row in found.values())
     rows = np.full((len(found), paths), np.nan)
     for row, values in zip(rows, found.values(), strict=True):

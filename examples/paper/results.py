@@ -1,4 +1,4 @@
-"""What came of each network's runs, as rows, a verdict and a table."""
+"""Results of each model's runs: rows, a verdict and a table."""
 
 import statistics
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ History = list[dict[str, Any]]
 
 @dataclass(frozen=True)
 class Result:
-    """What came of a network.
+    """Result of a model.
 
     Args:
         contestant: The network.
@@ -36,17 +36,17 @@ class Result:
 
     @property
     def errors(self) -> list[float]:
-        """Of each seed, the share of held-out pictures it ends up wrong on."""
+        """Share of wrong test images at the end, of each seed."""
         return [1 - history[-1]["val_accuracy"] for history in self.histories]
 
     @property
     def training_errors(self) -> list[float]:
-        """Of each seed, that on augmented training pictures."""
+        """Share of wrong, augmented training images, of each seed."""
         return [1 - history[-1]["accuracy"] for history in self.histories]
 
 
 def spread(values: Sequence[float]) -> float:
-    """The standard deviation of a sample; of one value, none."""
+    """Return the standard deviation of a sample; of one value, none."""
     return statistics.stdev(values) if len(values) > 1 else 0.0
 
 
@@ -179,7 +179,7 @@ def _compared(found: Comparison, chance: float, corrected: float) -> str:
 
 
 def rows(results: Sequence[Result]) -> list[tuple[str, ...]]:
-    """The table, its heading first."""
+    """Return the rows of the table, its heading first."""
     seeds = len(results[0].histories)
     heading = (
         "network",
@@ -208,7 +208,7 @@ def rows(results: Sequence[Result]) -> list[tuple[str, ...]]:
 
 
 def markdown(results: Sequence[Result]) -> str:
-    """The table and the verdict for a README."""
+    """Return the table and the verdict for a README."""
     heading, *others = rows(results)
     lines = [heading, ("---", *["---:"] * (len(heading) - 1)), *others]
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)

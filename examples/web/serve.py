@@ -1,4 +1,4 @@
-"""Exports a network, and serves a page that runs it in the browser.
+"""Export a model, and serve a page that runs it in the browser.
 
     python -m examples.web.serve
     python -m examples.web.serve --model resnext50_32x4d.a1h_in1k
@@ -40,12 +40,12 @@ SERVED = (*PAGE, *RUNTIME_FILES, "model.onnx", "model.json")
 
 
 def main() -> int:
-    """Runs the script; the result is its exit status."""
+    """Run the script, and return its exit status."""
     return scripts.main(arguments(), work)
 
 
 def work(args: argparse.Namespace) -> int:
-    """Exports, and serves until Ctrl-C."""
+    """Export, and serve until Ctrl-C."""
     # Ahead of what takes long, since the port may be taken.
     with server(args.folder, args.port) as made:
         fetch_runtime(args.folder)
@@ -59,7 +59,7 @@ def work(args: argparse.Namespace) -> int:
 
 
 def arguments() -> argparse.ArgumentParser:
-    """The command line."""
+    """Return the parser of the command line."""
     parser = argparse.ArgumentParser(
         usage="%(prog)s [options]",
         description=__doc__,
@@ -106,7 +106,7 @@ def port_number(text: str) -> int:
 
 
 def build(name: str | None, weights: str | None) -> keras.Model:
-    """The network of the command line, with its weights.
+    """Build the model of the command line, with its weights.
 
     Raises:
         ValueError: If there is no such network, or it is no classifier.
@@ -122,7 +122,7 @@ def build(name: str | None, weights: str | None) -> keras.Model:
 
 
 def export(args: argparse.Namespace) -> None:
-    """Writes `model.onnx`, and `model.json`, which tells the page of it."""
+    """Write `model.onnx`, and `model.json`, which describes it to the page."""
     model = build(args.model, args.weights)
     config, classes = (
         keras_resnext.get_data_config(model),
@@ -158,7 +158,7 @@ def export(args: argparse.Namespace) -> None:
 
 
 def fetch_runtime(folder: pathlib.Path) -> None:
-    """Puts ONNX Runtime Web beside the model, unless it is there.
+    """Put ONNX Runtime Web beside the model, unless it is there.
 
     Raises:
         Failure: If there is no npm, or it fails.
@@ -209,12 +209,12 @@ TYPES = {
 
 
 class Handler(http.server.SimpleHTTPRequestHandler):
-    """Serves the page's own files, and no others of the folder."""
+    """Handler of the page's own files, and no others of the folder."""
 
     extensions_map = TYPES
 
     def send_head(self) -> io.BytesIO | BinaryIO | None:
-        """Refuses other files."""
+        """Refuse other files."""
         self.path = self.path.partition("?")[0]
         if self.path == "/":
             self.path = "/index.html"
@@ -224,14 +224,14 @@ class Handler(http.server.SimpleHTTPRequestHandler):
         return super().send_head()
 
     def end_headers(self) -> None:
-        """Allows several threads, and asks anew for what may be new."""
+        """Allow several threads, and disable caching of what may be new."""
         self.send_header("Cross-Origin-Opener-Policy", "same-origin")
         self.send_header("Cross-Origin-Embedder-Policy", "require-corp")
         self.send_header("Cache-Control", "no-cache")
         super().end_headers()
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Keeps silent."""
+        """Log nothing."""
 
 
 class Server(http.server.ThreadingHTTPServer):
@@ -240,13 +240,13 @@ class Server(http.server.ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Tells of all other errors."""
+        """Log all other errors."""
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)
 
 
 def server(folder: pathlib.Path, port: int) -> Server:
-    """What will serve the folder, which is made if need be.
+    """Return a server of the folder, which is made if need be.
 
     Raises:
         OSError: If the port is taken, or the folder can't be made.
@@ -268,7 +268,7 @@ def server(folder: pathlib.Path, port: int) -> Server:
 
 
 def serve(made: Server) -> None:
-    """Answers until Ctrl-C."""
+    """Serve until Ctrl-C."""
     try:
         made.serve_forever()
     except KeyboardInterrupt:

@@ -34,7 +34,7 @@ def usage() -> Iterator[None]:
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Runs the command line.
+    """Run the command line.
 
     Args:
         words: Its words; `None` takes the process's own.
@@ -74,7 +74,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def complain(error: object, status: int = 1) -> int:
-    """Says in one sentence what is wrong."""
+    """Print an error as one sentence."""
     if isinstance(error, OSError) and error.strerror:
         file = "" if error.filename is None else f": '{error.filename}'"
         error = f"{error.strerror}{file}"

@@ -20,13 +20,13 @@ class Parser(argparse.ArgumentParser):
     """A parser that complains as the commands do."""
 
     def error(self, message: str) -> NoReturn:
-        """Ends the process."""
+        """Print the usage and an error, and end the process."""
         print(f"{PROGRAM}: error: {message}", file=sys.stderr)
         sys.exit(2)
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line's, with one parser for each command."""
+    """Return the parser, with a parser of its own for each command."""
     whole = Parser(
         PROGRAM,
         description="ResNeXt for Keras 3: networks, weights, predictions.",

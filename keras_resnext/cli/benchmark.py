@@ -19,7 +19,7 @@ SECONDS = 20  # after which a batch size has no further round
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measures, and prints a table."""
+    """Measure, and print a table."""
     variant = args.model.partition(".")[0]
     size = args.size or networks.own_size(variant)
     with usage():
@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
 def measured(
     models: dict[str, keras.Model], batch: int
 ) -> dict[str, dict[str, float]]:
-    """Times models in turn, so that a machine that drifts does for all.
+    """Time models in turn, so that a machine that drifts does for all.
 
     Returns:
         By the model's name the median of a call's milliseconds, images per

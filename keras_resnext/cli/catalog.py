@@ -15,7 +15,7 @@ from keras_resnext.weights.catalog import list_weights
 
 
 def run(args: argparse.Namespace) -> int:
-    """Prints networks or weights."""
+    """Print models or weights."""
     if args.command == "list":
         print_networks(args.pattern, args.json)
     else:
@@ -24,7 +24,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def print_networks(pattern: str, as_json: bool) -> None:
-    """Prints the networks whose names match."""
+    """Print the models whose names match."""
     names = sorted(fnmatch.filter(VARIANTS, pattern))
     if not names:
         raise UsageError(
@@ -50,7 +50,7 @@ def print_networks(pattern: str, as_json: bool) -> None:
 
 
 def network(name: str) -> dict:
-    """What a list says of a network."""
+    """Return the columns of a model in the list."""
     config, weights = VARIANTS[name], default_weights(name)
     grouping = config.grouping
     cardinality, group_width = (
@@ -70,7 +70,7 @@ def network(name: str) -> dict:
 
 
 def print_weights(pattern: str, license: str | None, as_json: bool) -> None:
-    """Prints published checkpoints."""
+    """Print published checkpoints."""
     variant, _, tag = pattern.partition(".")
     variants = {row.variant for row in list_weights()}
     if not fnmatch.filter(variants, variant):

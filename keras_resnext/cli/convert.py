@@ -30,7 +30,7 @@ WRITERS: dict[str, Callable] = {
 
 
 def run(args: argparse.Namespace) -> int:
-    """Converts, and prints what was done."""
+    """Convert a file, and print what was done."""
     writer = check(args)
     found = convert(args.source, args.model, writer, args.output)
     if args.json:
@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def check(args: argparse.Namespace) -> Callable:
-    """How to write the output; refuses what can be refused right away."""
+    """Return the writer of the output; refuse invalid arguments at once."""
     output = args.output
     writers = [
         writer for end, writer in WRITERS.items() if output.name.endswith(end)
@@ -81,7 +81,7 @@ def check(args: argparse.Namespace) -> Callable:
 def convert(
     source: str, network: str | None, writer: Callable, output: pathlib.Path
 ) -> dict:
-    """Converts a file, and tells what was done.
+    """Convert a file, and return what was done.
 
     Args:
         source: File, address or name of a checkpoint.
@@ -133,7 +133,7 @@ def convert(
 
 
 def same_again(model: keras.Model, path: pathlib.Path) -> bool:
-    """Whether a file holds all weights of a model, and the same ones.
+    """Return whether a file contains exactly the weights of a model.
 
     The model must not be used any more if it does not.
     """

@@ -11,7 +11,7 @@ from keras_resnext.cli import usage
 
 
 def run(args: argparse.Namespace) -> int:
-    """Prints a network's size, cost and stages."""
+    """Print a model's size, cost and stages."""
     found = information(args.model, args.size)
     if args.json:
         printing.print_json(found)
@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def information(name: str, size: int | None) -> dict:
-    """What there is to say of a network, for pictures of a size."""
+    """Return the properties of a model, for images of a size."""
     variant = name.partition(".")[0]
     size = size or networks.own_size(variant)
     shape = networks.shape(size)

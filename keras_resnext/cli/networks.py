@@ -24,7 +24,7 @@ DEFAULT = "resnext50_32x4d"
 def load(
     name: str | None, weights: str | None, size: int | None = None
 ) -> keras.Model:
-    """The network of a command line.
+    """Load the model of a command line.
 
     Args:
         name: `"variant"` or `"variant.tag"`, `None` where a file tells.
@@ -52,7 +52,7 @@ def load(
 def load_for_export(
     name: str, weights: str | None, size: int | None = None
 ) -> keras.Model:
-    """The network of a command line, for pictures of one size.
+    """Load the model of a command line, for images of one size.
 
     Args:
         name: `"variant"`, `"variant.tag"`, or the path or address of a file.
@@ -96,7 +96,7 @@ def check_name(name: str, weights: str | None = None) -> None:
 
 
 def is_file(word: str) -> bool:
-    """Whether a word is the path of a file rather than a checkpoint's name."""
+    """Return whether a word is the path of a file, not a checkpoint's name."""
     return bool(
         os.path.dirname(word) or word.endswith(SUFFIXES) or os.path.isfile(word)
     )
@@ -108,7 +108,7 @@ def from_file(
     activation: str | None = "softmax",
     size: int | None = None,
 ) -> keras.Model:
-    """Builds the network that a file holds.
+    """Build the model that a file contains.
 
     Args:
         path: A file of any kind that can be read, or its address.
@@ -163,7 +163,7 @@ def read_labels(path: pathlib.Path) -> list[str]:
 
 
 def reading(word: str) -> AbstractContextManager:
-    """Says on a terminal what it takes a while to read."""
+    """Print a file's name on a terminal while it is read."""
     console = rich.console.Console(stderr=True)
     if is_file(word):
         return console.status(f"Reading {rich.markup.escape(word)}")
@@ -185,7 +185,7 @@ def own_size(variant: str = "") -> int | None:
 
 
 def channels_first() -> bool:
-    """Whether Keras is set to it."""
+    """Return whether Keras is set to channels first."""
     return keras.config.image_data_format() == "channels_first"
 
 

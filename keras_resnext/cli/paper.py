@@ -14,7 +14,7 @@ from keras_resnext.cli import printing
 
 
 def run(args: argparse.Namespace) -> int:
-    """Prints the tables.
+    """Print the tables.
 
     Raises:
         Failure: If a figure disagrees.
@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _print(title: str, checks: Sequence[paper.Check]) -> None:
-    """One table, with what published weights reach if there are any."""
+    """Print a table, with accuracies of published weights if there are any."""
     columns = ["network", "figure", "paper>", "computed>", ""]
     trained = any(check.published is not None for check in checks)
     if trained:
@@ -99,7 +99,7 @@ def _sentence(check: paper.Check) -> str:
 
 
 def _row(check: paper.Check) -> dict:
-    """What JSON says of a claim."""
+    """Return the JSON values of a claim."""
     claim = check.claim
     return {
         "table": claim.table,

@@ -49,7 +49,7 @@ class Skipped:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Prints the most probable classes of images."""
+    """Print the most probable classes of images."""
     if args.gradcam and args.gradcam.suffix.lower() not in ENDINGS:
         raise UsageError(f"'{args.gradcam}' must end in .png or .jpg.")
     if args.gradcam and not args.gradcam.parent.is_dir():
@@ -214,7 +214,7 @@ def predictions(
 def best(
     predicted: np.ndarray, top: int, names: Sequence[str] | None
 ) -> list[list[dict]]:
-    """The most probable classes of each picture."""
+    """Return the most probable classes of each image."""
     imagenet_names = [each.name for each in imagenet.classes()]
     if names is not None and list(names) == imagenet_names:
         decoded = keras_resnext.decode_predictions(predicted, top)
@@ -268,7 +268,7 @@ def sight(
 
 
 def side_by_side(sights: list[PIL.Image.Image]) -> PIL.Image.Image:
-    """One picture of all, in as many columns as rows."""
+    """Return one image of all, in as many columns as rows."""
     columns = math.ceil(math.sqrt(len(sights)))
     rows = math.ceil(len(sights) / columns)
     sheet = PIL.Image.new("RGB", (columns * WIDTH, rows * WIDTH), "white")
@@ -278,7 +278,7 @@ def side_by_side(sights: list[PIL.Image.Image]) -> PIL.Image.Image:
 
 
 def progress(hidden: bool) -> rich.progress.Progress:
-    """A bar below what is printed, if anybody sees it."""
+    """Return a bar below what is printed, hidden if asked."""
     is_seen = sys.stdout.isatty()
     console = rich.console.Console(stderr=not is_seen)
     return rich.progress.Progress(

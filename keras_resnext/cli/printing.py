@@ -1,4 +1,4 @@
-"""How commands print: tables for people, JSON for programs."""
+"""Output of commands: tables for people, JSON for programs."""
 
 import json
 import math
@@ -21,7 +21,7 @@ def printable(text: str) -> str:
 
 
 def print_json(value: Any) -> None:
-    """Prints a value as JSON; NaN and infinity, which it has not, as null."""
+    """Print a value as JSON; NaN and infinity, which JSON lacks, as null."""
     print(_json(value))
 
 
@@ -63,13 +63,13 @@ def _finite(value: Any) -> Any:
 
 
 def print_pairs(**pairs: str) -> None:
-    """Prints what is said of one thing, line by line."""
+    """Print names and values, line by line."""
     for name, text in pairs.items():
         print(f"{name.replace('_', '-'):14} {text}")
 
 
 def table(*columns: str, title: str | None = None) -> rich.table.Table:
-    """An empty table; columns that end in `>` are of numbers."""
+    """Return an empty table; columns that end in `>` are of numbers."""
     made = rich.table.Table(
         title=title,
         title_justify="left",
@@ -88,7 +88,7 @@ def table(*columns: str, title: str | None = None) -> rich.table.Table:
 
 
 def show(*tables: rich.table.Table | str) -> None:
-    """Prints tables; into a pipe or file in full width."""
+    """Print tables; into a pipe or file in full width."""
     console = rich.console.Console(highlight=False, markup=False)
     if not console.is_terminal:
         console = rich.console.Console(

@@ -1,4 +1,4 @@
-"""Which operation changes an image, and how much: drawn at random."""
+"""Automatic augmentation: TrivialAugment and timm's RandAugment."""
 
 import functools
 from collections.abc import Callable
@@ -17,7 +17,7 @@ def trivial_augment_wide(
     interpolation: str = "bilinear",
     fill: tuple[int, int, int] = operations.BLACK,
 ) -> tf.Tensor:
-    """Applies one operation of one strength, all equally probable.
+    """Apply one operation of one strength, all equally probable.
 
     Operations, the 31 strengths of each and their signs are torchvision's
     `TrivialAugmentWide`. It takes the nearest pixel unless told otherwise;
@@ -76,7 +76,7 @@ def rand_augment(
     seed: tf.Tensor,
     fill: tuple[int, int, int] = GRAY,
 ) -> tf.Tensor:
-    """Applies two operations at random, each every other time.
+    """Apply two operations at random, each every other time.
 
     timm's `rand-m{magnitude}-mstd0.5-inc1`: each operation draws a magnitude
     of its own from a normal distribution of deviation 0.5, cut off at 0 and
@@ -132,7 +132,7 @@ def increasing(
     sign: tf.Tensor,
     fill: tuple[int, int, int],
 ) -> dict[str, Callable[[], tf.Tensor]]:
-    """The operations of `rand_augment`, by timm's names.
+    """Return the operations of `rand_augment`, by timm's names.
 
     Args:
         x: float32 pixels of shape `(height, width, 3)`.

@@ -22,7 +22,7 @@ def jitter(
     contrast: float = 0.4,
     saturation: float = 0.4,
 ) -> tf.Tensor:
-    """Changes brightness, contrast and saturation, in random order.
+    """Change brightness, contrast and saturation, in random order.
 
     Each blends the image with another, of a weight drawn uniformly from
     `[1 - strength, 1 + strength]`: with black for the brightness, with its
@@ -75,7 +75,7 @@ def jitter(
 def light(
     image: tf.Tensor, seed: tf.Tensor, deviation: float = 0.1
 ) -> tf.Tensor:
-    """Adds a color drawn along ImageNet's principal components.
+    """Add a color drawn along ImageNet's principal components.
 
     The same to all pixels, as AlexNet did against changes of the light.
 
@@ -107,7 +107,7 @@ def normalized(
     mean: tuple[float, ...],
     std: tuple[float, ...],
 ) -> tf.Tensor:
-    """Subtracts the mean and divides by the deviation, per channel.
+    """Subtract the mean and divide by the deviation, per channel.
 
     Args:
         image: Pixels of shape `(..., width, channels)` in [0, 255], of

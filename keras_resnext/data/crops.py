@@ -20,7 +20,7 @@ def random_resized_box(
     scale: tuple[float, float] = (0.08, 1.0),
     ratio: tuple[float, float] = (3 / 4, 4 / 3),
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Draws the box of a random resized crop, as torchvision does.
+    """Draw the box of a random resized crop, as torchvision does.
 
     Ten times a share of the area is drawn uniformly and a ratio of width to
     height log-uniformly. The first such box that fits goes to a uniform
@@ -83,7 +83,7 @@ def random_resized(
     scale: tuple[float, float] = (0.08, 1.0),
     ratio: tuple[float, float] = (3 / 4, 4 / 3),
 ) -> tf.Tensor:
-    """Resizes a random box of the image to a square.
+    """Resize a random box of the image to a square.
 
     Of a JPEG file only the box is decoded. Neither DCT scaling nor the fast
     inexact DCT is used, which would change the pixels.
@@ -149,7 +149,7 @@ def random_resized(
 def centered(
     image: tf.Tensor, resize: int, size: int, interpolation: str = "bilinear"
 ) -> tf.Tensor:
-    """Resizes the shorter side and cuts the middle out, for evaluation.
+    """Resize the shorter side and cut the middle out, for evaluation.
 
     What `keras_resnext.EvaluationTransform` does before it normalizes: on the
     same pixels the result is the same but for one level in fewer than one
@@ -187,7 +187,7 @@ def centered(
 
 
 def padded(image: tf.Tensor, padding: int, seed: tf.Tensor) -> tf.Tensor:
-    """Pads with zeros and cuts the old size out at random, as for CIFAR.
+    """Pad with zeros and cut the old size out at random, as for CIFAR.
 
     Args:
         image: Pixels of shape `(height, width, channels)`.
@@ -212,7 +212,7 @@ def padded(image: tf.Tensor, padding: int, seed: tf.Tensor) -> tf.Tensor:
 
 
 def flip(image: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """Mirrors left and right, every other time.
+    """Mirror left and right, every other time.
 
     Args:
         image: Pixels of shape `(height, width, channels)`.
@@ -233,7 +233,7 @@ def flip(image: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
 
 
 def decoded(image: tf.Tensor) -> tf.Tensor:
-    """Decodes the bytes of a JPEG, PNG, GIF or BMP file.
+    """Decode the bytes of a JPEG, PNG, GIF or BMP file.
 
     Args:
         image: Scalar string tensor.
@@ -263,7 +263,7 @@ def _resized(
     start: tf.Tensor | tuple[int, int],
     interpolation: str,
 ) -> tf.Tensor:
-    """The square of a length `size` at `start` in the resized image."""
+    """Return the square of a length `size` at `start` in the resized image."""
     if interpolation not in KERNELS:
         raise ValueError(
             f"`interpolation` must be one of {', '.join(KERNELS)}. "

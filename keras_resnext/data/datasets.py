@@ -47,7 +47,7 @@ class EpochPlan:
 
     @property
     def rows(self) -> int:
-        """Images per step of this worker."""
+        """Return the images per step of this worker."""
         return self.batch_size // self.workers
 
     def shuffling(self, epoch: int) -> np.random.Generator:

@@ -21,7 +21,7 @@ def erase(
     count: int = 1,
     fill: str = "mean",
 ) -> tf.Tensor:
-    """Erases random boxes of a normalized image.
+    """Erase random boxes of a normalized image.
 
     The share of the area is uniform and the ratio of height to width
     log-uniform; of ten such boxes the first that fits goes to a uniform
@@ -98,7 +98,7 @@ def random_boxes(
     ratio: tuple[float, float],
     count: int,
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Draws the boxes to erase.
+    """Draw the boxes to erase.
 
     Args:
         height: Height of the image in pixels, an integer or int32 scalar.

@@ -10,7 +10,7 @@ def mix(
     mixup: float = 0.2,
     cutmix: float = 1.0,
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Mixes every image of a batch with its partner, and their labels.
+    """Mix every image of a batch with its partner, and their labels.
 
     The share `s` that an image keeps is drawn once per batch from
     Beta(alpha, alpha). Mixup blends the two images; cutmix copies a box
@@ -81,7 +81,7 @@ def mix(
 
 
 def random_share(alpha: float, seed: tf.Tensor) -> tf.Tensor:
-    """Draws from Beta(alpha, alpha).
+    """Draw from Beta(alpha, alpha).
 
     Args:
         alpha: Both parameters of the distribution.
@@ -98,7 +98,7 @@ def random_share(alpha: float, seed: tf.Tensor) -> tf.Tensor:
 def random_cut(
     height: tf.Tensor, width: tf.Tensor, seed: tf.Tensor, alpha: float = 1.0
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Draws cutmix's box, its middle anywhere in the image.
+    """Draw cutmix's box, its middle anywhere in the image.
 
     Args:
         height: Height of the image in pixels, an integer or int32 scalar.

@@ -14,23 +14,23 @@ BLACK = (0, 0, 0)
 
 
 def brightness(image: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
-    """Blends with black."""
+    """Blend with black."""
     return _blend(0.0, image, factor)
 
 
 def contrast(image: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
-    """Blends with the mean gray."""
+    """Blend with the mean gray."""
     mean = tf.reduce_mean(tf.cast(_gray(image), tf.float64))
     return _blend(tf.cast(tf.floor(mean + 0.5), tf.float32), image, factor)
 
 
 def color(image: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
-    """Blends with the gray image."""
+    """Blend with the gray image."""
     return _blend(_gray(image), image, factor)
 
 
 def sharpness(image: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
-    """Blends with a smoothed image, but for the outermost pixels."""
+    """Blend with a smoothed image, except the outermost pixels."""
     rows = image[:-2] + image[1:-1] + image[2:]
     squares = rows[:, :-2] + rows[:, 1:-1] + rows[:, 2:]
     inner = image[1:-1, 1:-1]
@@ -40,28 +40,28 @@ def sharpness(image: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
 
 
 def posterize(image: tf.Tensor, bits: tf.Tensor) -> tf.Tensor:
-    """Keeps the highest bits of every value."""
+    """Keep the highest bits of every value."""
     step = 2.0 ** (8.0 - tf.cast(bits, tf.float32))
     return tf.floor(image / step) * step
 
 
 def solarize(image: tf.Tensor, threshold: tf.Tensor) -> tf.Tensor:
-    """Inverts values from the threshold on."""
+    """Invert values from the threshold on."""
     return tf.where(image < threshold, image, 255 - image)
 
 
 def solarize_add(image: tf.Tensor, addend: tf.Tensor) -> tf.Tensor:
-    """Adds to values below 128."""
+    """Add to values below 128."""
     return tf.where(image < 128, tf.minimum(image + addend, 255), image)
 
 
 def invert(image: tf.Tensor) -> tf.Tensor:
-    """Makes a negative."""
+    """Make a negative."""
     return 255 - image
 
 
 def auto_contrast(image: tf.Tensor) -> tf.Tensor:
-    """Stretches the values of each channel from 0 to 255."""
+    """Stretch the values of each channel from 0 to 255."""
     low = tf.cast(tf.reduce_min(image, (0, 1)), tf.float64)[:, None]
     high = tf.cast(tf.reduce_max(image, (0, 1)), tf.float64)[:, None]
     values = tf.range(256, dtype=tf.float64)
@@ -73,7 +73,7 @@ def auto_contrast(image: tf.Tensor) -> tf.Tensor:
 
 
 def equalize(image: tf.Tensor) -> tf.Tensor:
-    """Makes the values of each channel about equally frequent."""
+    """Make the values of each channel about equally frequent."""
     # Transposed as float32: oneDNN complains of integers.
     values = tf.cast(tf.transpose(tf.reshape(image, (-1, 3))), tf.int32)
     counts = tf.math.bincount(values, minlength=256, axis=-1)
@@ -87,27 +87,27 @@ def equalize(image: tf.Tensor) -> tf.Tensor:
 
 
 def shear_x(image: tf.Tensor, factor: tf.Tensor, *how: Any) -> tf.Tensor:
-    """Takes each pixel from `factor * y` further to the right."""
+    """Take each pixel from `factor * y` further to the right."""
     return _affine(image, (1, factor, 0), (0, 1, 0), *how)
 
 
 def shear_y(image: tf.Tensor, factor: tf.Tensor, *how: Any) -> tf.Tensor:
-    """Takes each pixel from `factor * x` further down."""
+    """Take each pixel from `factor * x` further down."""
     return _affine(image, (1, 0, 0), (factor, 1, 0), *how)
 
 
 def translate_x(image: tf.Tensor, pixels: tf.Tensor, *how: Any) -> tf.Tensor:
-    """Takes each pixel from further to the right."""
+    """Take each pixel from further to the right."""
     return _affine(image, (1, 0, pixels), (0, 1, 0), *how)
 
 
 def translate_y(image: tf.Tensor, pixels: tf.Tensor, *how: Any) -> tf.Tensor:
-    """Takes each pixel from further down."""
+    """Take each pixel from further down."""
     return _affine(image, (1, 0, 0), (0, 1, pixels), *how)
 
 
 def rotate(image: tf.Tensor, degrees: tf.Tensor, *how: Any) -> tf.Tensor:
-    """Turns counter-clockwise about the middle."""
+    """Turn counter-clockwise about the middle."""
     angle = tf.cast(degrees, tf.float32) * (math.pi / 180)
     cos, sin = tf.cos(angle), tf.sin(angle)
     middle = tf.cast(tf.shape(image)[:2], tf.float32) / 2
@@ -127,7 +127,7 @@ def _affine(
     fill: tuple[int, int, int] = BLACK,
     interpolation: str = "bilinear",
 ) -> tf.Tensor:
-    """Takes each pixel from where two rows of a matrix say, else `fill`."""
+    """Map each pixel by the two rows of an affine matrix, outside to `fill`."""
     matrix = tf.cast(tf.stack([horizontal, vertical]), tf.float32)
     # From coordinates of the corners of pixels to those of their middles.
     offset = (matrix[:, 0] + matrix[:, 1] - 1) / 2 + matrix[:, 2]
@@ -169,7 +169,7 @@ def _blend(
 
 
 def _looked_up(image: tf.Tensor, table: tf.Tensor) -> tf.Tensor:
-    """Replaces values by what a table of each channel says."""
+    """Replace values by those of a table for each channel."""
     flat = tf.reshape(tf.cast(table, tf.float32), [-1])
     starts = tf.constant([0, 256, 512])
     return tf.gather(flat, tf.cast(image, tf.int32) + starts)

@@ -30,7 +30,7 @@ def conv2d(
     data_format: str,
     bias: Tensor | None = None,
 ) -> Tensor:
-    """Convolves with as much zero padding before as after.
+    """Convolve with as much zero padding before as after.
 
     Args:
         x: Images, `(batch, height, width, in_channels)` or channels first.
@@ -66,7 +66,7 @@ def batch_norm_training(
     with_relu: bool,
     data_format: str,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Normalizes a batch by its own statistics.
+    """Normalize a batch by its own statistics.
 
     Args:
         x: Images, float32, bfloat16 or float16.
@@ -104,7 +104,7 @@ def batch_norm_inference(
     with_relu: bool,
     data_format: str,
 ) -> Tensor:
-    """Normalizes a batch by statistics gathered before.
+    """Normalize a batch by statistics gathered before.
 
     Args:
         x: Images, float32, bfloat16 or float16.
@@ -136,7 +136,7 @@ def max_pool2d(
     data_format: str,
     nonnegative: bool = False,
 ) -> Tensor:
-    """Keeps the largest value of every window, padding being less than any.
+    """Return the largest value of every window; padding never wins.
 
     Args:
         x: Images, larger than the padding.
@@ -161,7 +161,7 @@ def max_pool2d(
 
 
 def largest(x: Tensor, axis: int) -> Tensor:
-    """Returns the maximum along an axis, which is kept.
+    """Return the maximum along an axis, which is kept.
 
     Not by `ops.max`, whose gradient compares with the maximum: where XLA
     computes the elements a second time and rounds them otherwise, none is
@@ -181,7 +181,7 @@ def largest(x: Tensor, axis: int) -> Tensor:
 
 
 def relu(x: Tensor) -> Tensor:
-    """Cuts off below zero, in place if possible: `x` is not to be used again.
+    """Cut off below zero, in place if possible: `x` is not to be used again.
 
     NaN stays NaN, as it does in a maximum of pixels.
 
@@ -197,7 +197,7 @@ def relu(x: Tensor) -> Tensor:
 
 
 def relu_of_sum(x: Tensor) -> Tensor:
-    """Cuts off below zero as `relu` does, what is below to zero exactly.
+    """Cut off below zero like `relu`, to exactly zero.
 
     Args:
         x: The sum of two tensors, which nothing else needs.
@@ -209,7 +209,7 @@ def relu_of_sum(x: Tensor) -> Tensor:
 
 
 def gradient(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """Differentiates a function of which each backend has its own way.
+    """Differentiate a function, each backend in its own way.
 
     Args:
         function: From `x` to a tensor of any shape.
@@ -238,17 +238,17 @@ def portable() -> contextlib.AbstractContextManager[None]:
 
 
 def supports_jit() -> bool:
-    """Whether Keras may compile a model of these kernels with XLA."""
+    """Return whether Keras may compile a model of these kernels with XLA."""
     return True
 
 
 def replicas_in_sync() -> int:
-    """How many replicas of a network compute a step together."""
+    """Return the number of replicas that compute a step together."""
     return 1
 
 
 def sum_over_replicas(values: list[Tensor]) -> list[Tensor]:
-    """Adds up what each replica of a `tf.distribute` strategy has.
+    """Sum values over the replicas of a `tf.distribute` strategy.
 
     Elsewhere one program computes the whole batch: its values are returned.
 
@@ -267,7 +267,7 @@ def cond_over_replicas(
     on_false: Callable[..., None],
     arguments: tuple[Any, ...],
 ) -> None:
-    """Calls one of two functions, which may ask the other replicas.
+    """Call one of two functions, which may communicate among replicas.
 
     Args:
         predicate: Whether to call the first; the same on each replica.
@@ -283,7 +283,7 @@ def cond_over_replicas(
 def spatial_padding(
     padding: tuple[int, int], data_format: str
 ) -> list[tuple[int, int]]:
-    """The padding of height and width as one pair for each of four axes."""
+    """Return padding of height and width as a pair for each of four axes."""
     (rows, columns) = padding
     spatial = [(rows, rows), (columns, columns)]
     if data_format == "channels_first":
@@ -298,7 +298,7 @@ def packed(
     groups: int,
     channel_axis: int,
 ) -> Tensor:
-    """Computes a grouped convolution by a few ordinary ones.
+    """Compute a grouped convolution by a few ordinary ones.
 
     Neighbouring groups are merged into one whose kernel is block-diagonal,
     and each merged group is convolved by itself: the same numbers, with some
@@ -341,7 +341,7 @@ def packed(
 
 
 def per_channel(values: Tensor, data_format: str) -> Tensor:
-    """Values of channels, as images of one pixel."""
+    """Return values of channels as images of one pixel."""
     axes = (0, 2, 3) if data_format == "channels_first" else (0, 1, 2)
     return ops.expand_dims(values, axes)
 

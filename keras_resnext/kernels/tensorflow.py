@@ -229,7 +229,7 @@ def portable() -> Iterator[None]:
 
 
 def supports_jit() -> bool:
-    """Whether XLA helps: on a CPU its grouped convolution is a disaster."""
+    """Return whether XLA pays: on a CPU its grouped convolution is slow."""
     return _has_accelerator()
 
 
@@ -277,14 +277,14 @@ def _channels_first(x: Tensor) -> Tensor:
 def _reach(
     kernel: Tensor, dilation_rate: tuple[int, int]
 ) -> tuple[float, float]:
-    """How far the kernel's outermost taps are from its middle."""
+    """Return the distance of the kernel's outermost taps from its middle."""
     rows, columns = kernel.shape[:2]
     (down, right) = dilation_rate
     return (rows - 1) * down / 2, (columns - 1) * right / 2
 
 
 def _spread(kernel: Tensor, dilation_rate: tuple[int, int]) -> Tensor:
-    """Writes the dilation into the kernel, as zeros between its taps."""
+    """Write the dilation into the kernel, as zeros between its taps."""
     rows, columns, group_width, filters = kernel.shape
     (down, right) = dilation_rate
     taps = tf.reshape(kernel, (rows, 1, columns, 1, group_width, filters))
@@ -311,7 +311,7 @@ def _computes(dtype: tf.DType, groups: int = 1, dilation: int = 1) -> bool:
 
 @functools.cache
 def _trains(dtype: tf.DType, groups: int = 1, dilation: int = 1) -> bool:
-    """Whether such a convolution can be trained here, found by trying once.
+    """Return whether such a convolution can be trained here, by trying once.
 
     On a CPU only oneDNN's kernels can, and only in float32 and bfloat16. The
     others lack the gradients, and the graph optimizer fuses convolution, bias

@@ -9,7 +9,7 @@ from keras_resnext.kernels.generic import Tensor
 
 
 def activate(x: Tensor, activation: Callable[[Tensor], Tensor]) -> Tensor:
-    """Applies an activation, ReLU by the backend's own kernel.
+    """Apply an activation, ReLU by the backend's own kernel.
 
     Args:
         x: A tensor that nothing else needs, such as a convolution's result.

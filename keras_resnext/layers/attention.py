@@ -1,4 +1,4 @@
-"""What every layer of attention to channels shares."""
+"""Base class of channel attention."""
 
 import math
 from typing import Any
@@ -27,14 +27,14 @@ class ChannelAttention(keras.layers.Layer):
         self.spatial_axes = (2, 3) if first else (1, 2)
 
     def channels(self, input_shape: Shape) -> int:
-        """The number of channels of images of a shape."""
+        """Return the number of channels of images of a shape."""
         (axis,) = {1, 2, 3} - set(self.spatial_axes)
         channels = input_shape[axis]
         assert channels is not None
         return channels
 
     def squeeze(self, inputs: Tensor) -> Tensor:
-        """The mean of every channel, `(batch, channels)`."""
+        """Return the mean of every channel, `(batch, channels)`."""
         return ops.mean(inputs, self.spatial_axes)
 
     def spread(self, x: Tensor) -> Tensor:
@@ -71,7 +71,7 @@ class NarrowAttention(ChannelAttention):
         self.divisor = divisor
 
     def narrow(self, channels: int) -> int:
-        """The width of the narrow layer."""
+        """Return the width of the narrow layer."""
         return math.ceil(channels * self.ratio / self.divisor) * self.divisor
 
     def get_config(self) -> dict[str, Any]:

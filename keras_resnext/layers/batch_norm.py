@@ -135,7 +135,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         return outputs
 
     def _fused_data_format(self, inputs: Tensor) -> str | None:
-        """The layout that a fused kernel takes, or None if none does."""
+        """Return the layout that a fused kernel takes, or None if none does."""
         if self.renorm or len(inputs.shape) != 4:
             return None
         if keras.backend.standardize_dtype(inputs.dtype) not in FUSED_DTYPES:

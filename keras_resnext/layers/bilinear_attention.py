@@ -22,7 +22,7 @@ _ACTIVATED = ("reduce", "score", "mix", "expand")
 
 @keras.saving.register_keras_serializable(package="keras_resnext")
 class BilinearAttention(NarrowAttention):
-    """Mixes the blocks of an image, rows and columns each by a matrix.
+    """Bilinear attention: mixes rows and columns of blocks of an image.
 
     The image is cut into `block_size` by `block_size` blocks. For each group
     of channels it makes two square matrices, P of what is seen in every row
@@ -149,7 +149,7 @@ class BilinearAttention(NarrowAttention):
         }
 
     def folded(self, **changes: Any) -> "BilinearAttention":
-        """A layer that computes the same in inference, without normalizing.
+        """Return a layer that computes the same in inference without norms.
 
         Args:
             **changes: Other arguments that it differs in.
@@ -166,11 +166,11 @@ class BilinearAttention(NarrowAttention):
         return made
 
     def _turned(self, x: Tensor) -> Tensor:
-        """The image with rows for columns."""
+        """Transpose the rows and columns of images."""
         return ops.swapaxes(x, *self.spatial_axes)
 
     def _rows(self, scores: Tensor) -> Tensor:
-        """The largest score in each row of blocks: images of one column."""
+        """Return the largest score in each row of blocks, one column wide."""
         height, width = self.spatial_axes
         x = kernels.largest(scores, width)
         shape = [-1, *ops.shape(x)[1:]]
@@ -179,13 +179,13 @@ class BilinearAttention(NarrowAttention):
         return kernels.largest(ops.reshape(x, shape), width)
 
     def _matrix(self, x: Tensor, axis: int) -> Tensor:
-        """One matrix a group; what sigmoids have of their sum along an axis."""
+        """Return a matrix per group: sigmoids over their sum along an axis."""
         x = ops.reshape(x, (-1, self.groups, self.block_size, self.block_size))
         # By way of logarithms, as all sigmoids might be zero.
         return ops.softmax(ops.log_sigmoid(x), axis)
 
     def _mix_rows(self, x: Tensor, matrix: Tensor) -> Tensor:
-        """Makes each row of blocks a weighted mean of all of them."""
+        """Make each row of blocks a weighted mean of all of them."""
         height, width = self.spatial_axes
         size, shape = self.block_size, ops.shape(x)
         pixels = shape[height] // size * shape[width]
@@ -212,7 +212,7 @@ class BilinearAttention(NarrowAttention):
     def _activated(
         self, name: str, channels: int, filters: int
     ) -> list[keras.layers.Layer]:
-        """A 1x1 convolution and its batch normalization, activated."""
+        """Return a 1x1 convolution, its batch normalization and activation."""
         if not self.normalize:
             return [
                 self._conv(
@@ -258,7 +258,7 @@ class BilinearAttention(NarrowAttention):
         return conv
 
     def _shape(self, channels: int) -> Shape:
-        """The shape of images of so many channels."""
+        """Return the shape of images of so many channels."""
         if self.data_format == "channels_first":
             return (None, channels, None, None)
         return (None, None, None, channels)

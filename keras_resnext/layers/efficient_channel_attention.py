@@ -13,7 +13,7 @@ from keras_resnext.layers.attention import Shape
 
 @keras.saving.register_keras_serializable(package="keras_resnext")
 class EfficientChannelAttention(ChannelAttention):
-    """Weighs every channel by what it and its neighbours say of the image.
+    """Efficient channel attention: weighs channels by their neighbors.
 
     A short convolution over the means of the channels, and a sigmoid: a
     handful of weights where squeeze-and-excitation needs two matrices
@@ -72,7 +72,7 @@ class EfficientChannelAttention(ChannelAttention):
 
 
 def neighbours(channels: int, gamma: float = 2.0, b: float = 1.0) -> int:
-    """The paper's equation 12: the odd size nearest to a logarithm's.
+    """Return the odd size nearest to the logarithm in equation 12.
 
     Args:
         channels: Number of channels.

@@ -12,7 +12,7 @@ import numpy as np
 def scale_and_offset(
     norm: keras.layers.BatchNormalization,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What batch normalization multiplies by and adds in inference.
+    """Return the factor and the summand of batch normalization in inference.
 
     Returns:
         Two float64 arrays, `(channels,)`.
@@ -30,7 +30,7 @@ def scale_and_offset(
 def fold(
     conv: keras.layers.Conv2D, norm: keras.layers.BatchNormalization
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The kernel and the bias of a convolution that normalizes, too.
+    """Fold batch normalization into a convolution's kernel and bias.
 
     Args:
         conv: A convolution of any number of groups, without activation.
@@ -46,5 +46,5 @@ def fold(
 
 
 def wide(variable: Any) -> np.ndarray:
-    """The value of a variable in float64."""
+    """Return the value of a variable in float64."""
     return keras.ops.convert_to_numpy(variable).astype("float64")

@@ -13,7 +13,7 @@ from keras_resnext.layers.attention import Shape
 
 @keras.saving.register_keras_serializable(package="keras_resnext")
 class GlobalContext(ChannelAttention):
-    """Tells every pixel of an image about the image as a whole.
+    """Global context: adds a summary of the whole image to every pixel.
 
     One map of attention, a softmax over all pixels, gathers the context of
     the image; a bottleneck of two dense layers with layer normalization
@@ -89,7 +89,7 @@ class GlobalContext(ChannelAttention):
         return ops.add(inputs, self.spread(x))
 
     def _context(self, inputs: Tensor) -> Tensor:
-        """The mean of all pixels, weighed by the map of attention."""
+        """Return the mean of all pixels, weighed by the map of attention."""
         pixels = inputs
         if self.data_format == "channels_first":
             pixels = ops.transpose(pixels, (0, 2, 3, 1))

@@ -11,7 +11,7 @@ from keras_resnext.kernels.generic import Tensor
 
 @keras.saving.register_keras_serializable(package="keras_resnext")
 class Merge(keras.layers.Add):
-    """Adds a block's transformation to its shortcut and activates the sum.
+    """Sum of a block's branch and its shortcut, activated.
 
     `keras.layers.Add` and an activation in one, so that no framework need
     keep the sum itself: https://arxiv.org/abs/1611.05431, equation 3.

@@ -11,7 +11,7 @@ Shape = tuple[int | None, ...]
 
 
 class SymmetricPadding(keras.layers.Layer):
-    """Stands before a layer of Keras that was made with `padding="valid"`.
+    """Padding before a layer of Keras that was made with `padding="valid"`.
 
     Attributes:
         symmetric: Whether the layer pads.
@@ -25,7 +25,7 @@ class SymmetricPadding(keras.layers.Layer):
         size: tuple[int, int],
         dilation_rate: tuple[int, int] = (1, 1),
     ) -> None:
-        """Takes the argument `padding` of a layer.
+        """Set a layer's padding from its argument `padding`.
 
         Args:
             padding: `"symmetric"` or `"valid"`.

@@ -17,7 +17,7 @@ from keras_resnext.layers.folding import wide
 
 @keras.saving.register_keras_serializable(package="keras_resnext")
 class SelectiveKernel(NarrowAttention):
-    """Weighs several views of an image against one another, by channel.
+    """Selective kernel: weighs several views of an image, by channel.
 
     The views are what convolutions with kernels of different reach make of
     one image; the convolutions themselves stay outside. The mean of each
@@ -125,7 +125,7 @@ class SelectiveKernel(NarrowAttention):
         }
 
     def folded(self, **changes: Any) -> "SelectiveKernel":
-        """A layer that computes the same in inference, without normalizing.
+        """Return a layer that computes the same in inference without norms.
 
         Args:
             **changes: Other arguments that it differs in.

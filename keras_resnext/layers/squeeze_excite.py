@@ -13,7 +13,7 @@ from keras_resnext.layers.attention import Shape
 
 @keras.saving.register_keras_serializable(package="keras_resnext")
 class SqueezeExcite(NarrowAttention):
-    """Weighs every channel by what all the channels say of the image.
+    """Squeeze-and-excitation: weighs channels by the means of all channels.
 
     The mean of each channel goes through two dense layers, narrow and wide
     again, and a sigmoid; the results scale the channels (equations 2 to 4 of

@@ -12,7 +12,7 @@ Shape = tuple[int | None, ...]
 
 @keras.saving.register_keras_serializable(package="keras_resnext")
 class StochasticDepth(keras.layers.Layer):
-    """Drops the transformation of whole samples at random in training.
+    """Stochastic depth: drops a block's branch of random samples in training.
 
     It stands before the sum of a residual block, of which a dropped sample
     takes only the shortcut (equation 2 of the paper). The samples kept are

@@ -93,7 +93,7 @@ class Check:
 
 
 def check(claims: Iterable[Claim]) -> Iterator[Check]:
-    """Computes what claims are about.
+    """Compute the figures of claims.
 
     Args:
         claims: Such as `CLAIMS`, or some of them.
@@ -173,7 +173,7 @@ def _group_conv_width(model: keras.Model, config: ResNeXtConfig) -> int:
 
 
 def _block_parameters(model: keras.Model, config: ResNeXtConfig) -> float:
-    """Of a block without a shortcut of its own, as the second of a stage."""
+    """Count the weights of a block with an identity shortcut."""
     layers = [f"stage1_block2_conv{number}" for number in (1, 2, 3)]
     return (
         sum(

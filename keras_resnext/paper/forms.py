@@ -1,4 +1,4 @@
-"""One block in the forms that the paper calls equivalent.
+"""Residual block in the forms that the paper calls equivalent.
 
 https://arxiv.org/abs/1611.05431, Figures 3 and 4. Of a block's 1x1, 3x3 and
 1x1, form (a) sums what C paths put out, form (b) concatenates what they put
@@ -51,7 +51,7 @@ def aggregated_block(
     strides: int = 1,
     in_channels: int | None = None,
 ) -> keras.Model:
-    """A residual block of three layers, in one of its three forms.
+    """Build a residual block of three layers, in one of its three forms.
 
     The forms are one function (https://arxiv.org/abs/1611.05431, Figure 3,
     Equations 2 and 3), of as many parameters: `convert_weights` turns those
@@ -138,7 +138,7 @@ def two_layer_block(
     strides: int = 1,
     in_channels: int | None = None,
 ) -> keras.Model:
-    """A residual block of two layers: its paths, or what they come down to.
+    """Build a residual block of two layers, as paths or as dense layers.
 
     Paths of a 3x3 and another 3x3, summed, are one block of two 3x3
     without groups, cardinality times as wide: the reason for which blocks
@@ -192,7 +192,7 @@ def two_layer_block(
 
 
 def named_weights(block: keras.Model) -> dict[str, np.ndarray]:
-    """The weights of a block of this module, by layer and variable.
+    """Return the weights of a block, by layer and variable.
 
     Args:
         block: What `aggregated_block` or `two_layer_block` returned.
@@ -217,7 +217,7 @@ def named_weights(block: keras.Model) -> dict[str, np.ndarray]:
 def set_named_weights(
     block: keras.Model, weights: Mapping[str, np.ndarray]
 ) -> None:
-    """Gives a block of this module the weights that the names say.
+    """Set the weights of a block by their names.
 
     Args:
         block: What `aggregated_block` or `two_layer_block` returned.
@@ -246,7 +246,7 @@ def convert_weights(
     form: str,
     cardinality: int,
 ) -> dict[str, np.ndarray]:
-    """Turns the weights of a block into those of another form of it.
+    """Convert the weights of a block into those of another form of it.
 
     An exact map: paths are slices of the channels. What is true of weights is
     true of their gradients and of the statistics of batch normalization, and
@@ -296,7 +296,7 @@ def convert_weights(
 def _whole(
     weights: Mapping[str, np.ndarray], cuts: Mapping[str, int], cardinality: int
 ) -> dict[str, np.ndarray]:
-    """The weights of the form that has no paths of its own."""
+    """Return the weights of the form without separate paths."""
     whole = {k: v for k, v in weights.items() if not k.startswith("path")}
     of_first = [name for name in weights if name.startswith("path1_")]
     for first in of_first:
@@ -315,7 +315,7 @@ def _whole(
 
 
 def _axis(name: str, cuts: Mapping[str, int]) -> int | None:
-    """The axis along which paths have their shares, if they have."""
+    """Return the axis along which paths have their shares, if they have."""
     if name in cuts:
         return cuts[name]
     layer = name.partition("/")[0]

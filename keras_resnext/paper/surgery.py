@@ -26,13 +26,13 @@ class Split:
 
     @property
     def error(self) -> float:
-        """The same for all kernels together, weighed alike."""
+        """Root mean square of the errors of all kernels."""
         squares = [error**2 for error in self.errors.values()]
         return float(np.sqrt(np.mean(squares)))
 
 
 def merge_groups(model: keras.Model, groups: int) -> keras.Model:
-    """Makes a network of fewer, wider groups that computes the same.
+    """Build a model of fewer, wider groups that computes the same.
 
     Neighbouring groups become one, whose kernel is zero where channels of
     different groups would meet. A grouped convolution is a dense one whose
@@ -69,7 +69,7 @@ def merge_groups(model: keras.Model, groups: int) -> keras.Model:
 
 
 def split_groups(model: keras.Model, groups: int) -> Split:
-    """Makes the closest network of more, narrower groups.
+    """Build the closest model of more, narrower groups.
 
     Each kernel keeps the weights between channels of one new group and loses
     the others: of all kernels with so many groups of neighbouring channels
@@ -112,7 +112,7 @@ def split_groups(model: keras.Model, groups: int) -> Split:
 
 
 def _grouped(model: keras.Model, groups: int) -> list[keras.layers.Conv2D]:
-    """The grouped convolutions of a model.
+    """Return the grouped convolutions of a model.
 
     Raises:
         ValueError: If there are none, or the wish is no number of groups.
@@ -142,7 +142,7 @@ def _regrouped(
     groups: int,
     regroup: _Regroup,
 ) -> keras.Model:
-    """A copy of the model with other groups in some of its convolutions."""
+    """Copy a model with other groups in some of its convolutions."""
     names = {conv.name for conv in convs}
 
     def clone(layer: keras.layers.Layer) -> keras.layers.Layer:
@@ -163,7 +163,7 @@ def _regrouped(
 
 
 def _merged(kernel: np.ndarray, before: int, after: int) -> np.ndarray:
-    """The block-diagonal kernel of fewer groups."""
+    """Return the block-diagonal kernel of fewer groups."""
     rows, columns, width, filters = kernel.shape
     many = before // after
     # Groups that become one, and what each of them reads and puts out.
@@ -175,7 +175,7 @@ def _merged(kernel: np.ndarray, before: int, after: int) -> np.ndarray:
 
 
 def _diagonal(kernel: np.ndarray, before: int, after: int) -> np.ndarray:
-    """What of a kernel lies within the groups of more of them."""
+    """Return the part of a kernel that lies within narrower groups."""
     rows, columns, width, filters = kernel.shape
     many = after // before
     parts = kernel.reshape(rows, columns, many, width // many, before, many, -1)
@@ -184,7 +184,7 @@ def _diagonal(kernel: np.ndarray, before: int, after: int) -> np.ndarray:
 
 
 def _loss(before: keras.layers.Conv2D, after: keras.layers.Conv2D) -> float:
-    """The share of a kernel's norm that went."""
+    """Return the share of a kernel's norm that was lost."""
     kernel, kept = (
         keras.ops.convert_to_numpy(conv.kernel).astype("float64")
         for conv in (before, after)

@@ -125,7 +125,7 @@ class WeightAverage(keras.callbacks.Callback):
 
 
 def _array(variable: Any) -> np.ndarray:
-    """A copy of a variable's value, in float32 at least if it has fractions."""
+    """Copy a variable's value, fractions in float32 at least."""
     value = keras.ops.convert_to_numpy(variable.value)
     if keras.backend.is_float_dtype(variable.dtype):
         return np.array(value, np.promote_types(value.dtype, np.float32))

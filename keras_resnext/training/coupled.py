@@ -1,4 +1,4 @@
-"""What SGD and LAMB share: decay within the step, and many replicas."""
+"""Base class of SGD and LAMB: decay within the step, and many replicas."""
 
 import math
 import re
@@ -51,17 +51,17 @@ class Coupled(keras.optimizers.Optimizer):
         ]
 
     def _decay(self, variable: Any) -> Tensor | None:
-        """What to add for a variable's decay, if it decays."""
+        """Return the summand of a variable's decay, `None` if it has none."""
         if not self._decayed[self._get_variable_index(variable)]:
             return None
         value = ops.convert_to_tensor(variable)
         return value * ops.cast(self.weight_decay, value.dtype)
 
     def _apply_weight_decay(self, variables: list[keras.Variable]) -> None:
-        """Does nothing: `update_step` decays."""
+        """Do nothing: `update_step` decays."""
 
     def _clip_gradients(self, gradients: list[Tensor]) -> list[Tensor]:
-        """Clips the gradients of the whole batch, not a replica's share."""
+        """Clip the gradients of the whole batch, not a replica's share."""
         if not (self.clipnorm or self.global_clipnorm or self.clipvalue):
             return gradients
         clipped = super()._clip_gradients(sum_over_replicas(gradients))
@@ -71,7 +71,7 @@ class Coupled(keras.optimizers.Optimizer):
     def _backend_apply_gradients(
         self, gradients: list[Tensor], variables: list[keras.Variable]
     ) -> None:
-        """Steps, or gathers gradients for a later step.
+        """Take a step, or gather gradients for a later step.
 
         Keras' own, but for branches within which replicas can meet: its
         raise an error as soon as there are several.
@@ -141,7 +141,7 @@ class Coupled(keras.optimizers.Optimizer):
 
 
 def check_share(name: str, value: float) -> None:
-    """Raises a `ValueError` unless the value is from 0 to below 1."""
+    """Raise a `ValueError` unless the value is from 0 to below 1."""
     if not 0 <= value < 1:
         raise ValueError(
             f"`{name}` must be at least 0 and below 1. Received: {value!r}"
@@ -149,7 +149,7 @@ def check_share(name: str, value: float) -> None:
 
 
 def check_amount(name: str, value: float) -> None:
-    """Raises a `ValueError` unless the value is 0 or positive."""
+    """Raise a `ValueError` unless the value is 0 or positive."""
     if not 0 <= value < math.inf:
         raise ValueError(
             f"`{name}` must be 0 or a positive number. Received: {value!r}"

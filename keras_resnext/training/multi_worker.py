@@ -1,4 +1,4 @@
-"""How the processes of a distributed training find and follow each other."""
+"""Processes of a distributed training: addresses, start and failure."""
 
 import inspect
 import json
@@ -16,7 +16,7 @@ _HEARTBEAT = 20  # seconds of silence after which a JAX process is dead
 
 
 def environment_names_several() -> bool:
-    """Whether the environment names several processes to this backend."""
+    """Return whether the environment names several processes."""
     if keras.config.backend() == "jax":
         return _keras_processes() > 1 or _slurm_tasks() > 1
     hosts, _ = _tensorflow_cluster()
@@ -24,7 +24,7 @@ def environment_names_several() -> bool:
 
 
 def tensorflow_strategy() -> tuple[Any, int, int]:
-    """Meets the other workers.
+    """Connect with the other workers.
 
     Returns:
         The `tf.distribute.Strategy`, the index of this worker, and how many
@@ -47,7 +47,7 @@ def tensorflow_strategy() -> tuple[Any, int, int]:
 
 
 def tensorflow_dataset(strategy: Any, dataset: Any) -> Any:
-    """Distributes a worker's own rows among its devices, and only them."""
+    """Distribute a worker's own rows among its devices, and only them."""
     devices = len(strategy.extended.worker_devices)
     if devices == 1:
         return strategy.distribute_datasets_from_function(lambda _: dataset)
@@ -67,7 +67,7 @@ def tensorflow_dataset(strategy: Any, dataset: Any) -> Any:
 
 
 def start_jax() -> None:
-    """Meets the other processes, if the environment names several.
+    """Connect with the other processes, if the environment names several.
 
     Raises:
         ValueError: If it names them only in part.
@@ -109,7 +109,7 @@ def _keras_processes() -> int:
 
 
 def _share_seed() -> None:
-    """Seeds Keras alike everywhere, unless it was: weights must be equal."""
+    """Seed Keras alike everywhere, unless it was: weights must be equal."""
     from jax.experimental import multihost_utils
 
     chance = random.Random()
@@ -121,7 +121,7 @@ def _share_seed() -> None:
 
 
 def _tensorflow_cluster() -> tuple[list[str], int]:
-    """The workers' addresses, the chief's first, and which one this is."""
+    """Return the workers' addresses, the chief's first, and this index."""
     config = os.environ.get("TF_CONFIG")
     if not config:
         return _slurm_cluster()
@@ -167,7 +167,7 @@ def _slurm_cluster() -> tuple[list[str], int]:
 
 
 def _expand(nodes: str) -> list[str]:
-    """Writes Slurm's `a[1-2,7],b` out: a1, a2, a7, b."""
+    """Expand Slurm's `a[1-2,7],b` to a1, a2, a7, b."""
     expanded = []
     for name in re.findall(r"(?:[^,\[]|\[[^\]]*\])+", nodes):
         before, bracket, rest = name.partition("[")
@@ -215,7 +215,7 @@ def _multi_worker_strategy(hosts: list[str], worker: int) -> Any:
 
 
 def _explain_lost_workers(worker: int, number: int) -> None:
-    """Has the program say, in the end, that it ended for another's sake."""
+    """Print at the end that the program ended because another one did."""
     import tensorflow as tf
 
     before = sys.excepthook

@@ -235,7 +235,7 @@ class LAMB(Coupled):
         time = ops.cast(self.iterations + 1, gradient.dtype)
 
         def average(total: Any, value: Tensor, beta: float) -> Tensor:
-            """Keeps an average, and returns it without its start at zero."""
+            """Update an average, and return it without its start at zero."""
             new = total * beta + value * (1 - beta)
             self.assign(total, new)
             # 1 - beta ** time, which float32 has not the digits for

@@ -1,4 +1,4 @@
-"""What a recipe of training says, and what it makes of that."""
+"""Recipe of training, and the optimizer, schedule and loss that it makes."""
 
 import math
 import typing
@@ -39,7 +39,7 @@ IMAGENET_IMAGES = 1_281_167
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a network is trained and measured.
+    """Hyper-parameters of a training and of its evaluation.
 
     Args:
         name: What it is called here.
@@ -184,7 +184,7 @@ class Recipe:
             )
 
     def override(self, *assignments: str, **values: Any) -> "Recipe":
-        """The recipe with other values in some of its fields.
+        """Return the recipe with other values in some of its fields.
 
         Args:
             *assignments: As on a command line: `"epochs=10"`, `"drops=3,6"`,
@@ -215,7 +215,7 @@ class Recipe:
         return replace(self, **read, **values)
 
     def lasting(self, epochs: int) -> "Recipe":
-        """The recipe in another number of epochs.
+        """Return the recipe in another number of epochs.
 
         Drops keep their share of the epochs. So does the rise of the rate in
         a shorter recipe, which would else be over before the rate falls; in a
@@ -245,7 +245,7 @@ class Recipe:
     def make_optimizer(
         self, steps_per_epoch: int, batch_size: int | None = None, **kwargs: Any
     ) -> keras.optimizers.Optimizer:
-        """The optimizer, with its schedule.
+        """Make the optimizer, with its schedule.
 
         Args:
             steps_per_epoch: Steps of training in an epoch.
@@ -330,7 +330,7 @@ class Recipe:
         return CategoricalCrossentropy()
 
     def rates(self, batch_size: int | None = None) -> list[float]:
-        """The learning rate of each epoch, for so many pictures a step."""
+        """Return the learning rate of each epoch, for a batch size."""
         rate = self.learning_rate * (batch_size or self.batch_size)
         rate /= self.batch_size
         if self.schedule == "step":
@@ -345,7 +345,7 @@ class Recipe:
         )
 
     def __str__(self) -> str:
-        """A table of its fields, a line each."""
+        """Return a table of the fields, a line each."""
         width = max(map(len, _TYPES))
         return "\n".join(
             f"{name:{width}}  {_written(getattr(self, name))}"

@@ -71,7 +71,7 @@ class ByEpoch(keras.optimizers.schedules.LearningRateSchedule):
 def step_rates(
     rate: float, epochs: int, drops: Sequence[int], factor: float = 0.1
 ) -> list[float]:
-    """Rates that drop by a factor at some epochs, which count from 0."""
+    """Return rates that drop by a factor at some epochs, counted from 0."""
     return [
         rate * factor ** sum(epoch >= drop for drop in drops)
         for epoch in range(epochs)
@@ -86,7 +86,7 @@ def cosine_rates(
     minimum_rate: float = 0.0,
     cosine_after_warmup: bool = True,
 ) -> list[float]:
-    """Rates that rise in a line and then fall along half a cosine.
+    """Return rates that rise linearly, then fall along half a cosine.
 
     Args:
         rate: The highest.

@@ -9,7 +9,7 @@ import keras
 
 
 class StopOnSignal(keras.callbacks.Callback):
-    """Stops training after the step in which a signal came.
+    """Stop of a training after the step in which a signal came.
 
     With several processes each would stop after a step of its own and wait
     for the others for ever: there signals end a process at once, as usual.

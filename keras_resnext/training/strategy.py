@@ -1,4 +1,4 @@
-"""One entry for training on several devices or machines.
+"""Strategy of training on several devices or machines.
 
 strategy = keras_resnext.training.strategy.start("auto")
 with strategy.scope():
@@ -29,7 +29,7 @@ _NAMES = {
 
 @dataclasses.dataclass(frozen=True)
 class Strategy:
-    """How a network is trained on several devices; `start` makes one.
+    """Strategy of training on several devices; `start` makes one.
 
     Each of `num_workers` processes feeds its share of every batch to its
     devices. After each step all `num_replicas` devices hold the same weights,
@@ -62,14 +62,14 @@ class Strategy:
         return self.worker == 0
 
     def scope(self) -> contextlib.AbstractContextManager[Any]:
-        """Where to build and compile the model."""
+        """Return the scope in which to build and compile the model."""
         if self._backend is None:
             return contextlib.nullcontext()
         return self._backend.scope()
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
-        """Where one worker does what the others don't: write files.
+        """Return the scope in which only one worker writes files.
 
         Without it saving on JAX makes a variable, which waits for the others.
         """
@@ -84,7 +84,7 @@ class Strategy:
             keras.distribution.set_distribution(before)
 
     def distribute(self, dataset: Any) -> Any:
-        """Prepares a data set for `fit`, `evaluate` and `predict`.
+        """Prepare a dataset for `fit`, `evaluate` and `predict`.
 
         All workers must come to the same number of batches, each of as many
         rows as theirs. So pad the last batch of an evaluation with rows of
@@ -107,7 +107,7 @@ class Strategy:
 
 
 def start(name: str = "auto") -> Strategy:
-    """Starts to train on several devices or machines.
+    """Start to train on several devices or machines.
 
     Call it before anything else of Keras: machines meet before the first
     tensor. Each machine runs the same program. On TensorFlow they find each
@@ -153,7 +153,7 @@ def start(name: str = "auto") -> Strategy:
 
 
 def synchronize_batch_norm(model: keras.Model) -> None:
-    """Lets all replicas normalize by the statistics of the whole batch.
+    """Let all replicas normalize by the statistics of the whole batch.
 
     By default TensorFlow's normalize each by those of its own share, which is
     cheaper, and as good where a share has 16 images or more. Compile

@@ -158,7 +158,7 @@ def describe_images(
 
 
 class Trainer:
-    """Trains a model by a recipe, and records it in a directory.
+    """Training of a model by a recipe, recorded in a directory.
 
     The directory receives `run.json` (recipe, dataset, versions, result),
     `history.csv`, `curves.png`, numbers for TensorBoard, checkpoints from
@@ -288,7 +288,7 @@ class Trainer:
 
     @property
     def validates(self) -> bool:
-        """Whether there are validation images."""
+        """True if there are validation images."""
         return "validation" in self.dataset.splits
 
     def _train(self, resume: bool) -> list[dict[str, Any]]:
@@ -515,7 +515,7 @@ class Trainer:
 
 
 class Checkpointing(keras.callbacks.Callback):
-    """Saves a run every so many steps.
+    """Checkpoints of a run every so many steps.
 
     Where a recipe averages weights, the averages are measured and deployed; a
     checkpoint contains them beside the weights of training.

@@ -42,7 +42,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Weights in a file, or of a model, and what is known of them.
+    """Weights in a file, or of a model, and their metadata.
 
     `Checkpoint.open` reads a file, `Checkpoint.of_model` a model; `assign`
     puts the weights into a model, `write` into a file.
@@ -307,7 +307,7 @@ class Checkpoint:
 def variables_of(
     model: keras.Model,
 ) -> Iterator[tuple[convert.Variable, keras.Variable]]:
-    """A model's variables, by layer and by name or path within that layer.
+    """Yield a model's variables, by layer and by name or path in that layer.
 
     A layer of layers may hold several of one name: `"conv_norm/gamma"`.
     """

@@ -1,4 +1,4 @@
-"""Applies a layout: foreign tensors to the variables of a model, and back."""
+"""Conversion between foreign tensors and the variables of a model."""
 
 import contextlib
 import re
@@ -33,7 +33,7 @@ class MismatchError(CheckpointError):
 
 @dataclass(frozen=True)
 class _Place:
-    """Where one variable of ours lies in a foreign checkpoint."""
+    """Place of a variable of ours in a foreign checkpoint."""
 
     name: str
     transform: Transform
@@ -97,7 +97,7 @@ def _values(
 def from_keras(
     values: Mapping[Variable, np.ndarray], layers: Iterable[str], layout: str
 ) -> dict[str, np.ndarray]:
-    """Turns the variables of a model into a checkpoint of a layout.
+    """Convert the variables of a model into a checkpoint of a layout.
 
     Args:
         values: Each variable, by `(layer name, variable name)`.
@@ -142,7 +142,7 @@ def _places(
 
 
 def _is_spare_head(name: str, shapes: Shapes, layout: Layout) -> bool:
-    """Whether a tensor belongs to a classifier that the model left out."""
+    """Return whether a tensor belongs to a classifier that the model lacks."""
     if any(layer == HEAD for layer, _ in shapes):
         return False
     head, _, suffix = name.rpartition(layout.separator)
@@ -182,7 +182,7 @@ def _fit(
 
 
 def _adapt_channels(kernel: np.ndarray, shape: Shape) -> np.ndarray:
-    """Fits a stem for RGB to other channels, as timm does.
+    """Fit a stem for RGB to other channels, as timm does.
 
     Grey sums the three; more repeat them, scaled so that an input of equal
     channels excites the next layer as before.

@@ -1,4 +1,4 @@
-"""Fetches a checkpoint: from a cache, the hub or the web; and verifies it."""
+"""Downloads of checkpoints: from a cache, the hub or the web, verified."""
 
 import hashlib
 import os

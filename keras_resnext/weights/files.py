@@ -52,7 +52,7 @@ Tensors = Mapping[str, Tensor]
 
 
 class Contents(NamedTuple):
-    """What a reader finds in a file.
+    """Contents of a file of weights.
 
     Attributes:
         tensors: Tensors of the set of weights that was chosen.
@@ -72,7 +72,7 @@ class CheckpointError(ValueError):
 
 
 def shown(text: str) -> str:
-    """What may be printed of a text from a file, which may steer a terminal."""
+    """Return the printable part of a file's text, as others steer terminals."""
     return text if text.isprintable() else ascii(text)
 
 
@@ -102,7 +102,7 @@ def check_archive(archive: zipfile.ZipFile, path: pathlib.Path) -> None:
 
 
 def read_bytes(file: IO[bytes], size: int) -> np.ndarray:
-    """Reads by chunks into one buffer, as weights may fill half the memory."""
+    """Read in chunks into one buffer, as weights may fill half the memory."""
     buffer = np.empty(size, np.uint8)
     for start in range(0, size, _CHUNK):
         chunk = buffer[start : start + _CHUNK]
@@ -114,7 +114,7 @@ def read_bytes(file: IO[bytes], size: int) -> np.ndarray:
 
 
 def to_native(array: np.ndarray, order: str) -> np.ndarray:
-    """Swaps the bytes of numbers that are not in this machine's order."""
+    """Swap the bytes of numbers that are not in this machine's order."""
     if order == sys.byteorder:
         return array
     unsigned = array.view(f"u{array.dtype.itemsize}")

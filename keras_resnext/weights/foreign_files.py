@@ -1,4 +1,4 @@
-"""What files and folders are that hold no weights for a model here."""
+"""Files and folders that contain no weights for a model here."""
 
 import pathlib
 import re

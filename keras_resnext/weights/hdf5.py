@@ -112,7 +112,7 @@ class _Bytes:
         return self.read(f"{end - place}s", place)[0].decode()
 
     def leaves(self, tree: int, kind: int, key: str) -> Iterator[tuple]:
-        """Walks a B-tree; yields the key and the address of each child."""
+        """Walk a B-tree, and yield the key and the address of each child."""
         nodes = [tree]
         for node in nodes:
             self.expect(b"TREE", node)
@@ -128,7 +128,7 @@ class _Bytes:
                     yield (*keys, child)
 
     def heap(self, place: int) -> dict[int, tuple[int, int]]:
-        """The place and size of each object in a global heap."""
+        """Return the place and size of each object in a global heap."""
         if place not in self.heaps:
             self.expect(b"GCOL", place)
             (whole,) = self.read("Q", place + 8)
@@ -225,7 +225,7 @@ class Object:
         return attributes
 
     def names(self, attribute: str) -> list[str]:
-        """Joins what Keras splits over `attribute0`, `attribute1`..."""
+        """Join what Keras splits over `attribute0`, `attribute1`..."""
         parts = (f"{attribute}{i}" for i in range(len(self.attributes)))
         return [
             name.decode()
@@ -294,7 +294,7 @@ class Dataset(NamedTuple):
 
     @property
     def span(self) -> tuple[int, int]:
-        """Where it begins and ends in the file, if it is in one piece."""
+        """Begin and end in the file, if it is in one piece."""
         if self.layout[1] != _CONTIGUOUS or not self.nbytes:
             return 0, 0
         place, size = struct.unpack_from("<QQ", self.layout, 2)
@@ -374,7 +374,7 @@ def dataset(name: str, node: Object) -> Dataset:
 
 
 def _dtype(kind: bytes) -> np.dtype | None:
-    """The dtype, if it is one of numbers that NumPy knows."""
+    """Return the dtype, if it is one of numbers that NumPy knows."""
     bits, sign, size = struct.unpack_from("<BBxI", kind, 1)
     if kind[0] & 15 == 0:
         span = struct.unpack_from("<HH", kind, 8)

@@ -1,4 +1,4 @@
-"""Finds the network in a checkpoint: its layout, variants and classes."""
+"""Identification of a checkpoint: its layout, variants and classes."""
 
 import contextlib
 import itertools
@@ -52,7 +52,7 @@ class Network(NamedTuple):
 
 
 def detect_layout(tensors: Tensors) -> str:
-    """Tells the layout of a checkpoint by the names of two convolutions.
+    """Return the layout of a checkpoint by the names of two convolutions.
 
     Args:
         tensors: The checkpoint, name by name.
@@ -170,7 +170,7 @@ def _prefixes(tensors: Tensors) -> list[str]:
 
 
 def num_classes(tensors: Tensors, layout: str) -> int | None:
-    """How many classes a checkpoint tells apart; None without a classifier."""
+    """Return the number of classes; None without a classifier."""
     table = LAYOUTS[layout]
     suffix, _ = table.variable(HEAD, "bias")
     for name in table.names[HEAD].split("|"):
@@ -181,13 +181,13 @@ def num_classes(tensors: Tensors, layout: str) -> int | None:
 
 
 def _kernel(layer: str, names: Mapping[str, str], layout: Layout) -> str:
-    """What a table of names calls a layer's kernel."""
+    """Return the name of a layer's kernel in a table of names."""
     suffix, _ = layout.variable(layer, "kernel")
     return f"{foreign_name(names, layer)}{layout.separator}{suffix}"
 
 
 def looks_like(tensors: Tensors, layout: str) -> list[str]:
-    """Names the variants whose convolutions a checkpoint holds, and no other.
+    """Return the variants whose convolutions a checkpoint has, and no others.
 
     Args:
         tensors: The checkpoint, name by name.
@@ -215,7 +215,7 @@ def _fits(tensors: Tensors, config: ResNeXtConfig, layout: Layout) -> bool:
     names = layout.names_for([*sizes, *pools])
 
     def holds(layer: str, variable: str = "kernel") -> int | None:
-        """The size of a variable's tensor, if the checkpoint has it."""
+        """Return the size of a variable's tensor, if the checkpoint has it."""
         name = foreign_name(names, layer)
         with contextlib.suppress(KeyError):  # no word, or no such tensor
             suffix, _ = layout.variable(layer, variable)
@@ -236,7 +236,7 @@ def _fits(tensors: Tensors, config: ResNeXtConfig, layout: Layout) -> bool:
 
 
 def _convolutions(config: ResNeXtConfig) -> Iterator[tuple[str, int]]:
-    """The convolutions of a network and the sizes of their kernels."""
+    """Yield the convolutions of a model and the sizes of their kernels."""
     channels, area = 3, config.stem.kernel_size**2
     for i, width in enumerate(config.stem.widths, start=1):
         yield f"stem_conv{i}", area * channels * width

@@ -55,17 +55,17 @@ class KerasTensors(dict[str, Tensor]):
 
     @property
     def of_layers(self) -> set[str]:
-        """Paths of all tensors but the optimizer's."""
+        """Return the paths of all tensors but the optimizer's."""
         return {path for path in self if not path.startswith("optimizer/")}
 
     @property
     def of_optimizer(self) -> dict[str, tuple]:
-        """Shapes of the optimizer's variables by path."""
+        """Return the shapes of the optimizer's variables by path."""
         paths = self.keys() - self.of_layers
         return {path: self[path].shape for path in paths}
 
     def classes(self, head: str) -> int | None:
-        """Number of units of the layer of that name, if it is there."""
+        """Return the units of the layer of that name, if it is there."""
         for group, name in self.names.items():
             kernel = self.get(f"{group}/vars/0")
             if name == head and kernel is not None and kernel.shape:
@@ -73,7 +73,7 @@ class KerasTensors(dict[str, Tensor]):
         return None
 
     def layers(self, path: str) -> list[str]:
-        """Names of the layers that a tensor is in, from the outermost."""
+        """Return the layers that a tensor is in, from the outermost."""
         parts = path.split("/")
         groups = ("/".join(parts[:end]) for end in range(1, len(parts)))
         return [self.names[group] for group in groups if group in self.names]

@@ -1,4 +1,4 @@
-"""Files of Keras 3 and models: Keras is given a clean copy, and no file.
+"""Files of Keras 3 and models: Keras opens a clean copy, never the file.
 
 HDF5's own library crashes on damaged files or never returns from them.
 """
@@ -182,7 +182,7 @@ def _check_fit(stored: KerasTensors, own: KerasTensors, model: str) -> None:
 
 
 def _place(path: str) -> str:
-    """The path of the outermost layer that a weight is in."""
+    """Return the path of the outermost layer that a weight is in."""
     return "/".join(path.split("/")[:2])
 
 
@@ -192,7 +192,7 @@ def _reason(error: Exception) -> str:
 
 @contextlib.contextmanager
 def _folder() -> Iterator[pathlib.Path]:
-    """A folder for a while, in which Keras says nothing on what it skips."""
+    """Make a temporary folder, and silence Keras' warnings about skips."""
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield pathlib.Path(folder)

@@ -26,7 +26,7 @@ from keras_resnext.weights.transforms import variance_of_epsilon
 
 @dataclass(frozen=True)
 class Layout:
-    r"""What one family of checkpoints calls things.
+    r"""Names and axes of one family of checkpoints.
 
     Args:
         names: Our layer names, as patterns, and theirs, as format strings
@@ -52,13 +52,13 @@ class Layout:
     ignored: str = r"(?!)"
 
     def prepared(self, tensors: Tensors) -> Tensors:
-        """A file's tensors as the names stand for them, if they are such."""
+        """Return a file's tensors by the layout's names, if they are of it."""
         with contextlib.suppress(ValueError):  # shapes don't fit together
             return self.prepare(tensors)
         return tensors
 
     def names_for(self, layers: Collection[str]) -> Mapping[str, str]:
-        """The table of names that holds for a model of these layers."""
+        """Return the table of names for a model of these layers."""
         names = dict(self.names)
         for marker, instead in self.special.items():
             if any(re.fullmatch(marker, layer) for layer in layers):
@@ -66,13 +66,13 @@ class Layout:
         return names
 
     def variable(self, layer: str, variable: str) -> tuple[str, Transform]:
-        """The foreign name of a variable, and its transform."""
+        """Return the foreign name of a variable, and its transform."""
         qualified = f"{layer.rpartition('_')[2]}.{variable}"
         return self.variables.get(qualified) or self.variables[variable]
 
 
 def foreign_name(names: Mapping[str, str], layer: str) -> str | None:
-    """What a table of names calls our layer; None if it has no word for it."""
+    """Return a layer's name in a table of names; None if it has none."""
     for pattern, name in names.items():
         if match := re.fullmatch(pattern, layer):
             groups = {
@@ -94,7 +94,7 @@ _BLOCK = _STAGE + r"_block(?P<block>\d+)"
 def _torch_batch_norm(
     ours: str, theirs: str
 ) -> dict[str, tuple[str, Transform]]:
-    """The variables of a batch normalization within a layer."""
+    """Return the variables of a batch normalization within a layer."""
     return {
         f"{ours}/gamma": (f"{theirs}.weight", AS_IS),
         f"{ours}/beta": (f"{theirs}.bias", AS_IS),

@@ -83,7 +83,7 @@ def _ordered_dict(pairs: Any = ()) -> dict[str, Any]:
 
 
 def _named(pairs: Iterable[Any]) -> dict[str, Any]:
-    """Leaves out other keys, which no weight has and which could be costly.
+    """Leave out other keys, which no weight has and which could be costly.
 
     A tuple of tuples of tuples overflows the stack to be hashed.
     """
@@ -123,7 +123,7 @@ def _tensor(
 
 
 def _is_view(metadata: Any) -> bool:
-    """Whether metadata says nothing but how to view the stored numbers."""
+    """Return whether metadata is only about views of the stored numbers."""
     return not metadata or (
         isinstance(metadata, dict) and metadata.keys() <= {"neg", "conj"}
     )
@@ -254,7 +254,7 @@ _OPCODES = {
 
 
 class _Machine:
-    """What a pickle runs on: a stack, what lies under its marks, a memo."""
+    """Stack machine that runs a pickle, with marks and a memo."""
 
     def __init__(self) -> None:
         self.stack: list[Any] = []
@@ -372,7 +372,7 @@ def _call(function: Any, arguments: Any) -> Any:
 
 
 def unpickle(stream: Any) -> tuple[Any, dict[str, _Storage]]:
-    """Runs the pickle at the stream's position, and leaves it behind it."""
+    """Run the pickle at the stream's position, and leave it behind it."""
     machine = _Machine()
     for i, (opcode, argument, _) in enumerate(pickletools.genops(stream)):
         if opcode.name not in _OPCODES:

@@ -37,7 +37,7 @@ _OUR_EPSILON = 1e-5
 
 
 def prepare(tensors: Tensors) -> Tensors:
-    """Names the tensors of a file by their place in the network.
+    """Name the tensors of a file by their place in the model.
 
     ResNeXt-50 and 101 come from MXNet's model zoo. They take raw pixels and
     normalize them by what they learned; that is folded into the stem, for
@@ -74,7 +74,7 @@ def prepare(tensors: Tensors) -> Tensors:
 
 
 def _layers(tensors: Tensors) -> Iterator[tuple[str, Layer]]:
-    """Each layer and its letter; the paths of a block are made one layer."""
+    """Yield each layer and its letter; a block's paths become one layer."""
     by_layer = itertools.groupby(tensors, lambda name: name.rpartition("/")[0])
     layers = [
         {name.rpartition("/")[2]: tensors[name] for name in names}

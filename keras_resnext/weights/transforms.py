@@ -1,4 +1,4 @@
-"""How arrays of other libraries become variables of ours, and back."""
+"""Transforms between arrays of other libraries and our variables."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,14 +10,14 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Transform:
-    """How a foreign array becomes a variable of the given shape, and back."""
+    """Transform of a foreign array into a variable of a shape, and back."""
 
     to_keras: Callable[[np.ndarray, Shape], np.ndarray]
     from_keras: Callable[[np.ndarray], np.ndarray]
 
 
 def _grouped_from_depthwise(depthwise: np.ndarray, shape: Shape) -> np.ndarray:
-    """Unfolds a depthwise kernel whose outputs a frozen 1x1 summed by groups.
+    """Unfold a depthwise kernel whose outputs a frozen 1x1 summed by groups.
 
     keras-applications had no grouped convolution: every input channel was
     convolved once for each output of its group, `(3, 3, filters, c)`.
@@ -44,7 +44,7 @@ def _depthwise_from_grouped(kernel: np.ndarray) -> np.ndarray:
 
 
 def variance_of_epsilon(epsilon: float) -> Transform:
-    """Moves what an epsilon exceeds ours by into the moving variance.
+    """Move an epsilon's excess over ours into the moving variance.
 
     Both ways round once, from float64, so the way back is exact: between two
     powers of two every float moves by as many steps. Only where the shift
