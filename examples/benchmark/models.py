@@ -168,7 +168,6 @@ def measure(args: argparse.Namespace) -> int:
         RuntimeError: If a contestant fails.
         OSError: If the results can't be written.
     """
-    check_model(args.model)
     if args.threads > len(processors()):
         raise ValueError(
             f"There are {len(processors())} processors for --threads "
@@ -176,7 +175,6 @@ def measure(args: argparse.Namespace) -> int:
         )
     args.batches = args.batches or BATCHES[args.device]
     args.train_batches = args.train_batches or TRAIN_BATCHES[args.device]
-    args.output.mkdir(parents=True, exist_ok=True)
     setting = Setting(
         args.model,
         args.size,
@@ -188,6 +186,9 @@ def measure(args: argparse.Namespace) -> int:
     wanted = asked_for(args)
     machine = hardware(args.device)
     chosen = taking_part(wanted, args, console)
+    # After what takes no process of its own.
+    check_model(args.model)
+    args.output.mkdir(parents=True, exist_ok=True)
     title = f"{args.model}, {args.size}x{args.size}, {machine}"
     if args.device == "cpu":
         title += f", {args.threads} threads"

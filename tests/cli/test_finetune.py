@@ -12,9 +12,13 @@ import pytest
 from run_script import Result
 from run_script import assert_one_sentence
 from run_script import run_commands
+from small_variants import shrink
 
 import keras_resnext
 from keras_resnext import cli
+from keras_resnext.exporting import exporter
+from keras_resnext.exporting.base import Format
+from keras_resnext.exporting.report import ExportedFile
 
 SMALL = "resnext23s_4x32d"
 FORMATS = {
@@ -41,20 +45,35 @@ def colors(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     return folder
 
 
+def validated(format: Format, path: pathlib.Path, *_: object) -> ExportedFile:
+    """What a file's own runtime finds if it is right."""
+    return ExportedFile(format.name, format.file, 1, 0.0, 1.0, 1.0, 1.0, True)
+
+
+@pytest.mark.parametrize(
+    "real", [False, pytest.param(True, marks=pytest.mark.slow)]
+)
 def test_finetune_in_two_phases(
     colors: pathlib.Path,
     tmp_path: pathlib.Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture,
+    real: bool,
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    line = ["finetune", str(colors), "--model", SMALL, "--epochs", "3"]
+    line += ["--batch-size", "16"]
+    if not real:
+        shrink(monkeypatch, SMALL)
+        model = keras_resnext.get_model(SMALL, weights=None)
+        model.save_weights("small.weights.h5")
+        line += ["--weights", "small.weights.h5"]
+        monkeypatch.setattr(exporter, "_validate", validated)
     # What is there already is replaced, and nothing else is touched.
     output = tmp_path / "runs" / f"colors-{SMALL}"
     (output / "saved_model").mkdir(parents=True)
     (output / "saved_model" / "old").touch()
     (output / "mine").touch()
-    line = ["finetune", str(colors), "--model", SMALL, "--epochs", "3"]
-    line += ["--batch-size", "16"]
     monkeypatch.setattr(sys, "argv", ["keras-resnext", *line])
     reports = []
 

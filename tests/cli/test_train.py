@@ -15,6 +15,8 @@ import keras
 import numpy as np
 import pytest
 import runs
+from run_script import run_commands
+from small_variants import shrink
 
 from keras_resnext.training import checkpoints
 
@@ -41,12 +43,15 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     return color_images.save(tmp_path_factory.mktemp("colors"))
 
 
-def test_dry_run(tmp_path: pathlib.Path) -> None:
-    line = ("anything", *CIFAR, "--dry-run", "--json")
-    process = run(tmp_path, *line)
-    assert process.returncode == 0, process.stderr
-    assert json.loads(process.stdout)["epoch"] == 1
-    assert "on noise" in process.stderr
+def test_dry_run(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shrink(monkeypatch, "resnext23s_4x32d")
+    line = ["train", "anything", *CIFAR, "--dry-run", "--json"]
+    [result] = run_commands([line], tmp_path)
+    assert result.status == 0, result.stderr
+    assert json.loads(result.stdout)["epoch"] == 1
+    assert "on noise" in result.stderr
     assert not list(tmp_path.iterdir())
 
 

@@ -1,19 +1,27 @@
 """examples/benchmark: it measures, and says what it can't."""
 
+import dataclasses
 import json
 import pathlib
 from typing import NamedTuple
 
 import keras
+import numpy as np
 import PIL.Image
 import pytest
 from run_script import assert_one_sentence
-from run_script import run_many
-from run_script import run_script
+from run_script import run_commands
+from small_variants import shrink
 
+from examples.benchmark import artefacts
+from examples.benchmark import models
 from examples.benchmark import results
+from examples.benchmark import steps
 from examples.benchmark.contestants import CONTESTANTS
+from examples.benchmark.contestants import FILES
 from examples.benchmark.results import Result
+from examples.benchmark.setting import Setting
+from examples.benchmark.worker import Worker
 
 BACKEND = keras.backend.backend()
 SMALL = ("--model", "resnext23s_4x32d", "--size", 32, "--rounds", 1)
@@ -40,31 +48,46 @@ class Run(NamedTuple):
         }
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Run:
+def asked(self: Worker, task: dict) -> float:
+    """The figure of a process that is not started."""
+    return 1e9 if task["kind"].startswith("memory") else 4.0
+
+
+@pytest.fixture(
+    scope="module",
+    params=[False, pytest.param(True, marks=pytest.mark.slow)],
+    ids=["canned", "real"],
+)
+def made(
+    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Run:
     folder = tmp_path_factory.mktemp("benchmark")
     names = [BACKEND, OTHER]
-    process = run_script(
-        "examples.benchmark.models",
-        *SMALL,
-        *("--batches", 3, "--train-batches", 2, "--contestants", *names),
-        cwd=folder,
-    )
-    assert process.returncode == 0, process.stderr
-    return Run(names, process.stdout, folder / "runs" / "benchmark")
+    line = [*SMALL, "--batches", 3, "--train-batches", 2]
+    with pytest.MonkeyPatch.context() as patch:
+        if not request.param:
+            patch.setattr(models, "check_model", lambda _: None)
+            patch.setattr(artefacts, "order", lambda *_: None)
+            patch.setattr(Worker, "__init__", lambda *_: None)
+            patch.setattr(Worker, "ask", asked)
+            patch.setattr(Worker, "close", lambda _: None)
+        lines = [[*line, "--contestants", *names]]
+        [result] = run_commands(lines, folder, models.main)
+    assert result.status == 0, result.stderr
+    return Run(names, result.stdout, folder / "runs" / "benchmark")
 
 
 def test_each_task_has_a_figure_of_everyone(made):
     tables = made.tables()
-    models = [name for name in made.names if name.startswith(BACKEND)]
+    ours = [name for name in made.names if name.startswith(BACKEND)]
     assert {key: list(table["samples"]) for key, table in tables.items()} == {
         "predict 3 float32": made.names,
-        "train 2 float32": models[:1],
+        "train 2 float32": ours[:1],
         "startup 1 float32": made.names,
         "memory of prediction 16 float32": made.names,
-        "memory of training 16 float32": models[:1],
-        "predict 3 bfloat16": models,
-        "train 2 bfloat16": models[:1],
+        "memory of training 16 float32": ours[:1],
+        "predict 3 bfloat16": ours,
+        "train 2 bfloat16": ours[:1],
     }
     for table in tables.values():
         for (figure,) in table["samples"].values():
@@ -102,49 +125,83 @@ def test_ratios_are_to_timm():
     ]
 
 
+@pytest.mark.parametrize(
+    ("name", "dtype", "training"),
+    [
+        (BACKEND, "bfloat16", True),
+        (f"{BACKEND}-folded", "bfloat16", False),
+        (f"stock-{BACKEND}", "float32", False),
+    ],
+)
+def test_a_step_computes(name, dtype, training, monkeypatch):
+    shrink(monkeypatch, SMALL[1])
+    setting = Setting(SMALL[1], 32, 1, "cpu", "")
+    step = steps.keras(CONTESTANTS[name], setting, dtype, training)(2)()
+    if training:
+        assert 0 < step < 20
+    else:
+        np.testing.assert_allclose(step.sum(-1).astype(float), 1, atol=0.05)
+
+
 @pytest.mark.once
-def test_mistakes_get_one_sentence(tmp_path):
+def test_a_process_measures_a_file(tmp_path, monkeypatch):
+    """ONNX Runtime's, since its process starts in no time."""
+    from onnx import TensorProto
+    from onnx import helper
+
+    monkeypatch.setattr(artefacts, "order", lambda *_: None)
+    values = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, None)
+        for name in "xy"
+    ]
+    node = helper.make_node("Relu", ["x"], ["y"])
+    graph = helper.make_graph([node], "graph", values[:1], values[1:])
+    model = helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8
+    )
+    line = [*SMALL, "--batches", 3, "--contestants", "onnx"]
+    file = tmp_path / "runs/benchmark/files" / FILES["onnx:ours"]
+    file.parent.mkdir(parents=True)
+    file.write_bytes(model.SerializeToString())
+    [result] = run_commands([line], tmp_path, models.main)
+    assert result.status == 0, result.stderr
+    tables = Run([], "", tmp_path / "runs" / "benchmark").tables()
+    assert [key.partition(" float")[0] for key in tables] == [
+        *("predict 3", "startup 1", "memory of prediction 16")
+    ]
+    assert all(each["medians"]["onnx"] > 0 for each in tables.values())
+
+    file.unlink()
+    monkeypatch.setattr(models, "check_model", lambda _: None)
+    [result] = run_commands([line], tmp_path, models.main)
+    assert result.status == 1
+    assert_one_sentence(
+        result.stderr, "'onnx' failed at predict", "model.onnx failed"
+    )
+
+
+@pytest.mark.once
+def test_mistakes_get_one_sentence(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
+    gpu = ["--device", "gpu"]
     lines = {
-        "Did you mean": ["--model", "resnext51_32x4d"],
         "invalid choice: 'tim'": ["--contestants", "tim"],
         "from 1, not '0'": ["--rounds", 0],
         "processors for --threads 9999": ["--threads", 9999],
-        "There is no NVIDIA GPU here.": ["--device", "gpu"],
-        "Not on a gpu: onnx.": ["--device", "gpu", "--contestants", "onnx"],
+        "There is no NVIDIA GPU here.": gpu,
+        "Not on a gpu: onnx.": [*gpu, "--contestants", "onnx"],
         "Not installed: nothing_such, for onnx": ["--contestants", "onnx"],
+        "Did you mean": ["--model", "resnext51_32x4d"],
         "File exists": ["--output", "file"],
     }
     # As if ONNX Runtime were another, and there were no driver.
-    prelude = """
-import dataclasses, os
-from examples.benchmark import contestants
-each = contestants.CONTESTANTS["onnx"]
-contestants.CONTESTANTS["onnx"] = dataclasses.replace(
-    each, needs=("nothing_such",))
-os.environ["PATH"] = ""
-"""
-    found = run_many(
-        "examples.benchmark.models",
-        list(lines.values()),
-        tmp_path,
-        prelude,
-    )
+    other = dataclasses.replace(CONTESTANTS["onnx"], needs=("nothing_such",))
+    monkeypatch.setitem(CONTESTANTS, "onnx", other)
+    monkeypatch.setenv("PATH", "")
+    *parts, part = lines
+    found = run_commands([lines[key] for key in parts], tmp_path, models.main)
+    monkeypatch.setattr(models, "check_model", lambda _: None)
+    found += run_commands([lines[part]], tmp_path, models.main)
     for part, result in zip(lines, found, strict=True):
         assert result.status in (1, 2), part
         assert_one_sentence(result.stderr, part)
-
-
-@pytest.mark.once
-def test_a_contestant_that_fails_is_named(tmp_path):
-    process = run_script(
-        "examples.benchmark.models",
-        # Too small for its stages.
-        *("--model", "resnext50_32x4d", "--size", 3, "--rounds", 1),
-        *("--contestants", BACKEND, "--tasks", "predict"),
-        cwd=tmp_path,
-    )
-    assert process.returncode == 1
-    assert_one_sentence(
-        process.stderr, f"'{BACKEND}' failed at predict", "32x32"
-    )

@@ -1,7 +1,9 @@
 """The examples of one file, as users run them."""
 
+import functools
 import importlib.util
 import pathlib
+import runpy
 import subprocess
 import sys
 
@@ -9,7 +11,9 @@ import color_images
 import keras
 import pytest
 from run_script import ROOT
+from run_script import run_commands
 from run_script import run_script
+from small_variants import shrink
 
 BACKEND = keras.backend.backend()
 CIFAR = ("--model", "resnext23s_4x32d", "--batch-size", 8, "--epochs", 2)
@@ -26,11 +30,39 @@ def test_files_are_short(path: pathlib.Path) -> None:
         assert 80 <= len(path.read_text("utf-8").splitlines()) <= 150
 
 
-def test_train_cifar(dataset: pathlib.Path, tmp_path: pathlib.Path) -> None:
-    line = ("--dataset", dataset, *CIFAR, "--recipe", "cifar_short")
-    process = run_script("examples/train_cifar.py", *line, cwd=tmp_path)
-    assert process.returncode == 0, process.stderr
-    assert "test accuracy" in process.stdout
+SCRIPTS = [
+    *("benchmark.models", "benchmark.pipeline", "detection.train"),
+    *("paper.cardinality", "paper.paths", "web.serve"),
+    *("train_cifar", "train_imagenet"),
+]
+
+
+def run_example(name: str) -> int:
+    """Run a script from its top, in this process."""
+    path = f"examples/{name.replace('.', '/')}.py"
+    runpy.run_path(str(ROOT / path), run_name="__main__")
+    return 0
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_help(name: str, tmp_path: pathlib.Path) -> None:
+    main = functools.partial(run_example, name)
+    [result] = run_commands([["--help"]], tmp_path, main)
+    assert result.status == 0
+    assert result.stdout.startswith("usage: ")
+
+
+def test_train_cifar(
+    dataset: pathlib.Path,
+    tmp_path: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shrink(monkeypatch, "resnext23s_4x32d")
+    line = ["--dataset", dataset, *CIFAR, "--recipe", "cifar_short"]
+    main = functools.partial(run_example, "train_cifar")
+    [result] = run_commands([line], tmp_path, main)
+    assert result.status == 0, result.stderr
+    assert "test accuracy" in result.stdout
     assert (tmp_path / "runs" / "cifar" / "best.keras").exists()
 
 

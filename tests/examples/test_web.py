@@ -25,11 +25,11 @@ import pytest
 import sklearn.datasets
 from run_script import ROOT
 from run_script import assert_one_sentence
-from run_script import run_many
-from run_script import run_script
+from run_script import run_commands
 from run_script import without_chatter
 
 import keras_resnext
+from examples.web import serve
 from keras_resnext.cli import networks
 
 pytestmark = pytest.mark.once
@@ -386,36 +386,27 @@ def messages(browser) -> list[dict]:
     return browser.get_log("browser")
 
 
-def test_wrong_command_lines_get_a_sentence(tmp_path):
+def test_wrong_command_lines_get_a_sentence(tmp_path, monkeypatch):
+    monkeypatch.setattr(serve, "fetch_runtime", lambda _: None)
     (tmp_path / "damaged.pth").write_bytes(b"nothing")
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        lines = [
-            ["--port", port],
-            ["--port", "-1"],
-            ["--port", 0, "--model", "resnext51"],
-            ["--port", 0, "--model", MODEL, "--weights", "nowhere"],
-            ["--port", 0, "--weights", "damaged.pth"],
-        ]
-        results = run_many(
-            SCRIPT,
-            lines,
-            tmp_path,
-            KERAS_BACKEND=keras.backend.backend(),
-        )
-    parts = [
-        f"Port {port} is taken",
-        "from 0 to 65535",
-        "There is no variant 'resnext51'",
-        "nowhere",
-        "damaged.pth",
-    ]
-    for result, part in zip(results, parts, strict=True):
+        free = ["--port", 0]
+        lines = {
+            f"Port {port} is taken": ["--port", port],
+            "from 0 to 65535": ["--port", "-1"],
+            "no variant 'resnext51'": [*free, "--model", "resnext51"],
+            "nowhere": [*free, "--model", MODEL, "--weights", "nowhere"],
+            "damaged.pth": [*free, "--weights", "damaged.pth"],
+        }
+        results = run_commands(lines.values(), tmp_path, serve.main)
+    for result, part in zip(results, lines, strict=True):
         assert_one_sentence(result.stderr, part)
         assert result.status in (1, 2)
 
 
-def test_without_npm_a_sentence_says_where_from(tmp_path):
-    done = run_script(SCRIPT, "--port", 0, cwd=tmp_path, PATH=str(tmp_path))
-    assert done.returncode == 1
-    assert_one_sentence(done.stderr, "There is no npm", "https://nodejs.org")
+def test_without_npm_a_sentence_says_where_from(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    [result] = run_commands([["--port", 0]], tmp_path, serve.main)
+    assert result.status == 1
+    assert_one_sentence(result.stderr, "There is no npm", "https://nodejs.org")

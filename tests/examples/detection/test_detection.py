@@ -1,6 +1,7 @@
 """examples/detection/train.py, as a user runs it."""
 
 import csv
+import importlib.util
 import json
 import pathlib
 import shutil
@@ -10,9 +11,10 @@ import numpy as np
 import pytest
 import runs
 from run_script import assert_one_sentence
-from run_script import run_many
+from run_script import run_commands
 from run_script import run_script
 
+from examples.detection import train
 from keras_resnext.training import checkpoints
 
 SCRIPT = "examples.detection.train"
@@ -21,13 +23,6 @@ QUICK = (
     *("--pictures", 12, "--size", 64, "--batch-size", 4, "--epochs", 2),
     *("--deterministic", "--save-steps", 1),
 )
-HIDE = """
-import importlib.util
-find = importlib.util.find_spec
-def hidden(name):
-    return None if name == "keras_cv" else find(name)
-importlib.util.find_spec = hidden
-"""
 
 on_tensorflow = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="keras-cv needs it"
@@ -51,15 +46,23 @@ def test_what_is_wrong_is_said(tmp_path: pathlib.Path) -> None:
         "There is no recipe": ["--recipe", "retinanot"],
         "'jax'": ["--strategy", "jax"],
     }
-    found = run_many(SCRIPT, list(words.values()), tmp_path)
+    found = run_commands(words.values(), tmp_path, train.main)
     for result, word in zip(found, words, strict=True):
         assert result.status == 2
         assert_one_sentence(result.stderr, word)
 
 
 @on_tensorflow
-def test_what_is_missing_is_named(tmp_path: pathlib.Path) -> None:
-    [result] = run_many(SCRIPT, [["--dry-run"]], tmp_path, prelude=HIDE)
+def test_what_is_missing_is_named(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util,
+        "find_spec",
+        lambda x: None if x == "keras_cv" else found(x),
+    )
+    [result] = run_commands([["--dry-run"]], tmp_path, train.main)
     assert result.status == 1
     assert_one_sentence(result.stderr, "keras-cv", "pip install '.[train]'")
 
@@ -68,9 +71,9 @@ def test_what_is_missing_is_named(tmp_path: pathlib.Path) -> None:
     keras.backend.backend() == "tensorflow", reason="refused elsewhere only"
 )
 def test_other_backends_are_refused(tmp_path: pathlib.Path) -> None:
-    process = run_script(SCRIPT, "--dry-run", cwd=tmp_path)
-    assert process.returncode == 2
-    assert_one_sentence(process.stderr, "KERAS_BACKEND=tensorflow")
+    [result] = run_commands([["--dry-run"]], tmp_path, train.main)
+    assert result.status == 2
+    assert_one_sentence(result.stderr, "KERAS_BACKEND=tensorflow")
 
 
 @pytest.mark.slow

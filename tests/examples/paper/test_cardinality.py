@@ -6,8 +6,10 @@ import pathlib
 import color_images
 import pytest
 from run_script import assert_one_sentence
-from run_script import run_many
+from run_script import run_commands
 from run_script import run_script
+
+from examples.paper import cardinality
 
 SCRIPT = "examples.paper.cardinality"
 QUICK = ("--batch-size", 8, "--epochs", 1)
@@ -24,7 +26,7 @@ def test_what_is_wrong_is_said(tmp_path: pathlib.Path) -> None:
         ["--output", str(taken)],
     ]
     words = ["--model", "'large'", "less than 1", "(--resume)"]
-    found = run_many(SCRIPT, lines, tmp_path)
+    found = run_commands(lines, tmp_path, cardinality.main)
     for result, word in zip(found, words, strict=True):
         assert result.status == 2
         assert_one_sentence(result.stderr, word)

@@ -6,12 +6,10 @@ import keras
 import numpy as np
 import PIL.Image
 from run_script import assert_one_sentence
-from run_script import run_many
+from run_script import run_commands
 
 import keras_resnext
 from examples.paper import paths
-
-SCRIPT = "examples.paper.paths"
 
 
 def test_a_path_that_does_nothing_adds_nothing(tiny):
@@ -53,7 +51,7 @@ def test_a_users_lines(tmp_path: pathlib.Path) -> None:
         ["0.png", "--model", "resnext5"],
         [],
     ]
-    done, *wrong = run_many(SCRIPT, lines, tmp_path)
+    done, *wrong = run_commands(lines, tmp_path, paths.main)
     assert done.status == 0
     assert "Written to found.png" in done.stdout
     assert (tmp_path / "found.png").exists()
