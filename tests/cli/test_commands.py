@@ -52,6 +52,7 @@ def picture(tmp_path):
 
 
 @pytest.mark.once
+@pytest.mark.slow
 def test_a_script_named_like_the_command_is_a_script(tmp_path):
     script = tmp_path / "keras-resnext.py"
     script.write_text(
@@ -130,11 +131,14 @@ def test_info(run):
     ]
 
 
-def test_export(run, weights, picture, monkeypatch):
+def test_export(run, weights, picture, tiny, monkeypatch):
     backend = keras.config.backend()
     name = "torch" if backend == "torch" else "saved_model"
-    words = "export", MODEL, "out", "--weights", weights, "--formats", name
-    status, out, err = run(*words, "--pictures", picture, picture, "--json")
+    keras_resnext.ResNeXt(tiny, classes=3).save("tiny.keras")
+    pathlib.Path("labels.txt").write_text("ant\nbee\ncat\n")
+    words = "export", "tiny.keras", "out", "--labels", "labels.txt", "--json"
+    words += "--formats", name, "--pictures", picture, picture
+    status, out, err = run(*words)
     assert (status, err) == (0, "")
     found = json.loads(out)
     assert found["ok"]
@@ -148,7 +152,8 @@ def test_export(run, weights, picture, monkeypatch):
         raise keras_resnext.ExportError("It differs.")
 
     monkeypatch.setattr(keras_resnext, "export", export)
-    assert run(*words, "--normalized")[0] == 1
+    words = "export", MODEL, "out", "--weights", weights, "--normalized"
+    assert run(*words)[0] == 1
     assert called["include_preprocessing"] is False
     assert called["representative_data"] is None
 

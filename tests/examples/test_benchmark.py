@@ -149,6 +149,7 @@ def test_a_process_measures_a_file(tmp_path, monkeypatch):
     from onnx import TensorProto
     from onnx import helper
 
+    monkeypatch.setattr(models, "check_model", lambda _: None)
     monkeypatch.setattr(artefacts, "order", lambda *_: None)
     values = [
         helper.make_tensor_value_info(name, TensorProto.FLOAT, None)
@@ -172,7 +173,6 @@ def test_a_process_measures_a_file(tmp_path, monkeypatch):
     assert all(each["medians"]["onnx"] > 0 for each in tables.values())
 
     file.unlink()
-    monkeypatch.setattr(models, "check_model", lambda _: None)
     [result] = run_commands([line], tmp_path, models.main)
     assert result.status == 1
     assert_one_sentence(
