@@ -6,7 +6,6 @@ import pathlib
 import subprocess
 import sys
 import warnings
-from collections.abc import Iterator
 from collections.abc import Sequence
 from typing import Any
 
@@ -170,7 +169,7 @@ def _export(
     names: list[str] | None,
     staging: pathlib.Path,
     scratch: pathlib.Path,
-) -> Iterator[ExportedFile]:
+) -> list[ExportedFile]:
     """Write and validate each format."""
     batches = (
         [input_spec.synthesize(size) for size in input_spec.sizes]
@@ -189,7 +188,7 @@ def _export(
         transient=True,
         disable=not console.is_terminal,
     ) as progress:
-        task = progress.add_task("folding", total=1 + 2 * len(formats))
+        task = progress.add_task("folding", total=2 + len(formats))
 
         def advance(to: str) -> None:
             progress.update(task, advance=1, description=to)
@@ -206,15 +205,21 @@ def _export(
         inference_model = InferenceModel(
             folded, input_spec, images, names, scratch
         )
+        examples = staging if input_spec.takes_images else scratch
+        files: list[pathlib.Path] = []
         for format in formats:
-            path = staging / format.file
             advance(f"writing {format.name}")
+            path = staging / format.file
             format.write(inference_model, path)
-            advance(f"validating {format.name}")
-            folder = staging if input_spec.takes_images else scratch
-            example = folder / f"run_{format.name}.py"
+            example = examples / f"run_{format.name}.py"
             example.write_text(script(format, inference_model), "utf-8")
-            yield _validate(format, path, example, scratch, expected)
+            files += [example, path, scratch / f"{format.name}.npz"]
+        advance("validating")
+        _run(files, scratch / "inputs.npz")
+        return [
+            _compare(format, staging / format.file, scratch, expected)
+            for format in formats
+        ]
 
 
 def _check_float32(model: keras.Model) -> None:
@@ -287,22 +292,12 @@ def _check_finite(model: keras.Model, outputs: dict[str, np.ndarray]) -> None:
             )
 
 
-def _validate(
-    format: Format,
-    path: pathlib.Path,
-    example: pathlib.Path,
-    scratch: pathlib.Path,
-    expected: dict[str, np.ndarray],
-) -> ExportedFile:
-    """Run a file in a new process, as its example does; compare outputs."""
-    outputs = scratch / "outputs.npz"
+def _run(files: list[pathlib.Path], inputs: pathlib.Path) -> None:
+    """Run files in a new process, as their examples do; see `validation`."""
     validation = pathlib.Path(__file__).with_name("validation.py")
     run = subprocess.run(
         # -P: the script's folder has modules of the same names as runtimes.
-        [
-            *(sys.executable, "-P", validation, example, path),
-            *(scratch / "inputs.npz", outputs),
-        ],
+        [sys.executable, "-P", validation, inputs, *files],
         capture_output=True,
         text=True,
         errors="replace",
@@ -310,10 +305,19 @@ def _validate(
     )
     if run.returncode:
         lines = run.stderr.strip().splitlines() or [f"{run.returncode}"]
-        raise ExportError(
-            f"'{format.name}' was written but doesn't run: {lines[-1]}"
-        )
-    with np.load(outputs) as file:
+        missing = [path.stem for path in files[2::3] if not path.exists()]
+        name = missing[0] if missing else files[-1].stem
+        raise ExportError(f"'{name}' was written but doesn't run: {lines[-1]}")
+
+
+def _compare(
+    format: Format,
+    path: pathlib.Path,
+    scratch: pathlib.Path,
+    expected: dict[str, np.ndarray],
+) -> ExportedFile:
+    """Compare outputs of a file with the model's."""
+    with np.load(scratch / f"{format.name}.npz") as file:
         found = {key: file[key] for key in expected if key in file}
         latency, throughput = float(file["latency"]), float(file["throughput"])
     difference, agreement = 0.0, 1.0

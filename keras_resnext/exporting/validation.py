@@ -1,8 +1,8 @@
-"""Run an exported file in its own runtime, and measure its speed.
+"""Run exported files in their own runtimes, and measure their speed.
 
 A script for a fresh process that never imports Keras:
 
-    python validation.py LOADER.py FILE INPUTS.npz OUTPUTS.npz
+    python validation.py INPUTS.npz [LOADER.py FILE OUTPUTS.npz]...
 
 LOADER.py defines `load`, see `exporting.base.Format`. Inputs are batches of
 images, "0", "1", …; outputs are "0/name", …, `latency` and `throughput`.
@@ -23,8 +23,8 @@ BATCH = 32
 Predict = Callable[[np.ndarray], dict[str, np.ndarray]]
 
 
-def main(loader: str, path: str, inputs: str, outputs: str) -> None:
-    """Run the script."""
+def main(inputs: str, loader: str, path: str, outputs: str) -> None:
+    """Run a file."""
     predict: Predict = runpy.run_path(loader)["load"](pathlib.Path(path))
     results: dict[str, Any] = {}
     with np.load(inputs) as file:
@@ -60,4 +60,6 @@ def median_time(
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    inputs, *files = sys.argv[1:]
+    for names in zip(files[::3], files[1::3], files[2::3], strict=True):
+        main(inputs, *names)

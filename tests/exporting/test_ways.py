@@ -40,7 +40,8 @@ def not_validated(monkeypatch):
     def row(format, *_):
         return ExportedFile(format.name, format.file, 1, 0.0, 1.0, 1.0, 1, True)
 
-    monkeypatch.setattr(exporter, "_validate", row)
+    monkeypatch.setattr(exporter, "_run", lambda *_: None)
+    monkeypatch.setattr(exporter, "_compare", row)
 
 
 def saved_model(path, x):
