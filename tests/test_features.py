@@ -93,7 +93,7 @@ def test_block_outputs():
     }
 
 
-@pytest.mark.parametrize("way", ways.GRAPHS)
+@pytest.mark.parametrize("way", ways.FEW)
 def test_a_model_that_contains_ours(tiny, way):
     model = ways.build(way, "plain", tiny)
     inputs = ways.inputs_of(model)

@@ -50,6 +50,8 @@ def statistics(layer):
     ]
 
 
+# JAX compiles each operation then, and TensorFlow none.
+EAGER = keras.backend.backend() == "tensorflow"
 STEM = ["stem_conv1", "stem_bn1"]
 
 
@@ -101,7 +103,7 @@ def test_freeze_suggests(model, border, suggestion):
 
 def test_frozen_statistics_stay_and_later_ones_move(model):
     freeze(model, "stage1")
-    model.compile("sgd", "sparse_categorical_crossentropy")
+    model.compile("sgd", "sparse_categorical_crossentropy", run_eagerly=EAGER)
     before = {layer.name: layer.get_weights() for layer in model.layers}
     model.fit(pixels(8), np.arange(8), batch_size=8, verbose=0)
     for layer in model.layers:
@@ -123,11 +125,14 @@ def weights_by_layer(model):
     }
 
 
-@pytest.mark.parametrize("way", ways.WAYS)
+@pytest.mark.parametrize("way", [*ways.FEW, *ways.OTHERS])
 def test_any_model_that_contains_ours_is_frozen_up_to_a_stage(tiny, way):
     """Whatever was frozen before, as the first line of every tutorial does."""
     model = ways.build(way, "plain", tiny)
     everything = len(model.trainable_variables)
+    with pytest.raises(ValueError, match="Did you mean 'stage2'"):
+        freeze(model, "stage3")
+    assert len(model.trainable_variables) == everything
     for container in (model, *inner_models(model)):
         container.trainable = False
         freeze(model, None)
@@ -164,15 +169,6 @@ def test_freeze_trains_adapters_and_not_what_they_adapt(tiny):
         layer = layers[name]
         assert layer.lora_kernel_a.path in trainable
         assert layer._kernel.path not in trainable
-
-
-@pytest.mark.parametrize("way", ways.WAYS)
-def test_freeze_suggests_in_any_model(tiny, way):
-    model = ways.build(way, "plain", tiny)
-    trainable = len(model.trainable_variables)
-    with pytest.raises(ValueError, match="Did you mean 'stage2'"):
-        freeze(model, "stage3")
-    assert len(model.trainable_variables) == trainable
 
 
 def test_freeze_refuses_other_models():

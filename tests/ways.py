@@ -197,13 +197,21 @@ HEADS = {
 }
 
 
-# Each way once, and each head in the two commonest.
-CASES = [(way, "plain") for way in GRAPHS] + [
-    (way, head)
-    for way in ("flat", "nested")
-    for head in HEADS
-    if head != "plain"
+# Each way and each head.
+CASES = [
+    ("flat", "plain"),
+    ("nested", "lora"),
+    ("sequential", "logits"),
+    ("doubly_nested", "no_bias"),
+    ("augmented", "softmax_layer"),
+    ("augmented_flat", "dropout_and_softmax"),
+    ("normalized", "two_dense"),
+    ("two_inputs", "int8"),
+    ("two_outputs", "plain"),
+    ("mixed_precision", "plain"),
 ]
+# Ways with layers before ours: in a model, flat, and beside another input.
+FEW = ("doubly_nested", "augmented_flat", "two_inputs")
 
 
 def build(

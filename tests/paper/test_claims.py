@@ -1,17 +1,27 @@
 """The paper's figures, and what happens to one that is wrong."""
 
 import dataclasses
+import functools
 
 import pytest
 
 from keras_resnext import paper
 from keras_resnext.paper import CLAIMS
+from keras_resnext.paper import claims
 
 pytestmark = pytest.mark.once
 
 
+@pytest.fixture(autouse=True, scope="module")
+def built_once():
+    """Networks of one check serve the next."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(claims, "_build", functools.cache(claims._build))
+        yield
+
+
 @pytest.fixture(scope="module")
-def checks():
+def checks(built_once):
     return list(paper.check(CLAIMS))
 
 

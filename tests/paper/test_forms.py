@@ -121,7 +121,7 @@ def test_a_step_of_training_keeps_them_equal(two_layers):
     after = []
     for block in made.values():
         optimizer = keras.optimizers.SGD(0.1, momentum=0.9, nesterov=True)
-        block.compile(optimizer, "mse", jit_compile=False)
+        block.compile(optimizer, "mse", run_eagerly=True)
         before = paper.named_weights(block)
         block.train_on_batch(x, y)
         weights = paper.named_weights(block)
