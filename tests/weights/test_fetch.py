@@ -1,11 +1,9 @@
 """Sources in turn, wrong bytes, several processes, and into a model."""
 
-import os
 import pathlib
 import subprocess
 import sys
 
-import keras
 import pytest
 import safetensors.numpy
 import tinynet
@@ -135,24 +133,25 @@ def test_wrong_hash(hub, kind, tmp_path):
 
 # Several processes
 
+# Past the package's own __init__, which imports Keras and its backend.
 SCRIPT = """
-import sys
-sys.path.insert(0, sys.argv[1])
-import tinynet
-from keras_resnext.weights import fetch as fetching
-from keras_resnext.weights.records import HubFile, WebFile
-for source in eval(sys.argv[2]):
-    print("fetched", fetching.fetch(tinynet.record(source)))
+import sys, types
+for name in ("keras_resnext", "keras_resnext.weights"):
+    sys.modules[name] = types.ModuleType(name)
+    sys.modules[name].__path__ = [f"{sys.argv[1]}/{name.replace('.', '/')}"]
+from keras_resnext.weights import fetch
+from keras_resnext.weights.records import Evaluation, HubFile, WebFile, Weights
+for row in eval(sys.argv[2]):
+    print("fetched", fetch.fetch(row))
+assert "keras" not in sys.modules
 """
 
 
 def start(*sources):
-    folder = str(pathlib.Path(__file__).parent)
     root = str(pathlib.Path(fetching.__file__).parents[2])
+    rows = list(map(tinynet.record, sources))
     return subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, folder, repr(sources)],
-        env=os.environ
-        | {"PYTHONPATH": root, "KERAS_BACKEND": keras.config.backend()},
+        [sys.executable, "-c", SCRIPT, root, repr(rows)],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -102,7 +102,9 @@ def test_that_reads_other_files(kind, tmp_path):
 # HDF5 as h5py writes it
 
 
-@pytest.mark.parametrize("number", [1, 8, 9, 300, 3000])
+@pytest.mark.parametrize(
+    "number", [1, 8, 9, 300, pytest.param(3000, marks=pytest.mark.slow)]
+)
 def test_groups_of_any_size(number, tmp_path):
     """From 9 links on they are in several leaves, from 257 on in nodes."""
     arrays = {f"layer{i}/kernel": A + i for i in range(number)}

@@ -74,7 +74,7 @@ CONFIG = ResNeXtConfig(
 )
 FORMATS = ["safetensors", "zip", "legacy", "h5"]
 WAYS = ["bytes", "numbers", "contents"]
-FEW, MANY = 15, 900
+FEW, MANY = 5, 900
 SECONDS = 60  # for one file
 # Python's own machinery, and what opcodes of one byte may become.
 BASE, FACTOR = 1 << 20, 64

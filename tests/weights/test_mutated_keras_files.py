@@ -50,7 +50,7 @@ CONFIG = ResNeXtConfig(
     stem=Stem(widths=(4,), kernel_size=3),
 )
 KINDS = [".weights.h5", ".keras"]
-FEW, MANY = 12, 340
+FEW, MANY = 4, 340
 SECONDS = 60  # for one file
 
 
