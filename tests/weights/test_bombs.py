@@ -80,7 +80,7 @@ def test_bombs(tmp_path):
 
 
 def read_apart(*paths):
-    """Reads files in a process of its own, with a GiB, and a minute for each."""
+    """Reads files in a process of its own, with a GiB and a minute each."""
     code = """if True:
         import faulthandler, sys, types
         try:

@@ -1,5 +1,6 @@
 """A tiny ResNeXt, its checkpoints, and records of them."""
 
+import functools
 import math
 from collections.abc import Iterable
 from typing import Any
@@ -9,6 +10,7 @@ import numpy as np
 
 from keras_resnext import ResNeXt
 from keras_resnext import ResNeXtConfig
+from keras_resnext import Stem
 from keras_resnext import Template
 from keras_resnext.weights import convert
 from keras_resnext.weights.checkpoint import variables_of
@@ -19,6 +21,13 @@ from keras_resnext.weights.records import Weights
 
 CONFIG = ResNeXtConfig(
     depths=(1, 1), grouping=Template(2, 16), out_channels=(128, 256)
+)
+# Of one block, where there are several models.
+SMALLEST = ResNeXtConfig(
+    depths=(1,),
+    grouping=Template(2, 16),
+    out_channels=(16,),
+    stem=Stem(widths=(4,), kernel_size=3),
 )
 CLASSES = 5
 
@@ -32,6 +41,20 @@ def build(config: ResNeXtConfig = CONFIG, **options: Any) -> keras.Model:
         **options,
     }
     return ResNeXt(config, **options)
+
+
+@functools.cache
+def shared(config: ResNeXtConfig = CONFIG, **options: Any) -> keras.Model:
+    """The network, built once: only its values may be changed."""
+    return build(config, **options)
+
+
+def filled(model: keras.Model, seed: int = 1) -> keras.Model:
+    """A model, its variables set to random values."""
+    variables = dict(variables_of(model))
+    for key, value in random_values(model, seed).items():
+        variables[key].assign(value)
+    return model
 
 
 def values(model: keras.Model) -> dict[convert.Variable, np.ndarray]:
