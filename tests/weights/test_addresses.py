@@ -35,7 +35,17 @@ OTHER = "fedcba9876543210fedcba9876543210fedcba98"
 @pytest.fixture(scope="module")
 def weights():
     """The weights of a tiny network, as the content of a file."""
-    return safetensors.numpy.save(tinynet.checkpoint(tinynet.build()))
+    return safetensors.numpy.save(tinynet.checkpoint(tinynet.shared()))
+
+
+def publish(hub, weights, config):
+    """Publishes them beside a config.json."""
+    content = json.dumps(config).encode()
+    hub.repository({"model.safetensors": weights, "config.json": content})
+
+
+def stating(**stated):
+    return {"architecture": "x", "pretrained_cfg": stated}
 
 
 # Which file of a repository
@@ -45,7 +55,6 @@ def weights():
     ("names", "after", "expected"),
     [
         (["model.safetensors", "pytorch_model.bin"], "", "model.safetensors"),
-        (["pytorch_model.bin", "README.md"], "", "pytorch_model.bin"),
         (["optimizer.pt", "pytorch_model.bin"], "", "pytorch_model.bin"),
         (["tiny.pth", "config.yaml"], "", "tiny.pth"),
         (["a.pth", "b.pth"], "/b.pth", "b.pth"),
@@ -64,22 +73,19 @@ def test_file_of_a_repository(hub, weights, names, after, expected):
     assert found.address == f"{HF}{after}".rstrip("/")
     assert found.data_config is None
     assert hub.downloads() == [hub.cdn(weights)]
-    model = tinynet.build(weights=f"{HF}{after}")
-    tinynet.assert_values(model, tinynet.random_values(model))
+    assert found.path.read_bytes() == weights
 
 
 @pytest.mark.parametrize("name", ["model.weights.h5", "model.keras"])
 def test_file_of_keras(hub, name, tmp_path):
-    source = tinynet.build()
-    for variable in source.weights:
-        variable.assign(keras.random.uniform(variable.shape))
+    source = tinynet.filled(tinynet.shared())
     path = tmp_path / name
     save = source.save if name == "model.keras" else source.save_weights
     save(path)
     hub.repository({name: path.read_bytes()})
-    model = tinynet.build()
+    model = tinynet.filled(source, seed=2)
     keras_resnext.load_checkpoint(model, HF)
-    tinynet.assert_values(model, tinynet.values(source))
+    tinynet.assert_values(model, tinynet.random_values(model, seed=1))
     assert keras_resnext.inspect_checkpoint(HF).layout == "keras"
 
 
@@ -124,13 +130,10 @@ def test_repository_without_an_answer(hub, files, after, message):
     "index",
     [
         {"weight_map": {"a": "../../../../../evil"}},
-        {"weight_map": {"a": "/etc/passwd"}},
         {"weight_map": {"a": "missing.safetensors"}},
         {"weight_map": {"a": 3}},
-        {"weight_map": {"a": ["x"]}},
         {"weight_map": [1]},
         {},
-        [],
         "text",
     ],
 )
@@ -141,7 +144,7 @@ def test_index_that_leads_nowhere(hub, index):
         find_checkpoint(HF)
 
 
-@pytest.mark.parametrize("name", ["../evil.pth", "/evil.pth", "a\\..\\b.pth"])
+@pytest.mark.parametrize("name", ["../evil.pth", "a\\..\\b.pth"])
 def test_names_that_lead_out_of_the_cache(hub, name, tmp_path):
     hub.repository({"model.safetensors": b"", name: b"evil"})
     with pytest.raises(WeightsUnavailableError, match="not one of a Hugging"):
@@ -270,22 +273,14 @@ def test_config_of_timm(hub, weights, names, tmp_path):
             },
             {"labels": ("x",), "crop_pct": 1.0},
         ),
-        (
-            {"architecture": "x", "pretrained_cfg": {"std": [0.5]}},
-            {"std": (0.5, 0.5, 0.5)},
-        ),
-        (
-            {"architecture": "x", "pretrained_cfg": {"input_size": [3, 4, 5]}},
-            {},
-        ),
-        ({"architectures": ["ResNetForImageClassification"]}, None),
+        (stating(std=[0.5]), {"std": (0.5, 0.5, 0.5)}),
+        (stating(input_size=[3, 4, 5]), {}),
         ({"module": "keras", "class_name": "Functional"}, None),
         ([], None),
     ],
 )
 def test_config(hub, weights, config, expected):
-    content = json.dumps(config).encode()
-    hub.repository({"model.safetensors": weights, "config.json": content})
+    publish(hub, weights, config)
     config = None if expected is None else DataConfig(**expected)
     assert find_checkpoint(HF).data_config == config
 
@@ -295,7 +290,6 @@ def test_config(hub, weights, config, expected):
     [
         {"mean": "abc"},
         {"mean": [float("nan")] * 3},
-        {"std": [float("inf")] * 3},
         {"std": 3},
         {"crop_pct": "wide"},
         {"input_size": 224},
@@ -307,17 +301,9 @@ def test_config(hub, weights, config, expected):
     ],
 )
 def test_config_that_makes_no_sense(hub, weights, stated):
-    config = {"architecture": "x", "pretrained_cfg": stated}
-    content = json.dumps(config).encode()
-    hub.repository({"model.safetensors": weights, "config.json": content})
+    publish(hub, weights, stating(**stated))
     with pytest.raises(CheckpointError, match="can't be understood"):
         find_checkpoint(HF)
-
-
-def published(hub, weights, stated):
-    config = {"architecture": "x", "pretrained_cfg": stated}
-    content = json.dumps(config).encode()
-    hub.repository({"model.safetensors": weights, "config.json": content})
 
 
 def test_model_knows_what_config_states(hub, weights):
@@ -332,8 +318,9 @@ def test_model_knows_what_config_states(hub, weights):
         (0.5, 0.4, 0.3), (0.2, 0.2, 0.1), "bicubic", 0.95, 160
     )
     names = tuple("abcde")
-    published(hub, weights, {**stated, "label_names": names})
+    publish(hub, weights, stating(**stated, label_names=names))
     model = tinynet.build(weights=HF)
+    tinynet.assert_values(model, tinynet.random_values(model))
     labelled = dataclasses.replace(expected, labels=names)
     assert keras_resnext.get_data_config(model) == labelled
     copy = keras.models.clone_model(model)
@@ -352,8 +339,8 @@ def test_model_knows_what_config_states(hub, weights):
     ],
 )
 def test_config_that_does_not_fit(hub, weights, stated, message):
-    published(hub, weights, stated)
-    model = tinynet.build()
+    publish(hub, weights, stating(**stated))
+    model = tinynet.shared()
     before = tinynet.values(model), keras_resnext.get_data_config(model)
     with pytest.raises(CheckpointError, match=message):
         keras_resnext.load_checkpoint(model, HF)
@@ -369,9 +356,7 @@ def test_config_that_is_no_json(hub, weights):
 
 
 def test_config_with_another_crop(hub, weights):
-    config = {"architecture": "x", "pretrained_cfg": {"crop_mode": "squash"}}
-    content = json.dumps(config).encode()
-    hub.repository({"model.safetensors": weights, "config.json": content})
+    publish(hub, weights, stating(crop_mode="squash"))
     with pytest.warns(UserWarning, match="crop_mode='squash'"):
         assert find_checkpoint(HF).data_config == DataConfig()
 
@@ -381,8 +366,8 @@ def test_config_with_another_crop(hub, weights):
 
 def test_web_address(hub, weights, web_cache):
     address = hub.web_file(weights, "tiny.pth").url
-    model = tinynet.build(weights=f"{address}?download=true#top")
-    tinynet.assert_values(model, tinynet.random_values(model))
+    found = find_checkpoint(f"{address}?download=true#top")
+    assert found.path.read_bytes() == weights
     hub.requests.clear()
     found = find_checkpoint(f"{address}?download=true")
     assert found.path.parent == web_cache
@@ -422,7 +407,6 @@ def test_web_address_of_a_page(hub):
     "address",
     [
         "http://127.0.0.1:1/x.pth",
-        "http://a b/x",
         "https://[x/y",
         "http://ü:x/y",
     ],
@@ -467,9 +451,10 @@ def test_local_addresses(tmp_path, weights, monkeypatch):
         path,
     ]:
         assert find_checkpoint(address) == path
-        model = tinynet.build(weights=address)
-        tinynet.assert_values(model, tinynet.random_values(model))
         assert keras_resnext.inspect_checkpoint(address).classes == 5
+    model = tinynet.shared()
+    keras_resnext.load_checkpoint(model, address)
+    tinynet.assert_values(model, tinynet.random_values(model))
     other = tmp_path / "other.safetensors"
     keras_resnext.save_torch_checkpoint(model, "~/other.safetensors")
     assert other.exists()
@@ -487,11 +472,8 @@ def test_path_that_looks_like_an_address(tmp_path, weights, monkeypatch):
     ("address", "message"),
     [
         ("s3://bucket/model.pth", "kind s3:// can't be opened. Download"),
-        ("gs://bucket/model.pth", "kind gs:// can't be opened. Download"),
-        ("ftp://host/model.pth", "kind ftp:// can't be opened. Download"),
         ("kaggle://keras/resnet", "kind kaggle:// can't be opened. Download"),
         ("hf://tiny", "is hf://owner/name, optionally"),
-        ("hf://", "is hf://owner/name, optionally"),
         ("hf://../..", "is hf://owner/name, optionally"),
         ("hf://someone/tiny@", "is hf://owner/name, optionally"),
         ("hf://someone/tiny@..", "There is no revision '..' of someone/tiny"),
@@ -501,9 +483,7 @@ def test_path_that_looks_like_an_address(tmp_path, weights, monkeypatch):
 )
 def test_addresses_that_are_refused(address, message):
     with pytest.raises(ValueError, match=re.escape(message)):
-        tinynet.build(weights=address)
-    with pytest.raises(ValueError, match=re.escape(message)):
-        keras_resnext.load_checkpoint(tinynet.build(), address)
+        keras_resnext.load_checkpoint(tinynet.shared(), address)
 
 
 @pytest.mark.parametrize(
@@ -523,16 +503,23 @@ def test_model_of_an_address(hub, tmp_path):
     path = tmp_path / "model.safetensors"
     keras_resnext.save_torch_checkpoint(model, path)
     hub.repository({"model.safetensors": path.read_bytes()})
+    info = keras_resnext.inspect_checkpoint(HF)
+    assert info.variants == ("resnext26ts",)
+    assert (info.layout, info.classes) == ("timm_byob", 3)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         found = keras_resnext.model_from_checkpoint(HF)
     assert found.name == "resnext26ts"
     tinynet.assert_values(found, tinynet.values(model))
-    with pytest.raises(CheckpointError, match="3 classes"):
-        keras_resnext.get_model("resnext26ts", weights=HF)
-    # On the command line
-    for found in networks.load(None, HF), networks.load_for_export(HF, None):
-        tinynet.assert_values(found, tinynet.values(model))
+
+
+def test_address_on_the_command_line(hub, tmp_path):
+    model = tinynet.filled(tinynet.shared())
+    path = tmp_path / "model.keras"
+    model.save(path)
+    hub.repository({path.name: path.read_bytes()})
+    found = networks.load_for_export(HF, None)
+    tinynet.assert_values(found, tinynet.values(model))
     output = tmp_path / "model.weights.h5"
     report = convert.convert(HF, None, keras.Model.save_weights, output)
     assert report["source"] == HF

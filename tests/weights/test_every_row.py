@@ -110,21 +110,20 @@ def file_of(row):
 
 
 @functools.cache
-def model_of(variant, classes, include_top=True):
+def model_of(variant, classes):
     """A model whose variables have shapes but no values."""
     with keras.StatelessScope(initialize_variables=False):
-        return keras_resnext.get_model(
-            variant, weights=None, classes=classes, include_top=include_top
-        )
+        return keras_resnext.get_model(variant, weights=None, classes=classes)
 
 
 def load(row, tensors, include_top=True):
     assert identify.detect_layout(tensors) == row.layout
-    model = model_of(row.variant, row.classes, include_top)
-    shapes = tinynet.shapes(model)
-    values = dict(
-        convert.to_keras(tensors, shapes, tinynet.layers(model), row.layout)
-    )
+    model = model_of(row.variant, row.classes)
+    shapes, layers = tinynet.shapes(model), tinynet.layers(model)
+    if not include_top:
+        layers.remove("predictions")
+        shapes = {k: v for k, v in shapes.items() if k[0] != "predictions"}
+    values = dict(convert.to_keras(tensors, shapes, layers, row.layout))
     assert {key: value.shape for key, value in values.items()} == shapes
 
 

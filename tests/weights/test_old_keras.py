@@ -35,42 +35,41 @@ def filled_old_network(head):
     return model, stored, values
 
 
-@pytest.mark.parametrize("head", ["predictions", "probs"])
-@pytest.mark.parametrize("root", ["/", "model_weights"])
-def test_outputs_are_the_old_networks(head, root, tmp_path):
-    old, stored, values = filled_old_network(head)
-    path = old_networks.write(tmp_path / "old.h5", stored, values, root)
-    model = tinynet.build(CONFIG, weights=path)
+def load(path, **options):
+    model = tinynet.shared(CONFIG, **options)
+    load_checkpoint(model, path)
+    return model
+
+
+def error(old, model):
     images = np.random.default_rng(1).normal(size=(4, 32, 32, 3))
     expected = keras.ops.convert_to_numpy(old(images.astype("float32")))
     actual = keras.ops.convert_to_numpy(model(images.astype("float32")))
     assert np.abs(expected).max() > 1e-3
-    error = np.abs(actual - expected).max() / np.abs(expected).max()
-    assert error <= 1e-5
+    return np.abs(actual - expected).max() / np.abs(expected).max()
 
 
-def test_epsilon_matters_here(tmp_path):
-    """Or else the test above would not see whether it is carried over."""
-    old, stored, values = filled_old_network("predictions")
-    path = old_networks.write(tmp_path / "old.h5", stored, values)
-    model = tinynet.build(CONFIG, weights=path)
+@pytest.mark.parametrize(
+    ("head", "root"), [("predictions", "/"), ("probs", "model_weights")]
+)
+def test_outputs_are_the_old_networks(head, root, tmp_path):
+    old, stored, values = filled_old_network(head)
+    path = old_networks.write(tmp_path / "old.h5", stored, values, root)
+    model = load(path)
+    assert error(old, model) <= 1e-5
+    # The epsilon is seen here, and so whether it is carried over.
     for layer in model.layers:
         for variable in layer.weights:
             if variable.name == "moving_variance":
                 variable.assign(variable - 1e-8)
-    images = np.random.default_rng(1).normal(size=(4, 32, 32, 3))
-    expected = keras.ops.convert_to_numpy(old(images.astype("float32")))
-    actual = keras.ops.convert_to_numpy(model(images.astype("float32")))
-    error = np.abs(actual - expected).max() / np.abs(expected).max()
-    assert error > 1e-5
+    assert error(old, model) > 1e-5
 
 
 def test_every_array_comes_back_exactly(tmp_path):
     _, stored, values = filled_old_network("predictions")
     path = old_networks.write(tmp_path / "old.h5", stored, values)
     tensors = read_checkpoint(path)
-    model = tinynet.build(CONFIG)
-    load_checkpoint(model, path)
+    model = load(path)
     back = convert.from_keras(
         tinynet.values(model), tinynet.layers(model), LAYOUT
     )
@@ -84,6 +83,6 @@ def test_file_without_the_classifier(tmp_path):
     _, stored, values = filled_old_network("predictions")
     for layers in (stored, stored[:-1]):
         path = old_networks.write(tmp_path / "old.h5", layers, values)
-        model = tinynet.build(CONFIG, include_top=False, weights=path)
+        model = load(path, include_top=False)
         stem = tinynet.values(model)["stem_conv1", "kernel"]
         np.testing.assert_array_equal(stem, values["conv1_conv", "kernel"])
