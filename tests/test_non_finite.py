@@ -93,6 +93,7 @@ def test_nan_in_an_image_shows_in_the_loss(name):
     assert np.isnan(model.train_on_batch(x, np.zeros((4, 3), "float32")))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     keras.config.backend() != "tensorflow"
     or os.environ.get("TF_ENABLE_ONEDNN_OPTS") == "1",

@@ -233,15 +233,21 @@ def outputs(model):
     ]
 
 
-@pytest.mark.parametrize("name", MODELS)
-def test_a_model_knows_its_images_wherever_it_goes(name, tmp_path):
+@pytest.mark.parametrize(
+    ("name", "moves"),
+    [
+        *((name, ("none", "saved", "cloned")) for name in MODELS),
+        *(pytest.param(name, MOVES, marks=pytest.mark.slow) for name in MODELS),
+    ],
+)
+def test_a_model_knows_its_images_wherever_it_goes(name, moves, tmp_path):
     build, (mean, std), labels = MODELS[name]
     model = build()
     expected = outputs(model)
-    for move, function in MOVES.items():
+    for move in moves:
         if (name, move) == ("normalization", "cloned"):
             continue  # Keras' clone has the layer's statistics, unused
-        moved = function(model, tmp_path)
+        moved = MOVES[move](model, tmp_path)
         config = get_data_config(moved)
         assert config.mean == pytest.approx(mean), move
         assert config.std == pytest.approx(std), move
@@ -265,10 +271,7 @@ def test_a_subclassed_model_is_the_same_wherever_it_goes(tmp_path):
     np.testing.assert_array_equal(outputs(copied)[0], expected[0])
 
 
-FRESH = (
-    *("replaced", "flat", "nested", "sequential", "augmentation"),
-    *("normalization", "two inputs", "pyramid", "mixed precision"),
-)
+FRESH = ("replaced", "sequential", "normalization", "two inputs", "pyramid")
 OPEN = """
 import pathlib, pickle, sys
 folder = pathlib.Path(sys.argv[1])

@@ -36,7 +36,17 @@ def trained_on(recipe, batch_size=4, epoch=0, **arguments):
     return found
 
 
-@pytest.mark.parametrize("name", recipes.list_recipes())
+# Between them they use every kind of augmentation.
+VARIED = ("paper", "cifar_paper", "torchvision_v2_repeated", "timm_ra")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[] if name in VARIED else pytest.mark.slow)
+        for name in recipes.list_recipes()
+    ],
+)
 def test_every_recipe(name):
     recipe = recipes.get(name, *SMALL)
     found = batches.train_batches(dataset_of(IMAGES), recipe, 4, epoch=0)

@@ -10,7 +10,9 @@ from keras_resnext.training import recipes
 SMALL = ("evaluation_size=32", "evaluation_resize=36", "train_size=32")
 
 
-@pytest.mark.parametrize("name", ["cifar_paper", "a2"])
+@pytest.mark.parametrize(
+    "name", ["cifar_paper", pytest.param("a2", marks=pytest.mark.slow)]
+)
 def test_fit_takes_another_epoch_each_time(tiny, name):
     noise = np.random.default_rng(0).integers(0, 256, (10, 32, 32, 3), "uint8")
     classes = np.arange(10) % 3

@@ -79,6 +79,7 @@ def test_the_graph_holds_no_xla_island():
     }
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     os.environ.get("TF_ENABLE_ONEDNN_OPTS") == "0", reason="is itself"
 )

@@ -73,13 +73,11 @@ OVERWRITE = {**AVERAGE, "ema_overwrite_frequency": 3}
 @pytest.mark.parametrize(
     "cases",
     [
-        [
-            ("SGD", {"clipvalue": 0.5}, False),
-            ("SGD", {"clipnorm": 0.5}, False),
-            ("LAMB", {"global_clipnorm": 0.5}, False),
-        ],
+        [("LAMB", {"global_clipnorm": 0.5}, False)],
         pytest.param(
             [
+                ("SGD", {"clipvalue": 0.5}, False),
+                ("SGD", {"clipnorm": 0.5}, False),
                 ("SGD", AVERAGE, False),
                 ("LAMB", {**OVERWRITE, **GATHER}, False),
                 ("SGD", {**GATHER, "clipnorm": 0.5}, False),
@@ -89,7 +87,7 @@ OVERWRITE = {**AVERAGE, "ema_overwrite_frequency": 3}
             marks=pytest.mark.slow,
         ),
     ],
-    ids=["clipped", "gathered_averaged_scaled"],
+    ids=["clipped", "others"],
 )
 def test_two_replicas_step_as_one(cases):
     done = subprocess.run(
@@ -163,6 +161,7 @@ def assert_same(found, expected, tolerance):
         )
 
 
+@pytest.mark.slow
 @on_tensorflow
 def test_two_workers_are_two_replicas(tmp_path):
     first, second = results("multiworker", 2, tmp_path / "2", **{"as": "auto"})

@@ -142,7 +142,7 @@ def stop_after(
 @pytest.mark.parametrize(
     ("number", "steps", "fields"),
     [
-        (signal.SIGINT, 4, []),
+        pytest.param(signal.SIGINT, 4, [], marks=pytest.mark.slow),
         (signal.SIGTERM, 6, ["stochastic_depth=0.5", "ema_decay=0.999995"]),
     ],
 )
@@ -227,12 +227,17 @@ def test_the_last_good_checkpoint_is_named(
     good = pathlib.Path("run", "step-000000003.safetensors")
     assert f"Last good checkpoint: '{good}'" in message
     assert not list(pathlib.Path("run").glob(".*"))
-    assert command("--output", "run", *QUICK, "--resume") == 0
 
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [(None, "is missing."), (b"\x89PNG and no more", "is not an image")],
+    [
+        (None, "is missing."),
+        pytest.param(
+            *(b"\x89PNG and no more", "is not an image"),
+            marks=pytest.mark.slow,
+        ),
+    ],
 )
 def test_images_that_go_while_a_run_is_on(
     command: Command,
@@ -246,9 +251,8 @@ def test_images_that_go_while_a_run_is_on(
     monkeypatch.setattr(folders, "KEPT_BYTES", 0)
     data = color_images.save(tmp_path / "data")
     file = data / "train" / "red" / "01.png"
-    line = ["--dataset", data, "--output", "run", "--recipe", "a3", "--set"]
-    line += ["epochs=3", "warmup_epochs=1", "train_size=32"]
-    line += ["evaluation_size=32", "evaluation_resize=36", "policy=none"]
+    line = ["--dataset", data, "--output", "run", *QUICK]
+    line.append("crop=random_resized")
     before = file.read_bytes()
     begun = trainer.Checkpointing.begin
 
