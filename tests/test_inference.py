@@ -413,29 +413,28 @@ def test_normalization_keeps_what_it_was_adapted_to(model):
     assert_close(ways.predict(folded, images), expected, 0.05)
 
 
-def test_weights_that_are_not_finite_are_refused(tiny):
-    model, inputs = build(tiny), keras.Input((16, 16, 3))
-    outer = keras.Model(inputs, model(inputs))
-    for layer, name, value in (
+@pytest.mark.parametrize(
+    ("layer", "name", "value"),
+    [
         ("stem_conv1", "kernel", np.nan),
         ("stage1_block1_bn2", "gamma", np.inf),
         ("stage2_block1_bn3", "moving_mean", -np.inf),
         ("stage2_block1_bn3", "moving_variance", -1.0),
         ("stage1_block1_attention", "reduce_kernel", np.nan),
         ("predictions", "bias", np.nan),
-    ):
-        variable = getattr(model.get_layer(layer), name)
-        before = ops.convert_to_numpy(variable).copy()
-        values = before.copy()
-        values.flat[-1] = value
-        variable.assign(values)
-        what = "below zero" if value == -1 else "NaN or infinity"
-        for whole in (model, outer):
-            with pytest.raises(
-                ValueError, match=f"{name} of '{layer}' .*{what}"
-            ):
-                optimize_for_inference(whole)
-        variable.assign(before)
+    ],
+)
+def test_weights_that_are_not_finite_are_refused(tiny, layer, name, value):
+    model, inputs = build(tiny), keras.Input((16, 16, 3))
+    outer = keras.Model(inputs, model(inputs))
+    variable = getattr(model.get_layer(layer), name)
+    values = ops.convert_to_numpy(variable).copy()
+    values.flat[-1] = value
+    variable.assign(values)
+    what = "below zero" if value == -1 else "NaN or infinity"
+    for whole in (model, outer):
+        with pytest.raises(ValueError, match=f"{name} of '{layer}' .*{what}"):
+            optimize_for_inference(whole)
 
 
 def test_weights_too_large_for_a_dtype_are_refused(tiny):

@@ -7,8 +7,7 @@ import ways
 
 from keras_resnext import inner
 
-# Of `tiny`, in its stem and its blocks.
-LAYERS = 21
+LAYERS = 21  # of `tiny`, before what is on top
 
 
 def names(steps):

@@ -235,7 +235,8 @@ def test_saved_models_open_in_safe_mode(model, tmp_path):
 
 def test_a_step_of_training_in_mixed_precision(tiny):
     keras.config.set_dtype_policy("mixed_bfloat16")
-    built = ResNeXt(tiny, classes=10)
+    config = dataclasses.replace(tiny, output_stride=4, shortcut="avg")
+    built = ResNeXt(config, classes=10)
     stem = built.get_layer("stage1_block1_conv2")
     assert stem.compute_dtype == "bfloat16"
     assert built.get_layer("predictions").compute_dtype == "float32"
@@ -252,22 +253,15 @@ def test_a_step_of_training_in_mixed_precision(tiny):
     assert run(built, x).dtype == np.float32
 
 
-VARIED = {
-    "dropping": {
-        "transform": "selective_kernel",
-        "stem": keras_resnext.Stem((8,), 3, pool="max_ceil"),
-        "output_stride": 4,
-        "shortcut": "avg",
-        "stochastic_depth": 0.5,
-        "dropout": 0.5,
-    },
-    "crossed": {"stage": "cross_stage", "activation": "leaky_relu"},
-}
-
-
-@pytest.mark.parametrize("changes", VARIED.values(), ids=list(VARIED))
-def test_every_switch_trains_and_is_saved(tiny, changes, tmp_path):
-    config = dataclasses.replace(tiny, **changes)
+def test_every_switch_trains_and_is_saved(tiny, tmp_path):
+    config = dataclasses.replace(
+        tiny,
+        stem=keras_resnext.Stem((8,), 3, pool="max_ceil"),
+        stage="cross_stage",
+        transform="selective_kernel",
+        stochastic_depth=0.5,
+        dropout=0.5,
+    )
     built = ResNeXt(config, classes=10)
     built.compile("sgd", "sparse_categorical_crossentropy")
     x, labels = pixels(4, 32, 32, 3), np.arange(4)

@@ -62,16 +62,22 @@ def stored(path):
     )
 
 
-def run_example(path, picture, monkeypatch, capsys):
-    """Its scores by class, the highest first."""
-    monkeypatch.setattr(sys, "argv", [str(path), str(picture)])
-    runpy.run_path(str(path), run_name="__main__")
-    output = capsys.readouterr().out
-    rows = re.findall(r"^ *(-?[\d.]+)  (.+)$", output, re.M)
-    return {label: float(score) for score, label in rows}
+@pytest.fixture
+def run_example(monkeypatch, capsys):
+    """Return a function that runs a script: scores by class, highest first."""
+
+    def run(path, picture):
+        monkeypatch.setattr(sys, "argv", [str(path), str(picture)])
+        runpy.run_path(str(path), run_name="__main__")
+        rows = re.findall(
+            r"^ *(-?[\d.]+)  (.+)$", capsys.readouterr().out, re.M
+        )
+        return {label: float(score) for score, label in rows}
+
+    return run
 
 
-def test_every_format_is_the_model(tiny, tmp_path, monkeypatch, capsys):
+def test_every_format_is_the_model(tiny, tmp_path, run_example):
     model, data = network(tiny), pictures()
     report = keras_resnext.export(
         model, tmp_path, representative_data=data, labels=LABELS
@@ -114,12 +120,7 @@ def test_every_format_is_the_model(tiny, tmp_path, monkeypatch, capsys):
     Image.fromarray(data[0]).save(tmp_path / "picture.png")
     expected = logits(model, data[:1])[0]
     # All load as they were validated; what follows in the scripts is the same.
-    found = run_example(
-        tmp_path / f"run_{QUICK}.py",
-        tmp_path / "picture.png",
-        monkeypatch,
-        capsys,
-    )
+    found = run_example(tmp_path / f"run_{QUICK}.py", tmp_path / "picture.png")
     assert len(found) == 5
     for label, score in found.items():
         true = expected[LABELS.index(label)]
@@ -143,11 +144,11 @@ def test_onnx_needs_no_other_format_and_pads_within_its_operations(
 
 
 def test_an_artefact_without_preprocessing_replaces_another(
-    tiny, tmp_path, monkeypatch, capsys
+    tiny, tmp_path, run_example
 ):
     model = network.__wrapped__(tiny)
     keras_resnext.set_data_config(model, labels=None)
-    path = tmp_path / formats.FORMATS[FOLDER].file
+    path = tmp_path / formats.FORMATS[QUICK].file
     path.mkdir()
     (path / "old").write_text("old")
     # What a killed export leaves, which no process needs.
@@ -156,21 +157,16 @@ def test_an_artefact_without_preprocessing_replaces_another(
     killed.with_name(f"{killed.name}.lock").touch()
     with pytest.warns(UserWarning, match="no labels.txt is written"):
         report = keras_resnext.export(
-            model, tmp_path, [FOLDER], include_preprocessing=False
+            model, tmp_path, [QUICK], include_preprocessing=False
         )
     assert report.drawn
     assert report.rows[0].difference <= 1e-4
-    assert "old" not in files(path)
+    assert not (path / "old").exists()
     assert files(tmp_path) == sorted(
-        [path.name, "report.json", f"run_{FOLDER}.py"]
+        [path.name, "report.json", f"run_{QUICK}.py"]
     )
     Image.fromarray(pictures(1)[0]).save(tmp_path / "picture.png")
-    found = run_example(
-        tmp_path / f"run_{FOLDER}.py",
-        tmp_path / "picture.png",
-        monkeypatch,
-        capsys,
-    )
+    found = run_example(tmp_path / f"run_{QUICK}.py", tmp_path / "picture.png")
     expected = logits(model, pictures(1))[0]
     assert list(found) == [str(i) for i in expected.argsort()[::-1][:5]]
 

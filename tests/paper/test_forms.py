@@ -85,8 +85,9 @@ def learned(block, x):
     return outputs, as_whole(block, found)
 
 
-@pytest.mark.parametrize("two_layers", [False, True])
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(
+    ("shape", "two_layers"), [(SHAPES[0], True), (SHAPES[1], False)]
+)
 def test_forms_are_one_function_of_as_many_weights(shape, two_layers):
     channels, in_channels, strides = shape
     made = blocks(channels, in_channels, strides, two_layers)
