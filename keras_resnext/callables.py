@@ -46,11 +46,11 @@ SEResNeXt26t_32x4d = _callable("SEResNeXt26t_32x4d")
 LegacySEResNeXt26_32x4d = _callable("LegacySEResNeXt26_32x4d")
 """SE-ResNeXt-26 as Caffe had it: pooled to the right, with dropout."""
 LegacySEResNeXt50_32x4d = _callable("LegacySEResNeXt50_32x4d")
-"""SE-ResNeXt-50 of that kind, its authors' own."""
+"""SE-ResNeXt-50 of the SENet authors, as Caffe had it."""
 LegacySEResNeXt101_32x4d = _callable("LegacySEResNeXt101_32x4d")
-"""SE-ResNeXt-101 of that kind, its authors' own."""
+"""SE-ResNeXt-101 of the SENet authors, as Caffe had it."""
 ECAResNeXt26t_32x4d = _callable("ECAResNeXt26t_32x4d")
-"""The same with efficient channel attention."""
+"""ECA-ResNeXt-26 with a tiered stem and average-pooled shortcuts."""
 ECAResNeXt50t_32x4d = _callable("ECAResNeXt50t_32x4d")
 """ECA-ResNeXt-50 with a tiered stem, average-pooled shortcuts."""
 SKResNeXt50_32x4d = _callable("SKResNeXt50_32x4d")

@@ -11,7 +11,7 @@ import numpy as np
 def gradients(
     function: Callable[..., tuple[Any, ...]], *arrays: np.ndarray
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Calls a function of tensors, compiled where the backend compiles.
+    """Call a function of tensors, compiled where the backend compiles.
 
     Args:
         function: Returns a tuple of tensors, of which the first is a scalar.

@@ -1,4 +1,4 @@
-"""Networks and pictures of which it is known how often they are right."""
+"""Models and images with a known accuracy."""
 
 import pathlib
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ RANKS = (0, 0, 0, 1, 4, 5, 900)
 
 
 def by_color(name: str, order: list[int], size: int | None = 8) -> keras.Model:
-    """A network that tells colours by the mean of a channel."""
+    """Build a model that distinguishes colors by the mean of a channel."""
     first = keras.config.image_data_format() == "channels_first"
     shape = (3, size, size) if first else (size, size, 3)
     inputs = keras.Input(shape)
@@ -52,7 +52,7 @@ def write_models() -> None:
 
 
 def save_picture(path: str, color: str, seed: int = 0) -> None:
-    """A noisy picture of a colour."""
+    """Save a noisy image of a color."""
     file = pathlib.Path(path)
     file.parent.mkdir(parents=True, exist_ok=True)
     PIL.Image.fromarray(noise(color, seed)).save(file)
@@ -89,7 +89,7 @@ def write_folders() -> None:
 
 
 def write_imagenet() -> None:
-    """A network with random weights, and pictures labelled by its choices."""
+    """Save a model with random weights, and images labeled by its choices."""
     shape = (SIZE, SIZE, 3)
     model = keras_resnext.get_model(MODEL, weights=None, input_shape=shape)
     keras_resnext.save_torch_checkpoint(model, "random.safetensors")

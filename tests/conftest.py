@@ -1,4 +1,4 @@
-"""What every test starts from and leaves behind."""
+"""Fixtures of every test, and the state that they restore."""
 
 import importlib.util
 import os
@@ -45,7 +45,7 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(autouse=True)
 def keras_as_it_was():
-    """Undoes what a test did to Keras' global state, and seeds it."""
+    """Undo what a test did to Keras' global state, and seed it."""
     # Here, since the process that hands tests to others needs no framework.
     import keras
 
@@ -63,7 +63,7 @@ def keras_as_it_was():
 
 @pytest.fixture(scope="session")
 def tiny():
-    """A ResNeXt of two stages of one block, fast to build and to train."""
+    """Return a ResNeXt of two stages of one block, fast to train."""
     import keras_resnext
 
     return keras_resnext.ResNeXtConfig(

@@ -13,7 +13,7 @@ RECORD = "resnext26ts.ra2_in1k"
 
 
 def put(file: pathlib.Path, home: pathlib.Path, name: str = RECORD) -> None:
-    """Puts a file where `HF_HOME` has a checkpoint of timm's."""
+    """Put a file where `HF_HOME` has a checkpoint of timm's."""
     root = home / "hub" / f"models--timm--{name}"
     folder = root / "snapshots" / COMMIT
     folder.mkdir(parents=True)

@@ -20,7 +20,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 
 
 class Result(NamedTuple):
-    """What one of many command lines came to."""
+    """Outcome of a command line."""
 
     status: int
     stderr: str
@@ -89,7 +89,7 @@ def run_commands(
 
 
 def assert_one_sentence(stderr: str, *parts: str) -> None:
-    """The last line says what is wrong; there is no more than usage above."""
+    """Assert that the last line is an error, and above it is usage only."""
     *usage, message = stderr.strip().split("\n")
     assert "Traceback" not in stderr
     assert [line.partition(":")[0] for line in usage] in ([], ["usage"]), stderr

@@ -1,4 +1,4 @@
-"""What configurations refuse, and what they place where."""
+"""Refusals of configurations, and places of layers."""
 
 import dataclasses
 

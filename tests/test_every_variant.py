@@ -1,4 +1,4 @@
-"""Each kind of variant, small: predicted with, folded, fit and exported."""
+"""Kinds of variants, small: predicted with, folded, fit and exported."""
 
 import dataclasses
 import math

@@ -35,7 +35,7 @@ def numpy(x):
 
 
 def logits_behind(model, maps):
-    """The scores of feature maps that are the network's last."""
+    """Return the scores of feature maps that are the model's last."""
     kernel, bias = model.layers[-1].get_weights()
     return maps.mean((1, 2)) @ kernel + bias
 
@@ -230,7 +230,7 @@ def test_any_model_that_contains_ours(tiny, way, head):
 
 
 def scores_of(model, head, inputs):
-    """The scores before the softmax, by the model itself."""
+    """Return the scores before the softmax, by the model itself."""
     (last,) = [
         layer
         for layer in head[-2:]

@@ -115,7 +115,7 @@ def test_frozen_statistics_stay_and_later_ones_move(model):
 
 
 def weights_by_layer(model):
-    """Each trained layer's own weights; of layers of layers, the parts'."""
+    """Return each trained layer's own weights; of nested layers, the parts'."""
     return {
         layer.name: layer.get_weights()
         for layer in model._flatten_layers()
@@ -205,7 +205,7 @@ def test_the_classifier_of_any_model_is_replaced(tiny, way, head):
 
 
 def test_replace_classifier_within_a_model(tiny):
-    """Where ours, with its top, is the last layer of another model."""
+    """Ours, with its top, is the last layer of another model."""
     inner = ResNeXt(tiny, classes=10, input_shape=(16, 16, 3))
     inputs = ways.image()
     outer = keras.Model(inputs, inner(keras.layers.Rescaling(0.1)(inputs)))
@@ -297,7 +297,7 @@ def test_the_new_classifier_is_in_full_precision(tiny):
 
 
 def expected_statistics(model, batches):
-    """What each layer sees, batch by batch, averaged over the images."""
+    """Average what each layer sees, batch by batch, over the images."""
     layers = batch_norms(model)
     inside = keras.Model(model.input, [layer.input for layer in layers])
     sums, count = [0.0] * len(layers), 0

@@ -1,4 +1,4 @@
-"""Networks without batch normalization: the same function, less to compute."""
+"""Models without batch normalization: the same function, less to compute."""
 
 import dataclasses
 
@@ -262,7 +262,7 @@ def test_what_someone_else_reads_is_kept(model):
 
 
 def test_keras_own_layers(model):
-    """Of a head of someone else's, too."""
+    """Layers of someone else's head, too."""
     x = model.get_layer("stage2_block1_out").output
     x = keras.layers.Conv2D(6, 2, bias_initializer="ones")(x)
     x = keras.layers.BatchNormalization(scale=False)(x)
@@ -312,7 +312,7 @@ L = keras.layers
 
 
 def idle():
-    """One of each layer of Keras that is the identity in inference."""
+    """Return each kind of Keras' layers that is the identity in inference."""
     return [
         L.ActivityRegularization(0.1),
         L.AlphaDropout(0.3),

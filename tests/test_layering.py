@@ -1,4 +1,4 @@
-"""What an import costs, and what is public.
+"""Cost of an import, and public names.
 
 Who may import whom is in `pyproject.toml`, and import-linter's to hold.
 """

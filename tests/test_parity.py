@@ -1,4 +1,4 @@
-"""The same numbers as timm and torchvision, from the same checkpoints."""
+"""Parity with timm and torchvision, from the same checkpoints."""
 
 import gc
 
@@ -98,7 +98,7 @@ def build(variant, path, **options):
 
 
 def sizes(variant):
-    """The default size, a smaller one and last an odd one."""
+    """Return the default size, a smaller one and last an odd one."""
     if variant == "bat_resnext26ts":  # whose blocks must divide them
         return (256, 256), (256, 512)
     default = VARIANTS[variant].default_size
@@ -106,7 +106,7 @@ def sizes(variant):
 
 
 def assert_close(found, expected):
-    """Compares images of two axis orders, or logits."""
+    """Compare images of two axis orders, or logits."""
     found, expected = ops.convert_to_numpy(found), np.asarray(expected)
     last = keras.config.image_data_format() == "channels_last"
     if expected.ndim == 4 and last:
@@ -126,7 +126,7 @@ def axes(x, model):
 
 
 def assert_same_features(model, net, variant, size, timm, **options):
-    """Compares every stage with what timm's `features_only` puts out."""
+    """Compare every stage with the outputs of timm's `features_only`."""
     theirs = timm.create_model(
         variant, features_only=True, feature_cls="getter", **options
     )
@@ -140,7 +140,7 @@ def assert_same_features(model, net, variant, size, timm, **options):
 
 
 def assert_goes_back(model, net, other):
-    """Compares a model's state dict with the one that it came from."""
+    """Compare a model's state dict with the one that it came from."""
     state_dict = keras_resnext.to_torch_state_dict(model)
     other.load_state_dict(state_dict, strict=True)
     for name, tensor in net.state_dict().items():

@@ -21,7 +21,7 @@ def pixels():
 
 @pytest.fixture
 def floatx():
-    """Sets `keras.config.floatx` for one test."""
+    """Set `keras.config.floatx` for one test."""
     before = keras.config.floatx()
     yield keras.config.set_floatx
     keras.config.set_floatx(before)

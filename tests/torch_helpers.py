@@ -9,7 +9,7 @@ import pytest
 
 
 def import_torchvision() -> ModuleType:
-    """Imports torchvision beside whichever torch there is, or skips the test.
+    """Import torchvision beside whichever torch there is, or skip the test.
 
     A CUDA wheel of torchvision does not load its operators into a CPU build of
     torch and then fails to describe them to it. Its Python side, transforms

@@ -217,14 +217,14 @@ FEW = ("doubly_nested", "augmented_flat", "two_inputs")
 def build(
     way: str, head: str, config: keras_resnext.ResNeXtConfig
 ) -> keras.Model:
-    """A model of a way and a head, with weights as after training."""
+    """Build a model of a way and a head, with weights as after training."""
     return build_with_head(way, head, config)[0]
 
 
 def build_with_head(
     way: str, head: str, config: keras_resnext.ResNeXtConfig
 ) -> tuple[keras.Model, list]:
-    """The same, and the layers of its head."""
+    """Build a model as `build` does, and return the layers of its head too."""
     layers = HEADS[head]()
     model = WAYS[way](config, layers)
     random = np.random.default_rng(0)
@@ -251,7 +251,7 @@ def build_with_head(
 
 
 def kernel_of(layer: keras.layers.Layer) -> np.ndarray:
-    """The kernel that a Dense layer multiplies by, in float64."""
+    """Return the kernel that a Dense layer multiplies by, in float64."""
     kernel = numpy(layer.kernel).astype("float64")
     if layer.quantization_mode == "int8":
         kernel /= numpy(layer.kernel_scale)
@@ -259,7 +259,7 @@ def kernel_of(layer: keras.layers.Layer) -> np.ndarray:
 
 
 def logits_of(head: list, features: Any) -> np.ndarray:
-    """The scores before the softmax, by NumPy."""
+    """Return the scores before the softmax, by NumPy."""
     for layer in head:
         if isinstance(layer, keras.layers.Dense):
             features = features @ kernel_of(layer)
@@ -273,7 +273,7 @@ def logits_of(head: list, features: Any) -> np.ndarray:
 def numpy_features(
     way: str, head: list, model: keras.Model, inputs: Any
 ) -> np.ndarray:
-    """What the last Dense layer takes, by NumPy from the last maps."""
+    """Return the inputs of the last Dense layer, by NumPy from its maps."""
     maps = own_maps(model, "stage2_block1_out")(pixels_of(way, inputs))
     features = numpy(maps).mean((1, 2))
     if way == "two_inputs":
@@ -283,7 +283,7 @@ def numpy_features(
 
 
 def pixels_of(way: str, inputs: Any) -> np.ndarray:
-    """What reaches the first convolution in inference."""
+    """Return what reaches the first convolution in inference."""
     image = inputs["image"] if way == "two_inputs" else inputs
     if way in ("doubly_nested", "augmented"):
         return image / 127.5 - 1
@@ -293,7 +293,7 @@ def pixels_of(way: str, inputs: Any) -> np.ndarray:
 
 
 def own_maps(model: keras.Model, name: str) -> keras.Model:
-    """A model from the pixels of the first convolution to a layer's maps."""
+    """Build a model from the first convolution's pixels to a layer's maps."""
     (base,) = [
         layer
         for layer in model._flatten_layers()
@@ -324,7 +324,7 @@ def numpy(x: Any) -> np.ndarray:
 
 
 def predict(model: keras.Model, inputs: Any) -> Any:
-    """What a model returns in inference, as float32 arrays."""
+    """Return a model's outputs in inference, as float32 arrays."""
     with warnings.catch_warnings():
         # Keras' own, of the order of a dictionary's keys.
         warnings.simplefilter("ignore", UserWarning)

@@ -59,7 +59,7 @@ class Contestant:
 
     @property
     def is_ours(self) -> bool:
-        """Whether this package computes it, or has written the file."""
+        """True if this package computes it, or has written the file."""
         return self.form.endswith((":ours", ":int8")) or self.form in (
             "plain",
             "folded",

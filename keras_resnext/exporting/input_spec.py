@@ -92,7 +92,7 @@ class InputSpec:
 
     @property
     def takes_pixels(self) -> bool:
-        """Whether the input is pixels in [0, 255], normalized behind it."""
+        """True if the input is pixels in [0, 255], normalized behind it."""
         own = np.allclose(self.scale, 1) and np.allclose(self.offset, 0)
         return self.pixels or bool(own)
 

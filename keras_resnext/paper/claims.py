@@ -84,7 +84,7 @@ class Check:
 
     @property
     def agrees(self) -> bool | None:
-        """Whether the calculation agrees; `None` without one."""
+        """True if the calculation agrees; `None` without one."""
         if self.computed is None or self.claim.tolerance is None:
             return None
         difference = abs(self.computed - self.claim.value)

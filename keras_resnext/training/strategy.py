@@ -58,7 +58,7 @@ class Strategy:
 
     @property
     def is_chief(self) -> bool:
-        """Whether this worker is the one that writes files: the first."""
+        """True for the worker that writes files: the first."""
         return self.worker == 0
 
     def scope(self) -> contextlib.AbstractContextManager[Any]:

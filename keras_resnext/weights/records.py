@@ -170,5 +170,5 @@ class Weights:
 
     @property
     def permissive(self) -> bool:
-        """Whether the license allows commercial use."""
+        """True if the license allows commercial use."""
         return self.license in _PERMISSIVE

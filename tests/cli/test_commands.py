@@ -24,7 +24,7 @@ MODEL = "resnext23s_4x32d"
 
 @pytest.fixture
 def run(capsys, monkeypatch, tmp_path):
-    """Runs a command line: its status, standard output and error."""
+    """Run a command line: its status, standard output and error."""
     monkeypatch.chdir(tmp_path)
 
     def run(*words):
@@ -284,7 +284,7 @@ def test_weights_out_of_reach_are_a_failure(run, picture, monkeypatch):
 
 
 def printed_to(descriptor, capsys, *words):
-    """A command's exit status and errors, its output going to a file."""
+    """Return a command's exit status and errors, its output in a file."""
     with (
         os.fdopen(descriptor, "w") as output,
         contextlib.redirect_stdout(output),

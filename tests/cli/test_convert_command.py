@@ -157,7 +157,7 @@ def interrupted(
 
 @pytest.fixture(scope="module")
 def results(folder: pathlib.Path) -> dict[str, Result]:
-    """What the command says, by what is converted or wrong."""
+    """Return the output of each command line, by its subject."""
     lines = {
         **CONVERSIONS,
         **{name: line for name, (line, _) in MISTAKES.items()},

@@ -190,7 +190,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[pathlib.Path]:
 
 @pytest.fixture(scope="module")
 def results(folder: pathlib.Path) -> dict[str, Result]:
-    """What the command says, by what is measured or wrong."""
+    """Return the output of each command line, by its subject."""
     batches = []
 
     def predict(model, images):

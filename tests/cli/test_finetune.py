@@ -37,7 +37,7 @@ def save_image(path: pathlib.Path, seed: int, color: int) -> None:
 
 @pytest.fixture(scope="module")
 def colors(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
-    """A folder of two folders of images, reddish and bluish ones."""
+    """Write a folder of two folders of images, reddish and bluish ones."""
     folder = tmp_path_factory.mktemp("data") / "colors"
     for i in range(20):
         save_image(folder / "red" / f"{i}.png", i, 0)
@@ -46,7 +46,7 @@ def colors(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
 
 
 def validated(format: Format, path: pathlib.Path, *_: object) -> ExportedFile:
-    """What a file's own runtime finds if it is right."""
+    """Return the results of a file that is right."""
     return ExportedFile(format.name, format.file, 1, 0.0, 1.0, 1.0, 1.0, True)
 
 
@@ -125,7 +125,7 @@ def test_finetune_in_two_phases(
 def mistakes(
     tmp_path_factory: pytest.TempPathFactory, colors: pathlib.Path
 ) -> dict[str, Result]:
-    """What the command prints for wrong arguments, by what is wrong."""
+    """Return the output for wrong arguments, by what is wrong."""
     folder = tmp_path_factory.mktemp("mistakes")
     save_image(folder / "one_class" / "red" / "1.png", 0, 0)
     for name in ("a", "b"):

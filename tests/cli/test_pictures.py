@@ -1,4 +1,4 @@
-"""Pictures of every kind become RGB, or are refused in one sentence."""
+"""Images of every kind become RGB, or are refused in one sentence."""
 
 import io
 import os

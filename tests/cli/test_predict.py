@@ -30,7 +30,7 @@ def folder(monkeypatch, tmp_path):
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory):
-    """A small model for each number of channels."""
+    """Build a small model for each number of channels."""
     config = keras_resnext.ResNeXtConfig(
         depths=(1,),
         grouping=keras_resnext.Template(2, 32),
@@ -48,7 +48,7 @@ def models(tmp_path_factory):
 
 @pytest.fixture
 def run(capsys, monkeypatch, models):
-    """Runs the command line with a small model."""
+    """Run the command line with a small model."""
 
     def run(*words, channels=3):
         model = models[channels]
@@ -72,7 +72,7 @@ def names(out):
 
 
 def lines(err):
-    """The lines of standard error, without those of the framework."""
+    """Return the lines of standard error, without those of the framework."""
     start = "keras-resnext: "
     return [
         line.removeprefix(start)

@@ -11,7 +11,7 @@ DRAWS = 20_000
 
 
 def draw(function: Callable, seed: int, count: int = DRAWS) -> np.ndarray:
-    """What a function of a seed gives for each of many seeds.
+    """Return the values of a function of a seed for each of many seeds.
 
     Args:
         function: Gives a sequence of scalars.

@@ -1,4 +1,4 @@
-"""What a recipe makes of images and labels."""
+"""Images and labels of a recipe."""
 
 import dataclasses
 import pathlib

@@ -37,7 +37,7 @@ def box_of(image, seed):
 
 
 def assert_pils(ours, theirs):
-    """The same but for the rounding of one value in a hundred."""
+    """Assert equality but for the rounding of one value in a hundred."""
     ours, theirs = np.asarray(ours), np.asarray(theirs, "float32")
     assert ours.dtype == "float32"
     assert ours.shape == theirs.shape
@@ -117,7 +117,7 @@ class TestRandomResized:
                 assert_pils(ours, theirs)
 
     def test_random_interpolation(self, photos):
-        """One of the two for each image, half of the time each, as timm's."""
+        """Either is drawn for each image, half of the time each, as timm's."""
         photo = tf.constant(photos[2])
 
         def same(seed):

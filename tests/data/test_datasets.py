@@ -1,4 +1,4 @@
-"""Which images an epoch takes, in which order, on which worker."""
+"""Images of an epoch, their order, and their share of a worker."""
 
 import dataclasses
 import itertools

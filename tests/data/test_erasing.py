@@ -15,7 +15,7 @@ COUNT = 6_000  # torchvision takes half a millisecond each
 
 
 def boxes(seed, fill="mean", count=1):
-    """The number of boxes that are drawn, and the first of them."""
+    """Return the number of boxes that are drawn, and the first of them."""
     drawn = erasing.random_boxes(60, 80, seed, *erasing.STYLES[fill], count)
     return [tf.math.count_nonzero(drawn[2]), *(each[0] for each in drawn)]
 

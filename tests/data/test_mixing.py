@@ -24,7 +24,7 @@ def batch():
 
 
 def kept(batch, labels):
-    """The share that each image kept, according to its label."""
+    """Return the share that each image kept, according to its label."""
     share = labels.numpy()[0, 0]
     partners = batch[1][::-1]
     expected = share * batch[1] + (1 - share) * partners

@@ -34,7 +34,7 @@ OTHER = {
 
 
 class Run(NamedTuple):
-    """What a benchmark printed, and left."""
+    """Output and files of a benchmark."""
 
     names: list[str]
     stdout: str
@@ -49,7 +49,7 @@ class Run(NamedTuple):
 
 
 def asked(self: Worker, task: dict) -> float:
-    """The figure of a process that is not started."""
+    """Return the figure of a process that is not started."""
     return 1e9 if task["kind"].startswith("memory") else 4.0
 
 

@@ -149,7 +149,7 @@ def browser(tmp_path: pathlib.Path) -> Iterator:
 
 
 def ended(browser, states: tuple[str, ...] = ("done", "error")) -> str:
-    """The page's state once it is one of these."""
+    """Return the page's state once it is in a list."""
     from selenium.webdriver.support.wait import WebDriverWait
 
     script = "return document.body.dataset.state"
@@ -200,7 +200,7 @@ def expected(model: keras.Model, picture: PIL.Image.Image) -> np.ndarray:
 
 
 class TestBrowser:
-    """One server and one browser at a time."""
+    """A server and a browser at a time."""
 
     pytestmark = needs_browser
 
@@ -377,12 +377,12 @@ canvas.toBlob((blob) => {
 
 
 def send(browser, event: str, with_picture: bool) -> None:
-    """Lets a file fall on the page, or pastes one."""
+    """Drop a file on the page, or paste one."""
     browser.execute_script(SEND, event, with_picture)
 
 
 def messages(browser) -> list[dict]:
-    """What the page left in the console."""
+    """Return the page's messages in the console."""
     return browser.get_log("browser")
 
 

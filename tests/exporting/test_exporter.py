@@ -1,4 +1,4 @@
-"""Networks in other runtimes: the same function, or an error."""
+"""Models in other runtimes: the same function, or an error."""
 
 import dataclasses
 import functools
@@ -53,7 +53,7 @@ def files(directory):
 
 
 def stored(path):
-    """Number of weights in a SavedModel."""
+    """Return the number of weights in a SavedModel."""
     import tensorflow as tf
 
     found = tf.train.list_variables(str(path / "variables" / "variables"))

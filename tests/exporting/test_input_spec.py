@@ -47,7 +47,7 @@ def test_batches_and_images_are_put_together():
 
 
 def test_a_model_that_normalizes_takes_pixels_without_preprocessing():
-    """As floats, and as integers too."""
+    """Floats, and integers too."""
     whole = keras_resnext.EvaluationTransform(
         *(40, 32), mean=(0, 0, 0), std=(1 / 255,) * 3
     )

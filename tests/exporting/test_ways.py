@@ -35,7 +35,7 @@ pytestmark = [
 
 @pytest.fixture(autouse=True)
 def not_validated(monkeypatch):
-    """Leaves out the processes of `export`: each file is run below."""
+    """Leave out the processes of `export`: each file is run below."""
 
     def row(format, *_):
         return ExportedFile(format.name, format.file, 1, 0.0, 1.0, 1.0, 1, True)
@@ -155,7 +155,7 @@ def test_onnx_holds_tensors_that_are_no_weights(tiny, tmp_path):
 
 
 def test_outputs_have_the_names_of_any_structure(tiny, tmp_path):
-    """Of dictionaries of lists, and of the only element of a list."""
+    """Dictionaries of lists, and the only element of a list."""
     inputs = ways.image()
     x = ways.backbone(tiny)(inputs)
     a, b, c = (keras.layers.Dense(3)(x) for _ in range(3))

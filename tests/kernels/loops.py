@@ -42,7 +42,7 @@ def conv2d_loop(
     dilation_rate: Pair,
     groups: int,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A convolution and both its gradients, tap by tap, group by group."""
+    """Return a convolution and its gradients, tap by tap, group by group."""
     rows, columns = padding
     height, width = x.shape[1:3]
     x = np.pad(x, [(0, 0), (rows, rows), (columns, columns), (0, 0)])
@@ -93,7 +93,7 @@ def convolve(
     data_format: str = "channels_last",
     dtype: str = "float32",
 ) -> list[np.ndarray]:
-    """The kernel's values and gradients, as `conv2d_loop` returns them."""
+    """Return the kernel's values and gradients, as `conv2d_loop` does."""
     _, _, strides, padding, dilation_rate = GEOMETRIES[geometry]
     x, kernel, cotangent = arrays
 
@@ -193,7 +193,7 @@ def assert_close(
     expected: Iterable[np.ndarray],
     dtype: str = "float32",
 ) -> None:
-    """Asserts that arrays differ by no more than a dtype's rounding."""
+    """Assert that arrays differ by no more than a dtype's rounding."""
     for a, b in zip(found, expected, strict=True):
         assert a.shape == b.shape
         scale = max(1.0, np.abs(b).max())

@@ -63,7 +63,7 @@ def test_conv2d_equals_the_loop_in_half_precision(geometry, groups, dtype):
 
 
 def _lacks_onednn():
-    """Whether TensorFlow computes on a processor that it uses no oneDNN on."""
+    """Return whether TensorFlow uses no oneDNN on this processor."""
     if keras.backend.backend() != "tensorflow":
         return False
     import tensorflow as tf

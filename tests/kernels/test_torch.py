@@ -1,4 +1,4 @@
-"""What torch's own kernels do besides being right."""
+"""Properties of torch's own kernels besides their values."""
 
 import keras
 import pytest

@@ -1,4 +1,4 @@
-"""What every layer must do, whatever it computes."""
+"""Checks for every layer, whatever it computes."""
 
 import json
 from collections.abc import Mapping
@@ -42,7 +42,7 @@ class Case:
         return images[0] if self.views is None else images
 
     def per_input(self, value: Any) -> Any:
-        """The value, or a list of as many as the layer takes inputs."""
+        """Return the value, or a list with a value for each input."""
         return value if self.views is None else [value] * self.views
 
 
@@ -86,7 +86,7 @@ def shape_inference(case: Case, tmp_path: Any) -> None:
 
 
 def unknown_sizes(case: Case, tmp_path: Any) -> None:
-    """Predicts and trains on leftover images, of a size not known before."""
+    """Predict and train on leftover images, of a size not known before."""
     one = case.images()
     x = tree.map_structure(lambda x: np.concatenate([x, x[:1] + 1]), one)
     shape = (None, None, case.shape[3])

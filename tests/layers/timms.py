@@ -28,7 +28,7 @@ def assert_same(
     share: float = 1e-6,
     slopes: float | None = 1e-5,
 ) -> None:
-    """Asserts equal outputs, statistics of batches, and gradients.
+    """Assert equal outputs, statistics of batches, and gradients.
 
     timm's are computed in double precision: batch normalization upon batch
     normalization adds up the rounding of both.

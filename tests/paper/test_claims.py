@@ -19,7 +19,7 @@ WRONG = [
 
 @pytest.fixture(scope="module")
 def found():
-    """Checks of the claims, then of wrong ones, of networks built once."""
+    """Check the claims, then wrong ones, on models built once."""
     return list(paper.check((*CLAIMS, *WRONG)))
 
 

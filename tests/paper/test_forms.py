@@ -43,7 +43,7 @@ def images(in_channels):
 
 
 def as_whole(block, weights):
-    """What belongs to weights of a block, by those of the undivided one."""
+    """Return weights of a block as those of the undivided one."""
     form = "dense" if block.name.startswith("two") else "c"
     return paper.convert_weights(weights, form, PATHS)
 
@@ -56,7 +56,7 @@ def assert_equal(found, expected, what=""):
 
 
 def learned(block, x):
-    """Outputs in training, gradients and moving statistics, all by name."""
+    """Return outputs in training, gradients and moving statistics, by name."""
     names = dict(
         zip(
             [id(w) for layer in block.layers for w in layer.weights],

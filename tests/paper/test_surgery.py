@@ -1,4 +1,4 @@
-"""Networks with other groups: the same function, or the closest one."""
+"""Models with other groups: the same function, or the closest one."""
 
 import dataclasses
 
@@ -23,7 +23,7 @@ KINDS = (
 
 
 def network(config, size=32, data_format="channels_last"):
-    """A network whose weights are not those that training starts with."""
+    """Build a model whose weights are not those that training starts with."""
     shape = (size, size, 3) if data_format == "channels_last" else (3, 32, 32)
     model = keras_resnext.ResNeXt(
         config, input_shape=shape, classes=5, classifier_activation=None
@@ -123,7 +123,7 @@ def test_of_all_kernels_of_more_groups_a_split_is_the_closest(tiny):
 
 
 def dense(conv):
-    """A convolution's kernel, zero between channels of different groups."""
+    """Return a convolution's kernel, zero between different groups."""
     kernel = keras.ops.convert_to_numpy(conv.kernel)
     *size, width, filters = kernel.shape
     each = filters // conv.groups

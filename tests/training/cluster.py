@@ -1,4 +1,4 @@
-"""Trains a small network as one of several processes.
+"""Train a small model as one of several processes.
 
     cluster.py STRATEGY FOLDER OPTIONS
 
@@ -40,7 +40,7 @@ share = 8 // workers
 
 
 def batches(*arrays: np.ndarray) -> tf.data.Dataset:
-    """This worker's rows of batches of 8."""
+    """Return this worker's rows of batches of 8."""
     mine = [
         array.reshape(-1, workers, share, *array.shape[1:])[:, worker]
         for array in arrays

@@ -43,7 +43,7 @@ def assert_equal(found, expected):
 
 
 class Recorder(keras.callbacks.Callback):
-    """Keeps the weights after each step."""
+    """Recorder of the weights after each step."""
 
     def __init__(self):
         super().__init__()

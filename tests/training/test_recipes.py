@@ -112,7 +112,7 @@ SMALL = keras_resnext.ResNeXtConfig(
 
 
 def decayed(recipe):
-    """The sorted shapes of what decays."""
+    """Return the sorted shapes of what decays."""
     model = keras_resnext.ResNeXt(SMALL, weights=None, classes=10)
     optimizer = recipe.make_optimizer(1)
     optimizer.build(model.trainable_variables)
@@ -181,7 +181,7 @@ def test_what_each_recipe_spares():
 @pytest.mark.parametrize("epochs", [600, 100, 50])
 @pytest.mark.parametrize("batch_size", [1024, 256])
 def test_the_average_is_torchvisions_on_imagenet(name, epochs, batch_size):
-    """As its train.py derives it from the arguments, within a thousandth."""
+    """Derived as by its train.py, within a thousandth."""
     recipe = recipes.get(name).lasting(epochs)
     steps = 1_281_167 // batch_size
     (average,) = recipe.make_callbacks(steps)
@@ -256,7 +256,7 @@ def test_the_last_scale_starts_at_zero_as_timms(name):
 
 
 def test_torchvisions_three_recipes():
-    """Of 50_32x4d V2, 101_32x8d V2 and 101_64x4d V1."""
+    """Recipes of 50_32x4d V2, 101_32x8d V2 and 101_64x4d V1."""
     names = ("", "_fixres", "_repeated")
     found = [recipes.get(f"torchvision_v2{name}") for name in names]
     assert [recipe.train_size for recipe in found] == [224, 176, 176]

@@ -110,7 +110,7 @@ def free_port():
 
 
 def processes(name, number, folder, **options):
-    """Starts `number` processes of cluster.py, which find each other."""
+    """Start `number` processes of cluster.py, which find each other."""
     folder.mkdir()
     hosts = [f"127.0.0.1:{free_port()}" for _ in range(number)]
     flags = os.environ.get("XLA_FLAGS", "")
@@ -143,7 +143,7 @@ def processes(name, number, folder, **options):
 
 
 def finish(started, folder):
-    """What each of some processes of cluster.py found."""
+    """Return the findings of each of some processes of cluster.py."""
     for process in started:
         process.communicate(timeout=240)
         assert process.returncode == 0, (folder / "0.txt").read_text()[-3000:]

@@ -40,7 +40,7 @@ def command(
     tmp_path: pathlib.Path,
     tiny: keras_resnext.ResNeXtConfig,
 ) -> Command:
-    """Runs `keras-resnext train` in this process, with a tiny model."""
+    """Run `keras-resnext train` in this process, with a tiny model."""
     monkeypatch.chdir(tmp_path)
     rows = {**trainer.VARIANTS, "resnext23s_4x32d": tiny}
     monkeypatch.setattr(trainer, "VARIANTS", rows)
@@ -62,7 +62,7 @@ def command(
 def refused(
     command: Command, capsys: pytest.CaptureFixture, *words: object
 ) -> str:
-    """The sentence that a command line gets."""
+    """Return the sentence that a command line gets."""
     try:
         status = command(*words)
     except SystemExit as error:
@@ -124,7 +124,7 @@ def test_a_run_goes_on_within_an_epoch(command: Command) -> None:
 def stop_after(
     monkeypatch: pytest.MonkeyPatch, steps: int, number: signal.Signals
 ) -> None:
-    """Sends this process a signal in a step of its run."""
+    """Send this process a signal in a step of its run."""
     seen = []
     counted = trainer.Checkpointing.on_train_batch_end
 

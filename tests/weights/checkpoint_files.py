@@ -1,4 +1,4 @@
-"""Writes checkpoint files of every format, by hand, and judges readings."""
+"""Checkpoint files of every format, written by hand, and their readings."""
 
 import pathlib
 import pickle
@@ -143,7 +143,7 @@ def write_h5(
     root: str = "/",
     chunks: int | None = None,
 ) -> pathlib.Path:
-    """Writes as Keras does: `layers` maps layers to weights to arrays."""
+    """Write as Keras does: `layers` maps layers to weights to arrays."""
     with h5py.File(path, "w") as file:
         group = file.require_group(root)
         set_names(group, "layer_names", list(layers), chunks)
@@ -183,7 +183,7 @@ def h5_layers(
 def write_arrays(
     path: pathlib.Path, kind: str, arrays: dict[str, np.ndarray]
 ) -> pathlib.Path:
-    """Writes a file of one of the four formats."""
+    """Write a file of one of the four formats."""
     if kind == "safetensors":
         safetensors.numpy.save_file(arrays, path)
     elif kind == "h5":

@@ -11,7 +11,7 @@ from huggingface_hub import constants
 
 @pytest.fixture
 def hub(tmp_path, monkeypatch):
-    """A server that is the hub to this process, with empty caches."""
+    """Serve the hub to this process, with empty caches."""
     with Hub() as server:
         environment = {
             "HF_ENDPOINT": server.url,

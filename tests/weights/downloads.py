@@ -1,4 +1,4 @@
-"""One file to download, its sources, and a network that can go away."""
+"""A file to download, its sources, and a network that can go away."""
 
 import contextlib
 import hashlib
@@ -21,7 +21,7 @@ MD5 = hashlib.md5(CONTENT).hexdigest()
 
 
 def addresses(server: Hub) -> dict[str, str]:
-    """What the hub's library knows of a server that is the hub."""
+    """Return the hub library's constants for a server that is the hub."""
     template = "/{repo_id}/resolve/{revision}/{filename}"
     return {
         "ENDPOINT": server.url,
@@ -30,13 +30,13 @@ def addresses(server: Hub) -> dict[str, str]:
 
 
 def go_offline(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As `HF_HUB_OFFLINE=1` would have done at the start."""
+    """Set what `HF_HUB_OFFLINE=1` sets at the start."""
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
 
 
 @contextlib.contextmanager
 def unreachable_hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
-    """The hub's address, with nobody there."""
+    """Return the hub's address, with nobody there."""
     with Hub() as gone:
         pass
     with monkeypatch.context() as patch:
@@ -46,17 +46,17 @@ def unreachable_hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
 
 
 def hub_source(hub: Hub, **options: Any) -> HubFile:
-    """Publishes the file in a repository."""
+    """Publish the file in a repository."""
     return hub.hub_file(CONTENT, **{"sha256": SHA256, **options})
 
 
 def web_source(hub: Hub, name: str = "tiny.pth", **options: Any) -> WebFile:
-    """Publishes the file on a release page."""
+    """Publish the file on a release page."""
     return hub.web_file(CONTENT, name, **{"md5": MD5, **options})
 
 
 def fetch(*sources: HubFile | WebFile, **options: Any) -> pathlib.Path:
-    """Fetches the file, and asserts that it is the one published."""
+    """Fetch the file, and assert that it is the one published."""
     path = fetching.fetch(tinynet.record(*sources), **options)
     assert path.read_bytes() == CONTENT
     return path

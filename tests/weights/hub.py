@@ -25,7 +25,7 @@ PREFIXES = ("/api/", "/someone/", "/cdn/")
 
 
 class Hub:
-    """Serves files over HTTP while it is entered as a context.
+    """Server of files over HTTP while it is entered as a context.
 
     Attributes:
         faults: For each path what goes wrong there: `"missing"` (404),
@@ -84,7 +84,7 @@ class Hub:
         self._server.server_close()
 
     def hub_file(self, content: bytes, **options: Any) -> HubFile:
-        """Publishes a file in a repository; it is large, so on a CDN."""
+        """Publish a file in a repository; it is large, so on a CDN."""
         source = HubFile("someone/tiny", **options)
         self.files[self.cdn(content)] = content
         for revision in (source.revision, COMMIT):
@@ -114,7 +114,7 @@ class Hub:
         self.commit = commit
 
     def web_file(self, content: bytes, name: str, **options: Any) -> WebFile:
-        """Publishes a file on a release page."""
+        """Publish a file on a release page."""
         path = f"/someone/tiny/releases/download/v1/{name}"
         self.files[self.cdn(content)] = content
         self.files[path] = content
@@ -122,18 +122,18 @@ class Hub:
 
     @staticmethod
     def path(source: HubFile | WebFile) -> str:
-        """Where a source is asked for first."""
+        """Return the path under which a source is asked for first."""
         if isinstance(source, WebFile):
             return "/" + source.url.split("/", 3)[3]
         return f"/{source.repo_id}/resolve/{source.revision}/{source.filename}"
 
     @staticmethod
     def cdn(content: bytes) -> str:
-        """Where the hub sends those who ask for a file of that content."""
+        """Return the address that the hub redirects a file's requests to."""
         return f"/cdn/{hashlib.sha256(content).hexdigest()}"
 
     def downloads(self) -> list[str]:
-        """The paths that the body of a file was asked from."""
+        """Return the paths that the body of a file was asked from."""
         return [
             path
             for method, path, _ in self.requests
@@ -143,7 +143,7 @@ class Hub:
         ]
 
     def resumed(self) -> list[int]:
-        """Where those downloads began that did not begin at the start."""
+        """Return where downloads began that did not begin at the start."""
         return [
             start
             for _, path, start in self.requests
@@ -252,7 +252,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.close_connection = True
 
     def _break(self, content: bytes, start: int, fault: str) -> None:
-        """Sends half of what was asked for."""
+        """Send half of what was asked for."""
         content = self._serve(content, start, fault)
         self.wfile.write(content[: 1 if fault == "byte" else len(content) // 2])
         self.close_connection = True
@@ -281,4 +281,4 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, *args: Any) -> None:
-        """Keeps quiet; `Hub.requests` tells."""
+        """Log nothing; `Hub.requests` has it."""

@@ -60,7 +60,7 @@ def odd_h5(draw: Draw, content: bytes) -> bytes:
 
 
 def _replace(draw: Draw, file: h5py.File, name: str, value: np.ndarray) -> None:
-    """Puts something else in the place of a dataset, or nothing."""
+    """Put something else in the place of a dataset, or nothing."""
     match choose(draw, "type", "type", "shape", "pack", "link", "big", "drop"):
         case "type":
             kind = np.dtype(choose(draw, *TYPES))

@@ -133,7 +133,7 @@ def opcode(draw: Draw) -> bytes:
 
 @st.composite
 def nested(draw: Draw) -> bytes:
-    """What is deep, or grows each time that it is looked at."""
+    """Draw what is deep, or grows each time that it is looked at."""
     n = choose(draw, 3, 40, 2000, 20_000)
     doubled = b"".join(
         b"r" + struct.pack("<I", i) + b"j" + struct.pack("<I", i) + b"\x86"
@@ -160,7 +160,7 @@ def nested(draw: Draw) -> bytes:
 
 @st.composite
 def mispickled(draw: Draw, pickle: bytes, canary: str) -> bytes:
-    """A pickle with other opcodes, among them any that run code."""
+    """Draw a pickle with other opcodes, among them any that run code."""
     places = [place for _, _, place in pickletools.genops(pickle)]
     parts = [
         pickle[start:end]

@@ -75,7 +75,7 @@ def misnumbered(
 
 
 def zip_fields(content: bytes) -> Iterator[tuple[int, int]]:
-    """The place and size of each integer in a zip file's headers."""
+    """Yield the place and size of each integer in a zip file's headers."""
     for magic, form in [
         (b"PK\x03\x04", "HHHHHIIIHH"),
         (b"PK\x01\x02", "HHHHHHIIIHHHHHII"),
@@ -89,7 +89,7 @@ def zip_fields(content: bytes) -> Iterator[tuple[int, int]]:
 
 
 def legacy_fields(content: bytes) -> Iterator[tuple[int, int]]:
-    """Those of a legacy file: the arguments of opcodes, lengths of storages."""
+    """Yield a legacy file's arguments of opcodes and lengths of storages."""
     stream = io.BytesIO(content)
     for _ in range(5):
         last = None
@@ -103,7 +103,7 @@ def legacy_fields(content: bytes) -> Iterator[tuple[int, int]]:
 
 
 def h5_fields(content: bytes) -> Iterator[tuple[int, int]]:
-    """Those of an HDF5 file, and whatever else stands outside its data."""
+    """Yield what stands outside an HDF5 file's data, integers among it."""
     data: set[int] = set()
     with h5py.File(io.BytesIO(content)) as file:
 
@@ -128,7 +128,7 @@ NESTS = ['{"a":', "[", "-", '"\\ud800']
 
 @st.composite
 def faked_header(draw: Draw, content: bytes) -> bytes:
-    """A header that says other than what follows it."""
+    """Draw a header that differs from what follows it."""
     size = int.from_bytes(content[:8], "little")
     header, rest = json.loads(content[8 : 8 + size]), content[8 + size :]
     items = [[name, dict(value)] for name, value in header.items()]

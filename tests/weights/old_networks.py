@@ -1,4 +1,4 @@
-"""Networks of old Keras libraries, whose files still have to be read.
+"""Models of old Keras libraries, whose files still have to be read.
 
 Each builder returns a model and, in the order in which the library's files
 have them, those of its layers that have weights.
@@ -61,7 +61,7 @@ def _batch_norm(name: str) -> keras.Layer:
 
 
 def _depthwise(x: Any, groups: int, strides: int, name: str) -> Any:
-    """What stood for a grouped convolution before Keras had one."""
+    """Stand for a grouped convolution, as before Keras had one."""
     width = x.shape[-1] // groups
     x = layers.ZeroPadding2D(1)(x)
     x = layers.DepthwiseConv2D(
@@ -208,7 +208,7 @@ def _unit(
 
 
 def names(stored: Iterable[keras.Layer]) -> dict[convert.Variable, str]:
-    """What a file calls each variable, in the file's order."""
+    """Return a file's name of each variable, in the file's order."""
     return {
         (layer.name, variable.name): (
             f"{layer.name}/"
@@ -227,7 +227,7 @@ def write(
     root: str = "/",
     rename: Callable[[str], str] = lambda name: name,
 ) -> pathlib.Path:
-    """Writes as the Keras of its day did, a flatten layer included."""
+    """Write as the Keras of its day did, a flatten layer included."""
     content: dict[str, dict[str, np.ndarray]] = {"flatten": {}}
     for (layer, variable), name in names(stored).items():
         tensors = content.setdefault(rename(layer), {})

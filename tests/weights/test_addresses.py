@@ -34,12 +34,12 @@ OTHER = "fedcba9876543210fedcba9876543210fedcba98"
 
 @pytest.fixture(scope="module")
 def weights():
-    """The weights of a tiny network, as the content of a file."""
+    """Return the weights of a tiny model, as the content of a file."""
     return safetensors.numpy.save(tinynet.checkpoint(tinynet.shared()))
 
 
 def publish(hub, weights, config):
-    """Publishes them beside a config.json."""
+    """Publish weights beside a config.json."""
     content = json.dumps(config).encode()
     hub.repository({"model.safetensors": weights, "config.json": content})
 

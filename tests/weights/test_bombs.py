@@ -80,7 +80,7 @@ def test_bombs(tmp_path):
 
 
 def read_apart(*paths):
-    """Reads files in a process of its own, with a GiB and a minute each."""
+    """Read files in a process of its own, with a GiB and a minute each."""
     code = """if True:
         import faulthandler, sys, types
         try:
@@ -125,7 +125,7 @@ def test_zip_bomb(tmp_path):
 
 
 def test_many_tensors_of_swapped_bytes(tmp_path):
-    """Each a view of one storage, and no copy of it."""
+    """Views of one storage, and no copies of it."""
     value = np.zeros(1 << 18, ">f4")
     view = tensor(storage("0", 1 << 18), (1 << 18,), (1,))
     body = ordered_dict(**{f"{i}": view for i in range(100)})

@@ -42,7 +42,7 @@ def write_safetensors(path, tensors):
 
 
 def model(**options):
-    """The network, of other values than any checkpoint here."""
+    """Return the model, with other values than any checkpoint here."""
     return filled(tinynet.shared(**options), seed=1)
 
 

@@ -27,7 +27,7 @@ LAYOUTS = pytest.mark.parametrize(
 
 @functools.cache
 def build(config=tinynet.CONFIG, **options):
-    """A model whose variables have shapes but no values."""
+    """Build a model whose variables have shapes but no values."""
     with keras.StatelessScope(initialize_variables=False):
         return tinynet.build(config, **options)
 

@@ -1,4 +1,4 @@
-"""Each row's layout takes a file of the names and shapes that it is for.
+"""Rows of the catalog: each takes a file of its layout's names and shapes.
 
 The names are those that the library which wrote such files gives its own
 network; the values are zeros that take no memory.
@@ -111,7 +111,7 @@ def file_of(row):
 
 @functools.cache
 def model_of(variant, classes):
-    """A model whose variables have shapes but no values."""
+    """Build a model whose variables have shapes but no values."""
     with keras.StatelessScope(initialize_variables=False):
         return keras_resnext.get_model(variant, weights=None, classes=classes)
 

@@ -109,7 +109,7 @@ def test_the_bytes_count_and_not_what_the_hub_says_of_them(hub):
 
 
 def blob_of(path):
-    """The one link of the cache that leads to a file."""
+    """Return the one link of the cache that leads to a file."""
     assert path.is_symlink()
     return path.parent / path.readlink()
 

@@ -150,7 +150,7 @@ def test_shapes(shape, tmp_path):
 
 
 def write_packed(path, value, chunk=None, **options):
-    """Writes one dataset with options, or of one chunk of these bytes."""
+    """Write one dataset with options, or of one chunk of these bytes."""
     with h5py.File(path, "w") as file:
         set_names(file, "layer_names", ["a"], None)
         set_names(file.create_group("a"), "weight_names", ["b"], None)

@@ -258,7 +258,7 @@ def test_zip_entry_that_is_shorter_than_it_claims(tmp_path):
 
 
 def test_zip_entry_that_is_longer_than_its_storage(tmp_path):
-    """As if it were of another dtype."""
+    """The entry has the size of another dtype."""
     path = write_zip(tmp_path / "file", two_tensors(), {"0": A, "1": B[:3]})
     assert_refused(path, "cut or damaged")
     half = two_tensors().replace(b"FloatStorage", b"HalfStorage")

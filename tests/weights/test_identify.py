@@ -1,4 +1,4 @@
-"""Which network a checkpoint looks like."""
+"""Models that a checkpoint looks like."""
 
 import functools
 
@@ -96,7 +96,7 @@ def test_other_networks_look_like_nothing():
 
 
 def write(path, tensors):
-    """Writes values of two bytes, as there are millions."""
+    """Write values of two bytes, as there are millions."""
     small = {name: value.astype("float16") for name, value in tensors.items()}
     safetensors.numpy.save_file(small, path)
     return path

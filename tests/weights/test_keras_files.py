@@ -1,4 +1,4 @@
-"""What a file of Keras 3 may contain, and what Keras would do with it."""
+"""Contents of a file of Keras 3, and what Keras would do with it."""
 
 import functools
 import json
@@ -41,7 +41,7 @@ def save(model, path):
 
 @functools.cache
 def content(suffix):
-    """What Keras writes of the network, of the values of the first seed."""
+    """Return Keras' file of the model, with the values of the first seed."""
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder, f"model{suffix}")
         return save(filled(shared()), path).read_bytes()
@@ -54,12 +54,12 @@ def saved(folder, suffix, name=None):
 
 
 def other():
-    """The network, of other values than those of the file."""
+    """Return the model, with other values than those of the file."""
     return filled(shared(), seed=2)
 
 
 def rewrite(path, change):
-    """Changes the parts of an archive."""
+    """Change the parts of an archive."""
     with zipfile.ZipFile(path) as archive:
         parts = {name: archive.read(name) for name in archive.namelist()}
     change(parts)
@@ -69,7 +69,7 @@ def rewrite(path, change):
 
 
 def change(path, name, new):
-    """Replaces a weight in a file of either kind by `new(value)`."""
+    """Replace a weight in a file of either kind by `new(value)`."""
     if path.suffix != ".keras":
         return change_h5(path, name, new)
     inner = path.with_name("inner.weights.h5")

@@ -1,4 +1,4 @@
-"""Each layout is a bijection, and its names are the other library's own."""
+"""Layouts: each a bijection, with the other library's own names."""
 
 import dataclasses
 import functools
@@ -23,7 +23,7 @@ EPSILON_SHIFT = 1e-8
 
 
 def small(variant):
-    """The same layers, with hardly any channels, two blocks a stage at most."""
+    """Return a model's layers, narrow, and at most two blocks a stage."""
     config = VARIANTS[variant]
     return dataclasses.replace(
         config,
@@ -41,7 +41,7 @@ def model_of(config):
 
 
 def layouts(variant):
-    """Those that have words for a variant; timm's first."""
+    """Return the layouts that have words for a variant; timm's first."""
     if variant.endswith("ts"):
         return ["timm_byob"]
     for family in ("sk", "csp"):
@@ -90,7 +90,7 @@ def test_names_are_distinct_and_come_back(variant, layout):
     ],
 )
 def test_names_are_timms(variant):
-    """Those of the first two blocks of each stage."""
+    """Names of the first two blocks of each stage."""
     torch = pytest.importorskip("torch")
     import_torchvision()
     timm = pytest.importorskip("timm")

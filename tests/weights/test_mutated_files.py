@@ -114,7 +114,7 @@ def folder(tmp_path_factory):
 
 @functools.cache
 def originals(kind, folder):
-    """The network's checkpoint, and one of two tensors, as bytes."""
+    """Return the model's checkpoint, and one of two tensors, as bytes."""
     make = MAKERS[FORMATS.index(kind)]
     path = write_arrays(folder / "original", kind, tensors(kind))
     return [path.read_bytes(), make(folder / "small").read_bytes()]
@@ -164,7 +164,7 @@ def mutants(draw, kind, way, folder):
 
 
 class Audit:
-    """Notes what Python does in this thread, but for reading one file."""
+    """Record of what Python does in this thread besides reading one file."""
 
     def __init__(self):
         self.path = self.thread = None
@@ -202,7 +202,7 @@ def audit():
 
 
 def read(path):
-    """The arrays in a file, or nothing if it was refused as it ought to be."""
+    """Return the arrays of a file, or nothing if it was refused."""
     size = path.stat().st_size
     tracemalloc.start()
     try:
@@ -295,7 +295,7 @@ def test_what_happens_is_noticed(folder):
 
 
 def try_files(kind, way, folder, count):
-    """Tries so many mutants, and tells how many of them ended how."""
+    """Try so many mutants, and count how they ended."""
     outcomes = collections.Counter()
     for other in FORMATS:
         originals(other, folder)  # not at random while hypothesis draws

@@ -87,7 +87,7 @@ def original(kind, folder):
 
 @functools.cache
 def places(folder):
-    """Where in a file each variable is, as no two are alike."""
+    """Find each variable in a file, as no two are alike."""
     original(".weights.h5", folder)
     arrays = stored(folder / "original.weights.h5")
     found = {
@@ -118,7 +118,7 @@ def mutants(draw, kind, way, content):
 
 
 def refused(action):
-    """The result, or nothing if a file was refused as it ought to be."""
+    """Return the result, or nothing if a file was refused."""
     try:
         return action()
     except CheckpointError as error:
@@ -180,7 +180,7 @@ def assert_sound(values):
 
 
 def try_files(kind, way, folder, count, name):
-    """Tries so many mutants, and tells how many of them ended how."""
+    """Try so many mutants, and count how they ended."""
     outcomes = collections.Counter()
     content = original(kind, folder)
     comparison = Comparison(folder / name)

@@ -74,7 +74,7 @@ def run(model, x):
 
 
 def outputs(old, model, config):
-    """Of both networks, each on pixels as it wants them."""
+    """Return the outputs of both models, each on pixels as it wants them."""
     x = pixels()
     ours = preprocess_input(x, data_format="channels_last")
     return run(old, x if config is RESNEXT else ours), run(model, ours)
@@ -130,7 +130,7 @@ def test_paths_with_names_of_their_own(tmp_path):
 
 @pytest.fixture
 def learned():
-    """A network whose normalization of the input is not ImageNet's."""
+    """Return a model whose normalization of the input is not ImageNet's."""
     old, stored, values = filled(RESNEXT)
     rng = np.random.default_rng(2)
     values = {

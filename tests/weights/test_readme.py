@@ -20,7 +20,7 @@ def is_small(variant: str) -> bool:
 
 
 def without_large(page: str) -> list[list[str]]:
-    """The cells of a page, less what only building large networks tells."""
+    """Return the cells of a page, less what needs large models."""
     lines = [line.split(" | ") for line in page.split("\n")]
     for cells in lines:
         variant = cells[0].removeprefix("| ")

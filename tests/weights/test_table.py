@@ -64,7 +64,7 @@ PATTERNS = {
 
 
 def cells():
-    """The lines of the file, the header first."""
+    """Return the lines of the file, the header first."""
     path = pathlib.Path(table.__file__).with_name("catalog.csv")
     return list(csv.reader(path.read_text("utf-8").splitlines(), strict=True))
 
@@ -162,7 +162,7 @@ def test_rows():
 
 @pytest.mark.parametrize("row", OWN, ids=lambda row: row.name)
 def test_own_row(row):
-    """One file that comes along, small enough for a repository."""
+    """Bundled file, small enough for a repository."""
     (source,) = row.sources
     assert source.filename == f"{row.name}.safetensors"
     path = fetch(row)
@@ -222,7 +222,7 @@ def test_timm_has_few_files_that_are_not_on_the_hub():
 
 
 def test_old_keras_files():
-    """Each place has a file with the classifier and one without."""
+    """Places have a file with the classifier and one without."""
     rows = [row for row in OTHERS if row.sources[0].verified_by == "MD5"]
     assert rows
     for row in rows:

@@ -1,4 +1,4 @@
-"""Checkpoints as people have them: loaded as their own library does, or not.
+"""Checkpoints as people have them: loaded like their own library's, or not.
 
 Each row saves what a library or a training loop saves, for one small network
 with two sets of weights, the trained and the averaged ones, and names which
@@ -69,7 +69,7 @@ class Net(torch.nn.Module):
 
 
 def state(seed=TRAINED, layout="timm_resnet", prefix=""):
-    """A state dict, as of a module within another one."""
+    """Return a state dict, as of a module within another one."""
     found = {}
     for name, value in tinynet.checkpoint(model(), seed, layout).items():
         found[prefix + name] = torch.from_numpy(value)
@@ -137,7 +137,7 @@ def _forget_foreign_modules():
 
 
 def foreign(full_name, base=object, **attributes):
-    """An object of a class that is not there when the file is read."""
+    """Return an object of a class that is missing when the file is read."""
     module, _, name = full_name.rpartition(".")
     cls = type(name, (base,), {"__module__": module})
     while module:
@@ -157,7 +157,7 @@ def dictionary(full_name, **items):
 
 
 def lightning(**names):
-    """What a Trainer saves; arguments are prefixes and their seeds."""
+    """Return what a Trainer saves; arguments are prefixes and their seeds."""
     weights = {}
     for prefix, seed in names.items():
         weights |= state(seed, prefix=prefix.replace("/", ".") + ".")
@@ -183,7 +183,7 @@ def lightning(**names):
 
 
 def beside():
-    """What training loops keep beside weights."""
+    """Return what training loops keep beside weights."""
     itself = argparse.Namespace()
     itself.itself = itself
     return {
@@ -244,7 +244,7 @@ def flat():
 
 
 def with_one(replace):
-    """A state dict with one kernel in place of which stands something else."""
+    """Return a state dict with something else in place of one kernel."""
     found = state()
     found["fc.weight"] = replace(found["fc.weight"])
     return found
@@ -489,7 +489,7 @@ REFUSED = {
 
 
 def in_turn(rows):
-    """Each row in one of torch's two formats."""
+    """Yield each row in one of torch's two formats."""
     return pytest.mark.parametrize(
         ("name", "zipped"),
         [

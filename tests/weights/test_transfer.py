@@ -22,7 +22,7 @@ pytestmark = pytest.mark.once
 
 
 def download(hub, fault=None, content=CONTENT, **options):
-    """Downloads a file where something goes wrong."""
+    """Download a file where something goes wrong."""
     source = hub.web_file(content, "file.bin")
     if fault:
         hub.faults[hub.path(source)] = fault

@@ -33,7 +33,7 @@ CLASSES = 5
 
 
 def build(config: ResNeXtConfig = CONFIG, **options: Any) -> keras.Model:
-    """Builds the network, without softmax."""
+    """Build the model, without softmax."""
     options = {
         "input_shape": (32, 32, 3),
         "classes": CLASSES,
@@ -45,12 +45,12 @@ def build(config: ResNeXtConfig = CONFIG, **options: Any) -> keras.Model:
 
 @functools.cache
 def shared(config: ResNeXtConfig = CONFIG, **options: Any) -> keras.Model:
-    """The network, built once: only its values may be changed."""
+    """Return the model, built once: only its values may be changed."""
     return build(config, **options)
 
 
 def filled(model: keras.Model, seed: int = 1) -> keras.Model:
-    """A model, its variables set to random values."""
+    """Return a model, its variables set to random values."""
     variables = dict(variables_of(model))
     for key, value in random_values(model, seed).items():
         variables[key].assign(value)
@@ -66,12 +66,12 @@ def values(model: keras.Model) -> dict[convert.Variable, np.ndarray]:
 
 
 def shapes(model: keras.Model) -> dict[convert.Variable, tuple[int, ...]]:
-    """The shape of every variable of a model."""
+    """Return the shape of every variable of a model."""
     return {key: tuple(variable.shape) for key, variable in variables_of(model)}
 
 
 def layers(model: keras.Model) -> list[str]:
-    """The names of a model's layers."""
+    """Return the names of a model's layers."""
     return [layer.name for layer in model.layers]
 
 
@@ -110,7 +110,7 @@ def checkpoint(
 def assert_values(
     model: keras.Model, expected: dict[convert.Variable, np.ndarray]
 ) -> None:
-    """Asserts that a model's variables are exactly these."""
+    """Assert that a model's variables are exactly these."""
     actual = values(model)
     assert actual.keys() == expected.keys()
     for key, value in expected.items():
@@ -118,7 +118,7 @@ def assert_values(
 
 
 def record(*sources: HubFile | WebFile, **options: Any) -> Weights:
-    """A row as of the catalog, for the tiny network."""
+    """Return a row as of the catalog, for the tiny model."""
     return Weights(
         variant="tiny",
         tag="test",

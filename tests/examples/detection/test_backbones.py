@@ -1,4 +1,4 @@
-"""Networks beneath detectors: names, sizes, levels and weights."""
+"""Models beneath detectors: names, sizes, levels and weights."""
 
 import argparse
 

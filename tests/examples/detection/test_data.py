@@ -1,4 +1,4 @@
-"""Pictures with boxes of TFDS, and the batches of them."""
+"""Images with boxes of TFDS, and the batches of them."""
 
 import pathlib
 from collections.abc import Iterator
@@ -75,7 +75,7 @@ class Animals(tfds.core.GeneratorBasedBuilder):
 
 
 class Nothings(Animals):
-    """The same without a box that is of use."""
+    """Dataset without a box that is of use."""
 
     VERSION = tfds.core.Version("1.0.0")
     OBJECTS = tuple(BAD)

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.once
 
 
 def result(name: str, group: str, errors: list[float]) -> Result:
-    """What two epochs came to, the last with these errors."""
+    """Return a result of two epochs, the last with these errors."""
     found = next(
         each
         for each in networks.contestants("small")
@@ -35,7 +35,7 @@ def result(name: str, group: str, errors: list[float]) -> Result:
 
 
 def all_results(best: float, *, spread: float = 0.001) -> list[Result]:
-    """Those of 32x4d and of more paths have the error `best`, others 0.3."""
+    """Return results: `best` errors of 32x4d and of more paths, else 0.3."""
     seeds = np.array([-1, 0, 1]) * spread
     found = []
     for each in networks.contestants("small"):
@@ -77,7 +77,7 @@ def test_a_verdict_needs_more_than_chance(
 
 
 def test_chance_is_welchs() -> None:
-    """Of all errors, as of the few numbers that it is computed from."""
+    """From all errors, as from the few numbers that it is computed from."""
     better, worse = [0.21, 0.2, 0.24], [0.25, 0.22, 0.27]
     welch = scipy.stats.ttest_ind(better, worse, equal_var=False)
     assert results.p_value(better, worse) == pytest.approx(welch.pvalue)
