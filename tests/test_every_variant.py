@@ -14,7 +14,6 @@ from keras_resnext import Template
 from keras_resnext.layers import Conv2D
 
 BACKEND = keras.backend.backend()
-EAGER = BACKEND == "tensorflow"  # where tracing takes most of the time
 FIELDS = [each.name for each in dataclasses.fields(VARIANTS["resnext26ts"])]
 FORMATS = {"tensorflow": ["onnx"], "jax": ["saved_model"], "torch": ["torch"]}
 SIZE = 64  # the least that bilinear attention takes in two stages
@@ -132,7 +131,7 @@ def test_each_kind(name):
 
     # With one image left over.
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(keras.optimizers.SGD(0.1), loss, run_eagerly=EAGER)
+    model.compile(keras.optimizers.SGD(0.1), loss)
     before = model.get_weights()
     history = model.fit(
         images(3), np.arange(3), batch_size=2, shuffle=False, verbose=0
@@ -157,11 +156,32 @@ def fewest():
     return names
 
 
-def test_all_kinds_are_exported(tmp_path):
+def export(names, formats, directory):
     # In one file, as what takes long is to start another process.
     inputs = keras.Input((SIZE, SIZE, 3))
-    outputs = {name: build(name)(inputs) for name in fewest()}
+    outputs = {name: build(name)(inputs) for name in names}
     model = keras.Model(inputs, outputs, name="kinds")
-    report = keras_resnext.export(model, tmp_path, FORMATS[BACKEND])
-    assert [row.format for row in report.rows] == FORMATS[BACKEND]
+    report = keras_resnext.export(model, directory, formats)
+    assert [row.format for row in report.rows] == formats
     assert report.ok
+
+
+@pytest.mark.parametrize(
+    "names",
+    [fewest(), pytest.param(list(KINDS), marks=pytest.mark.slow)],
+    ids=["fewest", "all"],
+)
+def test_kinds_are_exported(names, tmp_path):
+    export(names, FORMATS[BACKEND], tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="others write no TFLite")
+def test_attention_to_pixels_is_exported_to_tflite(tmp_path):
+    names = [
+        name
+        for name, config in KINDS.items()
+        if config.attention and config.attention.kind in ("gc", "bat")
+    ]
+    assert len(names) > 1
+    export(names, ["tflite"], tmp_path)
