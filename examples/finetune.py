@@ -60,10 +60,10 @@ def main() -> None:
         evaluation_resize=SIZE,
         mean=config.mean,
         std=config.std,
-        flip=False,  # a mirrored digit is none
+        horizontal_flip=False,  # a mirrored digit is none
         crop_scale=0.7,
     )
-    model = keras_resnext.finetuning.replace_classifier(
+    model = keras_resnext.finetuning.reset_classifier(
         model, 10, None, recipe.dropout, dataset.labels
     )
     batches = data.train_batches(dataset, recipe, BATCH)

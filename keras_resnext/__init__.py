@@ -52,10 +52,10 @@ from keras_resnext.callables import (
 )
 from keras_resnext.callables import SKResNeXt50_32x4d as SKResNeXt50_32x4d
 from keras_resnext.config import Attention as Attention
-from keras_resnext.config import GroupWidth as GroupWidth
+from keras_resnext.config import FixedCardinality as FixedCardinality
+from keras_resnext.config import FixedGroupWidth as FixedGroupWidth
 from keras_resnext.config import ResNeXtConfig as ResNeXtConfig
 from keras_resnext.config import Stem as Stem
-from keras_resnext.config import Template as Template
 from keras_resnext.data_config import DataConfig as DataConfig
 from keras_resnext.exporting import ExportError as ExportError
 from keras_resnext.exporting import ExportReport as ExportReport
@@ -115,9 +115,10 @@ __all__ = [
     "EvaluationTransform",
     "ExportError",
     "ExportReport",
+    "FixedCardinality",
+    "FixedGroupWidth",
     "GCResNeXt26TS",
     "GCResNeXt50TS",
-    "GroupWidth",
     "LegacySEResNeXt26_32x4d",
     "LegacySEResNeXt50_32x4d",
     "LegacySEResNeXt101_32x4d",
@@ -151,7 +152,6 @@ __all__ = [
     "SEResNeXtAA201d_32x8d",
     "SKResNeXt50_32x4d",
     "Stem",
-    "Template",
     "Weights",
     "WeightsUnavailableError",
     "block_outputs",

@@ -3,7 +3,7 @@
 A new file is written into a hidden folder beside its place, `.new-<number>`,
 synchronized with the disk, and only then renamed. A file is therefore the old
 one or the new one at every moment, for any number of writers, readers and
-power cuts. No system call of Python replaces a *folder* that holds something:
+power cuts. No system call of Python replaces a *folder* that is not empty:
 between two renames, for some microseconds, there is neither the old nor the
 new one. A writer killed in this moment leaves the old one in its hidden
 folder, and the next writer puts it back.
@@ -46,7 +46,7 @@ class WriteError(OSError):
 
     Args:
         path: The file, or the directory.
-        reason: What the operating system says.
+        reason: Message of the operating system.
     """
 
     def __init__(self, path: str | os.PathLike[str], reason: str) -> None:
@@ -57,7 +57,7 @@ class WriteError(OSError):
 
 
 class InUseError(OSError):
-    """Another process holds the lock on a folder."""
+    """Another process contains the lock on a folder."""
 
 
 def write(path: str | os.PathLike[str], content: bytes) -> None:
@@ -131,7 +131,7 @@ def publish(folder: pathlib.Path) -> None:
     each publishes a single file.
 
     Args:
-        folder: What `staging` yielded.
+        folder: Folder that `staging` yielded.
 
     Raises:
         OSError: If that is impossible.
@@ -156,7 +156,7 @@ def lock(folder: pathlib.Path) -> Iterator[None]:
     File systems without locks let every process in.
 
     Raises:
-        InUseError: If another process, or this one already, holds it.
+        InUseError: If another process, or this one already, contains it.
         WriteError: If nothing can be written there.
 
     Example:

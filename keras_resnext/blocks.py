@@ -16,6 +16,7 @@ from keras_resnext.config import Block
 from keras_resnext.config import ResNeXtConfig
 from keras_resnext.config import Stem
 from keras_resnext.kernels.generic import Tensor
+from keras_resnext.layers import AddActivation
 from keras_resnext.layers import BatchNormalization
 from keras_resnext.layers import BilinearAttention
 from keras_resnext.layers import Classifier
@@ -23,7 +24,6 @@ from keras_resnext.layers import Conv2D
 from keras_resnext.layers import EfficientChannelAttention
 from keras_resnext.layers import GlobalContext
 from keras_resnext.layers import MaxPooling2D
-from keras_resnext.layers import Merge
 from keras_resnext.layers import SelectiveKernel
 from keras_resnext.layers import SqueezeExcite
 from keras_resnext.layers import StochasticDepth
@@ -97,9 +97,9 @@ def bottleneck(x: Tensor, block: Block, config: ResNeXtConfig) -> Tensor:
 
     x = conv(x, block.width, 1, f"{name}_conv1")
     x = batch_norm(x, f"{name}_bn1", activation)
-    pools = config.downsample == "avg_pool" and block.strides > 1
-    transform = TRANSFORMS[config.transform]
-    x = transform(x, block, 1 if pools else block.strides, activation)
+    pools = config.antialias and block.strides > 1
+    middle = CONVS[config.conv]
+    x = middle(x, block, 1 if pools else block.strides, activation)
     if pools:
         x = keras.layers.AveragePooling2D(block.strides, name=f"{name}_pool")(x)
     x = attention(x, f"{name}_attention", "bottleneck", config.attention)
@@ -109,7 +109,7 @@ def bottleneck(x: Tensor, block: Block, config: ResNeXtConfig) -> Tensor:
     if block.stochastic_depth:
         drop = StochasticDepth(block.stochastic_depth, name=f"{name}_drop")
         x = drop(x)
-    return Merge(activation, name=f"{name}_out")([x, residual])
+    return AddActivation(activation, name=f"{name}_out")([x, residual])
 
 
 def grouped_conv(
@@ -165,7 +165,7 @@ def avg_shortcut(x: Tensor, block: Block, name: str) -> Tensor:
 
 
 STAGES = {"residual": residual_stage, "cross_stage": cross_stage}
-TRANSFORMS = {
+CONVS = {
     "grouped_conv": grouped_conv,
     "selective_kernel": selective_kernel,
 }

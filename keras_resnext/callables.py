@@ -1,4 +1,4 @@
-"""The networks that have a name, as `keras.applications` has them."""
+"""The models that have a name, as `keras.applications` has them."""
 
 from functools import partial
 
@@ -66,7 +66,7 @@ ECAResNeXt26TS = _callable("ECAResNeXt26TS")
 GCResNeXt26TS = _callable("GCResNeXt26TS")
 """ResNeXt26TS with global context."""
 BATResNeXt26TS = _callable("BATResNeXt26TS")
-"""ResNeXt26TS with bilinear attention; pictures of a multiple of 256."""
+"""ResNeXt26TS with bilinear attention; images of a multiple of 256."""
 GCResNeXt50TS = _callable("GCResNeXt50TS")
 """ResNeXt-50 of the kind of GCResNeXt26TS."""
 ResNeXt29_8x64d = _callable("ResNeXt29_8x64d")

@@ -19,7 +19,7 @@ class Cost:
     """Cost of a part of a model.
 
     Args:
-        name: Of the layer or the stage.
+        name: Name of the layer or the stage.
         parameters: Its weights, without what batch normalization counts.
         multiply_adds: Its multiplications, each with an addition, of one
             image.

@@ -1,7 +1,7 @@
 """Configuration of a ResNeXt, as frozen dataclasses.
 
 The words are the paper's (Xie et al., 2017, https://arxiv.org/abs/1611.05431):
-a "32x4d" network has cardinality 32 and bottleneck width 4.
+a "32x4d" model has cardinality 32 and bottleneck width 4.
 """
 
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ def _check_rate(name: str, value: float) -> None:
 
 
 @dataclass(frozen=True)
-class Template:
+class FixedCardinality:
     """The paper's C x d: `cardinality` paths of `bottleneck_width` channels.
 
     The width is the first stage's; it doubles with the stage's output.
@@ -41,7 +41,9 @@ class Template:
     bottleneck_width: int
 
     def __post_init__(self) -> None:
-        _check_positive("Template", self.cardinality, self.bottleneck_width)
+        _check_positive(
+            "FixedCardinality", self.cardinality, self.bottleneck_width
+        )
 
     def width_and_groups(self, out_channels: int) -> tuple[int, int]:
         """Return channels and groups of the 3x3 for the block's outputs."""
@@ -57,7 +59,7 @@ class Template:
 
 
 @dataclass(frozen=True)
-class GroupWidth:
+class FixedGroupWidth:
     """Groups of one width at every stage, as many as it takes.
 
     Args:
@@ -113,7 +115,7 @@ class Attention:
     Args:
         kind: `"se"` (squeeze-and-excitation), `"eca"` (efficient channel
             attention), `"gc"` (global context) or `"bat"` (bilinear, which
-            needs pictures of a multiple of 256 pixels).
+            needs images of a multiple of 256 pixels).
         position: After the `"output"` convolution or in the `"bottleneck"`.
     """
 
@@ -137,7 +139,7 @@ class Block:
         groups: Groups of the 3x3.
         strides: Strides of the 3x3.
         dilation: Dilation of the 3x3.
-        stochastic_depth: How often training leaves its transformation out.
+        stochastic_depth: Drop rate of its branch in training.
     """
 
     stage: int
@@ -161,16 +163,16 @@ class ResNeXtConfig:
 
     Args:
         depths: Blocks of each stage.
-        grouping: How wide and how grouped the 3x3 of a block is.
+        grouping: Width and groups of the 3x3 of a block.
         out_channels: Channels that each stage puts out.
-        stem: What comes before the first stage.
+        stem: Layers before the first stage.
         shortcut: `"conv"`, a strided 1x1 convolution where shapes change
             (the paper's type B), or `"avg"`, a 2x2 average pooling and then
             a 1x1 convolution.
         downsample: `"stride"`, in the 3x3, or `"avg_pool"`, a 2x2 average
             pooling after it instead (anti-aliasing).
-        attention: What weighs the channels that a block adds, or `None`.
-        transform: What stands between the 1x1 convolutions of a block:
+        attention: Attention to the channels that a block adds, or `None`.
+        conv: Convolution between the 1x1 convolutions of a block:
             `"grouped_conv"`, or `"selective_kernel"`, two of them of which
             one is dilated, and a choice between their channels.
         stage: `"residual"`, or `"cross_stage"`, whose blocks work on half of
@@ -182,21 +184,21 @@ class ResNeXtConfig:
         stochastic_depth: How often training leaves out what the last block
             adds; less often, in equal steps from 0, before it.
         output_stride: Pixels of the image for one of the last feature map;
-            less than a network's own (32, for ImageNet's) makes stages
+            less than a model's own (32, for ImageNet's) makes stages
             dilate that would have strided. Weights fit as ever.
         zero_init_last: Whether training starts with the last scale of each
             block at zero, as timm's does and the paper's does not.
-        default_size: Height and width of a picture when none is given.
+        default_size: Height and width of an image when none is given.
     """
 
     depths: tuple[int, ...]
-    grouping: Template | GroupWidth
+    grouping: FixedCardinality | FixedGroupWidth
     out_channels: tuple[int, ...] = (256, 512, 1024, 2048)
     stem: Stem = Stem()
     shortcut: str = "conv"
-    downsample: str = "stride"
+    antialias: bool = False
     attention: Attention | None = None
-    transform: str = "grouped_conv"
+    conv: str = "grouped_conv"
     stage: str = "residual"
     activation: str = "relu"
     dropout: float = 0.0
@@ -215,8 +217,7 @@ class ResNeXtConfig:
                 f"block. Received: {self.depths} and {self.out_channels}"
             )
         _check("shortcut", self.shortcut, "conv", "avg")
-        _check("downsample", self.downsample, "stride", "avg_pool")
-        _check("transform", self.transform, "grouped_conv", "selective_kernel")
+        _check("conv", self.conv, "grouped_conv", "selective_kernel")
         _check("stage", self.stage, "residual", "cross_stage")
         _check("output_stride", self.output_stride, 4, 8, 16, 32)
         if self.stem.pool == "max_ceil":  # which pads zeros

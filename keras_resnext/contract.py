@@ -35,7 +35,7 @@ class ResNeXtCallable(Protocol):
             or `"max"` for their mean or maximum.
         classes: Number of classes of the classifier. Weights bring their own,
             nearly all 1,000; see
-            `keras_resnext.finetuning.replace_classifier`.
+            `keras_resnext.finetuning.reset_classifier`.
         classifier_activation: Activation of the classifier, `None` for
             logits.
         name: Name of the model.

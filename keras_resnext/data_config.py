@@ -77,7 +77,7 @@ class DataConfig:
             weights.mean,
             weights.std,
             weights.interpolation,
-            best.crop,
+            best.crop_pct,
             best.size,
             weights=weights.name,
         )

@@ -19,7 +19,7 @@ from keras_resnext.kernels import kernels
 from keras_resnext.kernels.generic import Tensor
 from keras_resnext.suggestions import did_you_mean
 
-# How many pictures are worked on at a time.
+# How many images are worked on at a time.
 _BATCH = 32
 # From blue by green to red, for values in equal steps from 0 to 1.
 _COLORS = (
@@ -48,7 +48,7 @@ def grad_cam(
     Args:
         model: A model built here with its top, or a Functional or Sequential
             model that contains one and ends in scores of classes.
-        images: What the model takes, such as normalized pixels, `(batch,
+        images: Inputs of the model, such as normalized pixels, `(batch,
             height, width, channels)`; where it has several inputs, their
             list or dictionary.
         layer: The maps to look at: `"stage4"`, `"stage3_block2"`, or the name
@@ -69,7 +69,7 @@ def grad_cam(
     >>> heatmaps = keras_resnext.explain.grad_cam(model, pixels, "stage4")
     >>> heatmaps.shape
     (1, 7, 7)
-    >>> keras_resnext.explain.overlay(picture, heatmaps[0]).save("cat.png")
+    >>> keras_resnext.explain.overlay(image, heatmaps[0]).save("cat.png")
     """
     graph = graph_of_ours(model)
     (*_, maps) = ends_of(graph, BLOCKS).values()
@@ -89,7 +89,7 @@ def grad_cam(
     )
 
 
-def path_contributions(
+def group_ablation(
     model: keras.Model,
     images: Any,
     block: str,
@@ -118,7 +118,7 @@ def path_contributions(
             classifier, or there is no such block or class.
 
     Example:
-    >>> path_contributions(model, pixels, "stage4_block3").shape
+    >>> group_ablation(model, pixels, "stage4_block3").shape
     (1, 32)
     """
     graph = graph_of_ours(model)
@@ -159,20 +159,20 @@ def overlay(
     """Lay a heat map over the image that it belongs to.
 
     Args:
-        image: What the network saw of a picture: a PIL image, or an array of
+        image: Image that the model took: a PIL image, or an array of
             dtype uint8 and shape `(height, width, 3)` or `(height, width)`.
         heatmap: One map of `grad_cam`, of shape `(height, width)` in any
             resolution, in [0, 1].
-        alpha: How much of the heat covers the picture, in [0, 1].
+        alpha: Opacity of the heat map, in [0, 1].
 
     Returns:
-        A PIL image of the picture's size, in RGB: blue is cold, red is hot.
+        A PIL image of the image's size, in RGB: blue is cold, red is hot.
 
     Raises:
         ValueError: If the heat map has another shape or range.
 
     Example:
-    >>> keras_resnext.explain.overlay(picture, heatmap).save("cat.png")
+    >>> keras_resnext.explain.overlay(image, heatmap).save("cat.png")
     """
     heatmap = np.asarray(heatmap, "float32")
     if heatmap.ndim != 2 or not heatmap.size:

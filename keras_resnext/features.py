@@ -23,14 +23,14 @@ def feature_pyramid(
 
     The names are those of feature pyramid networks (Lin et al., 2017,
     https://arxiv.org/abs/1612.03144), as in KerasHub and KerasCV: a pixel of
-    `"P3"` stands for 2^3 x 2^3 pixels of the image. A network that was built
+    `"P3"` stands for 2^3 x 2^3 pixels of the image. A model that was built
     with a smaller `output_stride` keeps its names.
 
     Args:
         model: A model built here, with or without its top, or a Functional or
             Sequential model that contains one.
-        levels: Which maps to give out, `None` for all: `"P2"` to `"P5"` for
-            the networks for ImageNet.
+        levels: Maps to return, `None` for all: `"P2"` to `"P5"` for
+            the models for ImageNet.
 
     Returns:
         A `keras.Model` of the same layers, from the inputs of `model` to a

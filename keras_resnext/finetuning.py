@@ -33,7 +33,7 @@ def freeze(model: keras.Model, up_to: str | None) -> None:
 
     Args:
         model: A model built here, or any model that contains one. In a
-            subclassed model, whose graph Keras does not know, the layers
+            subclassed model, whose graph is unknown to Keras, the layers
             around the model built here are unfrozen.
         up_to: `"stem"`, `"stage1"`, …; the name of any layer; or `None` to
             unfreeze everything.
@@ -60,7 +60,7 @@ def freeze(model: keras.Model, up_to: str | None) -> None:
         layer.trainable = False
 
 
-def replace_classifier(
+def reset_classifier(
     model: keras.Model,
     classes: int,
     activation: Activation = "softmax",
@@ -80,7 +80,7 @@ def replace_classifier(
         classes: Number of classes to distinguish.
         activation: Activation of the classifier, `None` for logits.
         dropout: Share of the features to drop before it while training.
-        labels: Names of the classes in their order, as a data set's
+        labels: Names of the classes in their order, as a dataset's
             `class_names`, for predictions and exports; `None` if unknown.
 
     Returns:
@@ -92,7 +92,7 @@ def replace_classifier(
 
     Example:
     >>> model = keras_resnext.ResNeXt50(weights="imagenet")
-    >>> model = keras_resnext.finetuning.replace_classifier(model, 10)
+    >>> model = keras_resnext.finetuning.reset_classifier(model, 10)
     """
     graph = graph_of_ours(model)
     features = _features(graph)
@@ -176,7 +176,7 @@ def _features(graph: Graph) -> Value:
     return output
 
 
-def reestimate_batch_norm(
+def update_batch_norm(
     model: keras.Model,
     data: Any,
     steps: int | None = None,
@@ -186,15 +186,15 @@ def reestimate_batch_norm(
     """Gather the statistics of batch normalization anew, from data.
 
     Moving statistics follow the last few hundred steps of training. After
-    few steps, or after weights were averaged or came from other pictures,
-    those of a whole data set fit better ("precise BN", Wu & Johnson, 2021,
+    few steps, or after weights were averaged or came from other images,
+    those of a whole dataset fit better ("precise BN", Wu & Johnson, 2021,
     https://arxiv.org/abs/2105.07576, section 3). Each layer's mean and
     variance become the averages over all batches, each normalized by its
     own. Weights stay as they are, and so do the statistics of frozen layers.
 
     Args:
         model: A model built here.
-        data: What `model.predict` takes: an array of images, a
+        data: Inputs of `model.predict`: an array of images, a
             `tf.data.Dataset`, a `PyDataset`, with or without labels.
         steps: Number of batches to use; `None` for all. Some 100 batches of
             32 suffice.
@@ -205,7 +205,7 @@ def reestimate_batch_norm(
         ValueError: If the model has no batch normalization to change.
 
     Example:
-    >>> keras_resnext.finetuning.reestimate_batch_norm(model, train_images)
+    >>> keras_resnext.finetuning.update_batch_norm(model, train_images)
     """
     layers = [
         layer

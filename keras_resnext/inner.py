@@ -34,7 +34,7 @@ class Value:
     """Symbolic tensor between two steps of a graph.
 
     Args:
-        spec: Its shape and dtype, as the model that holds the step knows them.
+        spec: Its shape and dtype in the model that contains the step.
     """
 
     spec: keras.KerasTensor
@@ -282,7 +282,7 @@ def graph_of_ours(model: Any) -> Graph:
             for inner in inner_models(step.layer):
                 raise ValueError(
                     f"'{model.name}' calls '{inner.name}' within the layer "
-                    f"'{step.layer.name}', whose graph Keras does not know. "
+                    f"'{step.layer.name}', whose graph is unknown to Keras. "
                     f"Use '{inner.name}' itself."
                 )
     raise ValueError(
@@ -351,7 +351,7 @@ def graphs_within(layer: Any) -> list[keras.Model]:
     """Return the outermost models in a layer that contain ours in a graph.
 
     That is the layer itself if it is a Functional or Sequential model around
-    a model built here, and what a subclassed model holds otherwise.
+    a model built here, and what a subclassed model contains otherwise.
     """
     if not inner_models(layer):
         return []

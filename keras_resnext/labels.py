@@ -14,10 +14,10 @@ def known(record: Weights | None, classes: int | None) -> list[str] | None:
 
     Args:
         record: The checkpoint that its weights are, if any.
-        classes: How many it tells apart.
+        classes: Number of classes.
 
     Returns:
-        The names in the network's order, or `None`: only ImageNet's 1,000 are
+        The names in the model's order, or `None`: only ImageNet's 1,000 are
         taken for granted.
     """
     if record is not None and record.dataset == "cifar10":

@@ -43,7 +43,7 @@ def ResNeXt(
             `"imagenet"` or a tag.
         input_tensor: As for `ResNeXt50`, and so are the following.
         input_shape: Shape of one image.
-        pooling: What follows the features without the top.
+        pooling: Pooling of the features without the top.
         classes: Number of classes of the classifier.
         classifier_activation: Activation of the classifier.
         name: Name of the model.
@@ -56,7 +56,7 @@ def ResNeXt(
 
     Example:
     >>> config = keras_resnext.ResNeXtConfig(
-    ...     depths=(3, 4, 6, 3), grouping=keras_resnext.Template(8, 14)
+    ...     depths=(3, 4, 6, 3), grouping=keras_resnext.FixedCardinality(8, 14)
     ... )
     >>> keras_resnext.ResNeXt(config).count_params()
     """
@@ -128,7 +128,7 @@ def model_from_checkpoint(
             damaged `.keras` file is refused, on which
             `keras.saving.load_model` may hang; its configuration is Keras'
             to open, in safe mode.
-        weight_set: Which weights of a training checkpoint to load, as for
+        weight_set: Set of weights in a training checkpoint, as for
             `load_checkpoint`.
         **kwargs: Arguments of `get_model` but `weights`; none for a `.keras`
             file.

@@ -62,8 +62,8 @@ def preprocess_input(
     Raises:
         TypeError: If `x` is neither an array nor a dense tensor of numbers.
         ValueError: If `x` has not the shape of RGB or gray images, or is an
-            array that holds NaN or infinite values. An array that looks as if
-            it had been scaled or normalized already only warns.
+            array that contains NaN or infinite values. An array that looks
+            scaled or normalized already only warns.
 
     Example:
     >>> x = np.random.default_rng(0).integers(0, 256, (2, 224, 224, 3))
@@ -135,7 +135,7 @@ def decode_predictions(
         labels = class_names(model)
         if labels is None:
             raise ValueError(
-                f"'{model.name}' does not know the names of its classes. Let "
+                f"'{model.name}' has no names of its classes. Let "
                 "it know: keras_resnext.set_data_config(model, labels=[...])."
             )
         if list(labels) != [name for _, name in names]:
@@ -180,8 +180,8 @@ class EvaluationTransform:
 
     Args:
         resize: Length of the shorter side after resizing, in pixels.
-        crop: Height and width of the crop, in pixels. Where the resized
-            picture is smaller, it is padded with black.
+        crop_size: Height and width of the crop, in pixels. Where the resized
+            image is smaller, it is padded with black.
         interpolation: `"bilinear"` or `"bicubic"`.
         mean: Per-channel mean (RGB) taken off pixels in [0, 1]. Of one
             channel if the model takes gray images.
@@ -191,13 +191,13 @@ class EvaluationTransform:
         ValueError: If an argument is none of these.
 
     Example:
-    >>> transform = EvaluationTransform(resize=256, crop=224)
+    >>> transform = EvaluationTransform(resize=256, crop_size=224)
     >>> transform(np.zeros((480, 640, 3), "uint8")).shape
     (224, 224, 3)
     """
 
     resize: int
-    crop: int
+    crop_size: int
     interpolation: str = "bilinear"
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
@@ -209,10 +209,10 @@ class EvaluationTransform:
                 f"{', '.join(resizing.FILTERS)}. Received: "
                 f"{self.interpolation!r}"
             )
-        if self.resize < 1 or self.crop < 1:
+        if self.resize < 1 or self.crop_size < 1:
             raise ValueError(
-                "`resize` and `crop` must be at least one pixel. Received: "
-                f"resize={self.resize}, crop={self.crop}"
+                "`resize` and `crop_size` must be at least one pixel. "
+                f"Received: resize={self.resize}, crop_size={self.crop_size}"
             )
         if {len(self.mean), len(self.std)} not in ({1}, {3}):
             raise ValueError(
@@ -269,7 +269,7 @@ class EvaluationTransform:
 
         Returns:
             Normalized pixels, a float32 array of shape
-            `(crop, crop, channels)`.
+            `(crop_size, crop_size, channels)`.
 
         Raises:
             TypeError: If `image` is neither a PIL image nor an array.
@@ -294,14 +294,14 @@ class EvaluationTransform:
     def pixels(self, image: Image.Image | np.ndarray) -> np.ndarray:
         """Resize and crop one image, and do not normalize it.
 
-        That is what a network takes that was exported with its preprocessing.
+        That is what a model takes that was exported with its preprocessing.
 
         Args:
             image: As above.
 
         Returns:
             Pixels in [0, 255], a uint8 array of shape
-            `(crop, crop, channels)`.
+            `(crop_size, crop_size, channels)`.
 
         Raises:
             TypeError: As above.
@@ -309,14 +309,16 @@ class EvaluationTransform:
 
         Example:
         >>> transform = keras_resnext.evaluation_transform(model.weights_info)
-        >>> pictures = np.stack([transform.pixels(each) for each in images])
-        >>> keras_resnext.export(model, "out", representative_data=pictures)
+        >>> images = np.stack([transform.pixels(each) for each in images])
+        >>> keras_resnext.export(model, "out", representative_data=images)
         """
         image = resizing.to_mode(image, "RGB" if self.channels == 3 else "L")
         image = resizing.resize_and_crop(
-            image, self.resize, self.crop, self.interpolation
+            image, self.resize, self.crop_size, self.interpolation
         )
-        return np.asarray(image).reshape(self.crop, self.crop, self.channels)
+        return np.asarray(image).reshape(
+            self.crop_size, self.crop_size, self.channels
+        )
 
 
 def evaluation_transform(
@@ -375,14 +377,14 @@ def evaluation_transform(
     size = config.size if size is None else size
     if size is None:
         raise ValueError(
-            "Nothing tells the size of the images. Pass it as `size`, or let "
-            "the model know: keras_resnext.set_data_config(model, size=224)."
+            "The size of the images is unknown. Pass it as `size`, or set it "
+            "on the model: keras_resnext.set_data_config(model, size=224)."
         )
     chosen = dataclasses.replace(config, size=size, crop_pct=crop_pct)
     assert chosen.resize is not None
     return EvaluationTransform(
         resize=chosen.resize,
-        crop=size,
+        crop_size=size,
         interpolation=config.interpolation,
         mean=config.mean,
         std=config.std,
@@ -395,4 +397,4 @@ def _published_crop(name: str, size: int | None) -> float | None:
         rows = get_weights(name).evaluations
     except ValueError:
         return None
-    return next((row.crop for row in rows if row.size == size), None)
+    return next((row.crop_pct for row in rows if row.size == size), None)

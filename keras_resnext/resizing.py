@@ -85,7 +85,7 @@ def to_mode(image: Image.Image | np.ndarray, mode: str) -> Image.Image:
         image = image[..., 0]
     if image.ndim != 2 and (image.ndim != 3 or image.shape[2] != 3):
         raise ValueError(
-            "`image` must be one picture of shape (height, width, 3), "
+            "`image` must be one image of shape (height, width, 3), "
             "(height, width, 1) or (height, width). Received shape: "
             f"{image.shape}"
         )

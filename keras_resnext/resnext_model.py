@@ -125,7 +125,7 @@ def set_data_config(model: keras.Model, **changes: Any) -> DataConfig:
             raise ValueError(
                 f"'{model.name}' can't carry labels. End it in a "
                 "keras_resnext.layers.Classifier instead of a Dense layer, or "
-                "use keras_resnext.finetuning.replace_classifier."
+                "use keras_resnext.finetuning.reset_classifier."
             )
         head.labels = changes.pop("labels")
     if changes:

@@ -8,8 +8,8 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return a question that names the nearest of the known words.
 
     Args:
-        word: What was given.
-        known: What there is.
+        word: The unknown word.
+        known: The valid words.
 
     Returns:
         The question, after a space, or `""` if nothing is near.

@@ -75,7 +75,7 @@ def as_array(x: Any) -> np.ndarray:
 
 
 def check_dtype(x: Any) -> None:
-    """Refuse what holds no numbers, and sparse tensors.
+    """Refuse what contains no numbers, and sparse tensors.
 
     Raises:
         TypeError: If `x` is one of these.
@@ -83,7 +83,7 @@ def check_dtype(x: Any) -> None:
     name = getattr(x.dtype, "name", None) or str(x.dtype).rpartition(".")[2]
     if not name.startswith(("int", "uint", "float", "bfloat")):
         raise TypeError(
-            "`x` must hold pixels of an integer or float dtype. Received "
+            "`x` must contain pixels of an integer or float dtype. Received "
             f"dtype: {name}"
         )
     sparse = any(getattr(x, flag, False) for flag in ("sparse", "is_sparse"))
@@ -104,7 +104,7 @@ def count_channels(
         if len(shape) == 2:
             hint = ". A gray image needs an axis of channels: x[..., None]"
         raise ValueError(
-            "`x` must be a picture of rank 3 or a batch of rank 4. Received "
+            "`x` must be an image of rank 3 or a batch of rank 4. Received "
             f"shape: {shape}{hint}"
         )
     channels, other = shape[-1], shape[-3]
@@ -123,14 +123,14 @@ def check_values(x: np.ndarray) -> None:
     """Warn if an array looks normalized already.
 
     Raises:
-        ValueError: If it holds NaN or infinite values.
+        ValueError: If it contains NaN or infinite values.
     """
     if not x.size:
         return
     low, high = float(x.min()), float(x.max())
     if not (np.isfinite(low) and np.isfinite(high)):
         raise ValueError(
-            f"`x` holds {np.count_nonzero(~np.isfinite(x))} NaN or infinite "
+            f"`x` contains {np.count_nonzero(~np.isfinite(x))} NaN or infinite "
             f"values of {x.size}. Pixels must be finite, in [0, 255]."
         )
     is_float = keras.backend.is_float_dtype(x.dtype.name)

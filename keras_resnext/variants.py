@@ -1,4 +1,4 @@
-"""The table of variants: a row for each network that has a name.
+"""The table of variants: a row for each model that has a name.
 
 The names are timm's. "32x4d" is cardinality 32 and bottleneck width 4; the
 letters before and after the depth are:
@@ -11,7 +11,7 @@ letters before and after the depth are:
                   (He et al., 2018, https://arxiv.org/abs/1812.01187)
     t, ts         the same with a tiered stem; ts: SiLU, groups of 32
     s             slim: fewer channels, or a stem that strides; ours, for
-                  little pictures on a CPU
+                  little images on a CPU
 """
 
 from dataclasses import replace
@@ -19,29 +19,29 @@ from functools import partial
 from types import MappingProxyType
 
 from keras_resnext.config import Attention
-from keras_resnext.config import GroupWidth
+from keras_resnext.config import FixedCardinality
+from keras_resnext.config import FixedGroupWidth
 from keras_resnext.config import ResNeXtConfig
 from keras_resnext.config import Stem
-from keras_resnext.config import Template
 from keras_resnext.suggestions import did_you_mean
 
-_50 = ResNeXtConfig(depths=(3, 4, 6, 3), grouping=Template(32, 4))
+_50 = ResNeXtConfig(depths=(3, 4, 6, 3), grouping=FixedCardinality(32, 4))
 _50d = replace(_50, stem=Stem((32, 32, 64), kernel_size=3), shortcut="avg")
 _101 = replace(_50, depths=(3, 4, 23, 3))
 _inside = partial(Attention, position="bottleneck")
 _SE, _ECA = Attention("se"), Attention("eca")
 _se101 = replace(_101, attention=_SE)
 _se101d = replace(
-    _50d, depths=_101.depths, grouping=Template(32, 8), attention=_SE
+    _50d, depths=_101.depths, grouping=FixedCardinality(32, 8), attention=_SE
 )
 _seaa101d = replace(
-    _se101d, downsample="avg_pool", stem=replace(_50d.stem, pool="avg")
+    _se101d, antialias=True, stem=replace(_50d.stem, pool="avg")
 )
 _50t = replace(_50d, stem=Stem((24, 32, 64), kernel_size=3))
 _26t = replace(_50t, depths=(2, 2, 2, 2))
 _26ts = ResNeXtConfig(
     depths=(2, 2, 2, 2),
-    grouping=GroupWidth(32),
+    grouping=FixedGroupWidth(32),
     stem=_50t.stem,
     activation="silu",
     default_size=256,
@@ -52,7 +52,7 @@ _legacy_se50 = replace(
 )
 _29 = ResNeXtConfig(
     depths=(3, 3, 3),
-    grouping=Template(8, 64),
+    grouping=FixedCardinality(8, 64),
     out_channels=(256, 512, 1024),
     stem=Stem(kernel_size=3, strides=1, pool=None),
     default_size=32,
@@ -63,16 +63,16 @@ VARIANTS = MappingProxyType(
         "resnext50_32x4d": _50,
         "resnext50d_32x4d": _50d,
         "resnext101_32x4d": _101,
-        "resnext101_32x8d": replace(_101, grouping=Template(32, 8)),
-        "resnext101_32x16d": replace(_101, grouping=Template(32, 16)),
-        "resnext101_32x32d": replace(_101, grouping=Template(32, 32)),
-        "resnext101_32x48d": replace(_101, grouping=Template(32, 48)),
-        "resnext101_64x4d": replace(_101, grouping=Template(64, 4)),
+        "resnext101_32x8d": replace(_101, grouping=FixedCardinality(32, 8)),
+        "resnext101_32x16d": replace(_101, grouping=FixedCardinality(32, 16)),
+        "resnext101_32x32d": replace(_101, grouping=FixedCardinality(32, 32)),
+        "resnext101_32x48d": replace(_101, grouping=FixedCardinality(32, 48)),
+        "resnext101_64x4d": replace(_101, grouping=FixedCardinality(64, 4)),
         "resnext152_32x4d": replace(_50, depths=(3, 8, 36, 3)),
         "seresnext50_32x4d": replace(_50, attention=_SE),
         "seresnext101_32x4d": _se101,
-        "seresnext101_32x8d": replace(_se101, grouping=Template(32, 8)),
-        "seresnext101_64x4d": replace(_se101, grouping=Template(64, 4)),
+        "seresnext101_32x8d": replace(_se101, grouping=FixedCardinality(32, 8)),
+        "seresnext101_64x4d": replace(_se101, grouping=FixedCardinality(64, 4)),
         "seresnext101d_32x8d": _se101d,
         "seresnextaa101d_32x8d": _seaa101d,
         "seresnextaa201d_32x8d": replace(
@@ -87,7 +87,7 @@ VARIANTS = MappingProxyType(
         "legacy_seresnext101_32x4d": replace(_legacy_se50, depths=_101.depths),
         "ecaresnext26t_32x4d": replace(_26t, attention=_ECA),
         "ecaresnext50t_32x4d": replace(_50t, attention=_ECA),
-        "skresnext50_32x4d": replace(_50, transform="selective_kernel"),
+        "skresnext50_32x4d": replace(_50, conv="selective_kernel"),
         "cspresnext50": replace(
             _50,
             depths=(3, 3, 5, 2),
@@ -102,11 +102,11 @@ VARIANTS = MappingProxyType(
         "bat_resnext26ts": replace(_26ts, attention=_inside("bat")),
         "gcresnext50ts": replace(_gc26ts, depths=_50.depths),
         "resnext29_8x64d": _29,
-        "resnext29_16x64d": replace(_29, grouping=Template(16, 64)),
+        "resnext29_16x64d": replace(_29, grouping=FixedCardinality(16, 64)),
         "resnext23s_4x32d": replace(
             _29,
             depths=(1, 3, 3),
-            grouping=Template(4, 32),
+            grouping=FixedCardinality(4, 32),
             out_channels=(64, 192, 384),
             stem=replace(_29.stem, widths=(32,)),
         ),

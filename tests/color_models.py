@@ -14,7 +14,7 @@ from keras_resnext import imagenet
 MODEL = "resnext26ts"
 SIZE = 64
 COLORS = {"blue": 2, "green": 1, "red": 0}
-# What each picture of ImageNet is labelled as: the network's first choice,
+# What each image of ImageNet is labeled as: the model's first choice,
 # its second, ... So of seven three are right, and five among five.
 RANKS = (0, 0, 0, 1, 4, 5, 900)
 
@@ -51,7 +51,7 @@ def write_models() -> None:
     keras.Model(inputs, vectors, name="vectors").save("vectors.keras")
 
 
-def save_picture(path: str, color: str, seed: int = 0) -> None:
+def save_image(path: str, color: str, seed: int = 0) -> None:
     """Save a noisy image of a color."""
     file = pathlib.Path(path)
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -73,17 +73,17 @@ def write_folders() -> None:
     }
     for label, colors in labels.items():
         for i, color in enumerate(colors):
-            save_picture(f"colors/{label}/{i}.png", color, i)
-        save_picture(f"parts/validation/{label}/1.JPG", label)
-        save_picture(f"parts/test/{label}/1.png", "green")
-        save_picture(f"two/{'red' if label == 'red' else 'blue'}/1.png", label)
-        save_picture(f"broken/{label}/1.png", label)
-        save_picture(f"cut/{label}/1.png", label)
-    # None of which is a picture of a class.
-    save_picture("colors/.thumbnails/1.png", "red")
-    save_picture("colors/1.png", "red")
+            save_image(f"colors/{label}/{i}.png", color, i)
+        save_image(f"parts/validation/{label}/1.JPG", label)
+        save_image(f"parts/test/{label}/1.png", "green")
+        save_image(f"two/{'red' if label == 'red' else 'blue'}/1.png", label)
+        save_image(f"broken/{label}/1.png", label)
+        save_image(f"cut/{label}/1.png", label)
+    # None of which is an image of a class.
+    save_image("colors/.thumbnails/1.png", "red")
+    save_image("colors/1.png", "red")
     pathlib.Path("colors/blue/notes.txt").write_text("notes")
-    pathlib.Path("broken/red/text.png").write_text("no picture")
+    pathlib.Path("broken/red/text.png").write_text("no image")
     cut = pathlib.Path("cut/red/1.png")
     cut.write_bytes(cut.read_bytes()[:-40])
 
@@ -96,19 +96,19 @@ def write_imagenet() -> None:
     model.save_weights("random.weights.h5")
     transform = keras_resnext.EvaluationTransform(int(SIZE / 0.875), SIZE)
     rng = np.random.default_rng(0)
-    pictures = rng.integers(0, 256, (len(RANKS), 80, 90, 3), "uint8")
-    batch = np.stack([transform(picture) for picture in pictures])
+    images = rng.integers(0, 256, (len(RANKS), 80, 90, 3), "uint8")
+    batch = np.stack([transform(image) for image in images])
     choices = np.argsort(-model.predict(batch, verbose=0))
     wnids = [each.wnid for each in imagenet.classes()]
     for i, rank in enumerate(RANKS):
         folder = pathlib.Path("wordnet", wnids[choices[i, rank]])
         folder.mkdir(parents=True, exist_ok=True)
-        PIL.Image.fromarray(pictures[i]).save(folder / f"{i}.png")
-    save_picture(f"one/{wnids[0]}/1.png", "blue")
+        PIL.Image.fromarray(images[i]).save(folder / f"{i}.png")
+    save_image(f"one/{wnids[0]}/1.png", "blue")
 
 
 class PlainColors(tfds.core.GeneratorBasedBuilder):
-    """Ten pictures, nine of them as the first network here sees them."""
+    """Ten images, nine of them as the first model here sees them."""
 
     VERSION = tfds.core.Version("1.0.0")
 

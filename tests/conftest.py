@@ -68,7 +68,7 @@ def tiny():
 
     return keras_resnext.ResNeXtConfig(
         depths=(1, 1),
-        grouping=keras_resnext.Template(4, 16),
+        grouping=keras_resnext.FixedCardinality(4, 16),
         out_channels=(32, 64),
         stem=keras_resnext.Stem(widths=(8,), kernel_size=3),
         default_size=32,

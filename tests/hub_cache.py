@@ -1,4 +1,4 @@
-"""A cache of the Hugging Face hub that holds what a test put there."""
+"""A cache of the Hugging Face hub that contains what a test put there."""
 
 import os
 import pathlib

@@ -6,10 +6,10 @@ import pytest
 
 from keras_resnext import VARIANTS
 from keras_resnext import Attention
-from keras_resnext import GroupWidth
+from keras_resnext import FixedCardinality
+from keras_resnext import FixedGroupWidth
 from keras_resnext import ResNeXtConfig
 from keras_resnext import Stem
-from keras_resnext import Template
 
 pytestmark = pytest.mark.once
 
@@ -19,34 +19,33 @@ ROW = VARIANTS["resnext50_32x4d"]
 @pytest.mark.parametrize("numbers", [(0, 4), (32, 0), (-1, 4), (2.5, 4)])
 def test_templates_are_positive(numbers):
     with pytest.raises(ValueError, match="positive whole"):
-        Template(*numbers)
+        FixedCardinality(*numbers)
 
 
 def test_group_widths_divide_the_bottleneck():
-    assert GroupWidth(32).width_and_groups(1024) == (256, 8)
+    assert FixedGroupWidth(32).width_and_groups(1024) == (256, 8)
     for channels in (0, 48):
         with pytest.raises(ValueError, match="don't divide 64"):
-            GroupWidth(channels).width_and_groups(256)
+            FixedGroupWidth(channels).width_and_groups(256)
 
 
 def test_a_group_needs_a_channel():
-    assert Template(32, 4).width_and_groups(64) == (32, 32)
+    assert FixedCardinality(32, 4).width_and_groups(64) == (32, 32)
     with pytest.raises(ValueError, match="at least 8"):
-        Template(32, 4).width_and_groups(32)
+        FixedCardinality(32, 4).width_and_groups(32)
 
 
 @pytest.mark.parametrize("depths", [(), (3, 4, 6), (3, 4, 6, 3, 1)])
 def test_depths_match_the_stages(depths):
     with pytest.raises(ValueError, match="depths"):
-        ResNeXtConfig(depths=depths, grouping=Template(32, 4))
+        ResNeXtConfig(depths=depths, grouping=FixedCardinality(32, 4))
 
 
 @pytest.mark.parametrize(
     ("field", "value", "choices"),
     [
         ("shortcut", "max", "'conv', 'avg'"),
-        ("downsample", "blur", "'stride', 'avg_pool'"),
-        ("transform", "dense", "'grouped_conv', 'selective_kernel'"),
+        ("conv", "dense", "'grouped_conv', 'selective_kernel'"),
         ("stage", "dense", "'residual', 'cross_stage'"),
         ("output_stride", 12, "4, 8, 16, 32"),
         ("dropout", 1.0, r"\[0, 1\)"),
@@ -80,7 +79,7 @@ def test_attentions_are_known():
 def test_lists_will_do():
     config = ResNeXtConfig(
         depths=[3, 4, 6, 3],
-        grouping=Template(32, 4),
+        grouping=FixedCardinality(32, 4),
         out_channels=[256, 512, 1024, 2048],
         stem=Stem(widths=[64]),
     )
@@ -122,7 +121,7 @@ def test_stochastic_depth_grows_from_none():
     rates = [b.stochastic_depth for i in (1, 2, 3, 4) for b in config.blocks(i)]
     assert rates == pytest.approx([0.3 * i / 15 for i in range(16)])
     single = ResNeXtConfig(
-        (1,), Template(32, 4), out_channels=(256,), stochastic_depth=0.3
+        (1,), FixedCardinality(32, 4), out_channels=(256,), stochastic_depth=0.3
     )
     assert [b.stochastic_depth for b in single.blocks(1)] == [0.0]
 

@@ -29,7 +29,7 @@ def noise(height, width):
 
 
 @pytest.fixture(scope="module")
-def pictures():
+def images():
     datasets = pytest.importorskip("sklearn.datasets")
     photos = datasets.load_sample_images().images
     return [
@@ -39,10 +39,10 @@ def pictures():
 
 
 class TestEvaluationTransform:
-    def test_result(self, pictures):
+    def test_result(self, images):
         transform = EvaluationTransform(256, 224)
-        for picture in pictures:
-            y = transform(picture)
+        for image in images:
+            y = transform(image)
             assert y.dtype == "float32"
             assert y.shape == (224, 224, 3)
 
@@ -64,17 +64,17 @@ class TestEvaluationTransform:
         y = transform(np.full((8, 8, 3), 255, "uint8"))
         np.testing.assert_array_equal(y, np.broadcast_to([1, 2, 0.5], y.shape))
 
-    def test_other_kinds_of_pictures(self):
+    def test_other_kinds_of_images(self):
         transform = EvaluationTransform(40, 32)
-        grey = noise(50, 61)[..., 0]
-        rgb = np.repeat(grey[..., None], 3, axis=-1)
-        alpha = np.dstack([rgb, grey])
+        gray = noise(50, 61)[..., 0]
+        rgb = np.repeat(gray[..., None], 3, axis=-1)
+        alpha = np.dstack([rgb, gray])
         for image in (
-            grey,
+            gray,
             rgb,
             rgb[::-1][::-1],
-            Image.fromarray(grey),
-            Image.fromarray(grey).convert("P"),
+            Image.fromarray(gray),
+            Image.fromarray(gray).convert("P"),
             Image.fromarray(alpha),
         ):
             np.testing.assert_array_equal(transform(image), transform(rgb))
@@ -98,14 +98,14 @@ class TestEvaluationTransform:
             ("cat.jpg", TypeError, "Received: str"),
         ],
     )
-    def test_wrong_picture(self, image, error, message):
+    def test_wrong_image(self, image, error, message):
         with pytest.raises(error, match=message):
             EvaluationTransform(256, 224)(image)
 
     def test_wrong_arguments(self):
         with pytest.raises(ValueError, match="bilinear, bicubic"):
             EvaluationTransform(256, 224, "nearest")
-        with pytest.raises(ValueError, match="crop=0"):
+        with pytest.raises(ValueError, match="crop_size=0"):
             EvaluationTransform(256, 0)
 
 
@@ -239,7 +239,7 @@ class TestParity:
     @pytest.mark.parametrize(
         ("resize", "crop"), [(256, 224), (235, 224), (288, 288), (150, 225)]
     )
-    def test_torchvision(self, pictures, interpolation, resize, crop):
+    def test_torchvision(self, images, interpolation, resize, crop):
         import_torchvision()
         from torchvision import transforms
 
@@ -254,9 +254,9 @@ class TestParity:
             ]
         )
         ours = EvaluationTransform(resize, crop, interpolation)
-        for picture in pictures:
+        for image in images:
             np.testing.assert_array_equal(
-                ours(picture), reference(picture).permute(1, 2, 0).numpy()
+                ours(image), reference(image).permute(1, 2, 0).numpy()
             )
 
     @pytest.mark.parametrize(
@@ -264,14 +264,14 @@ class TestParity:
         [row for row in WEIGHTS if row.tag.startswith("IMAGENET1K_")],
         ids=lambda weights: weights.name,
     )
-    def test_torchvision_weights(self, pictures, weights):
+    def test_torchvision_weights(self, images, weights):
         models = import_torchvision().models
         reference = models.get_model_weights(weights.variant)[weights.tag]
         reference = reference.transforms()
         ours = evaluation_transform(weights)
-        for picture in pictures:
+        for image in images:
             np.testing.assert_array_equal(
-                ours(picture), reference(picture).permute(1, 2, 0).numpy()
+                ours(image), reference(image).permute(1, 2, 0).numpy()
             )
 
     @pytest.mark.parametrize("use_test_size", [False, True])
@@ -288,7 +288,7 @@ class TestParity:
         ],
         ids=lambda weights: weights.name,
     )
-    def test_timm(self, pictures, weights, use_test_size):
+    def test_timm(self, images, weights, use_test_size):
         import_torchvision()
         timm = pytest.importorskip("timm")
         config = timm.data.resolve_data_config(
@@ -297,7 +297,7 @@ class TestParity:
         )
         reference = timm.data.create_transform(**config)
         ours = evaluation_transform(weights, size=config["input_size"][-1])
-        for picture in pictures[1:5]:
+        for image in images[1:5]:
             np.testing.assert_array_equal(
-                ours(picture), reference(picture).permute(1, 2, 0).numpy()
+                ours(image), reference(image).permute(1, 2, 0).numpy()
             )

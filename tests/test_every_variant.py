@@ -9,8 +9,8 @@ import pytest
 
 import keras_resnext
 from keras_resnext import VARIANTS
-from keras_resnext import GroupWidth
-from keras_resnext import Template
+from keras_resnext import FixedCardinality
+from keras_resnext import FixedGroupWidth
 from keras_resnext.layers import Conv2D
 
 BACKEND = keras.backend.backend()
@@ -18,7 +18,10 @@ FIELDS = [each.name for each in dataclasses.fields(VARIANTS["resnext26ts"])]
 FORMATS = {"tensorflow": ["onnx"], "jax": ["saved_model"], "torch": ["torch"]}
 SIZE = 64  # the least that bilinear attention takes in two stages
 LABELS = ["cat", "dog", "emu"]
-GROUPINGS = {Template: Template(2, 16), GroupWidth: GroupWidth(16)}
+GROUPINGS = {
+    FixedCardinality: FixedCardinality(2, 16),
+    FixedGroupWidth: FixedGroupWidth(16),
+}
 
 
 def kind_of(row):
@@ -93,15 +96,15 @@ def test_every_row_is_its_kind_in_another_size(name):
 def test_a_row_of_a_new_kind_is_one_more():
     row = VARIANTS["resnext50_32x4d"]
     deeper = dataclasses.replace(
-        row, depths=(1, 2, 3, 4), grouping=Template(16, 8)
+        row, depths=(1, 2, 3, 4), grouping=FixedCardinality(16, 8)
     )
     assert kinds_of({**VARIANTS, "deeper": deeper}) == KINDS
     for field, value in {
         "attention": keras_resnext.Attention("gc"),
         "activation": "gelu",
-        "grouping": GroupWidth(16),
+        "grouping": FixedGroupWidth(16),
         "stem": keras_resnext.Stem(pool="avg"),
-        "downsample": "avg_pool",
+        "antialias": True,
         "stage": "cross_stage",
     }.items():
         new = dataclasses.replace(row, **{field: value})

@@ -1,4 +1,4 @@
-"""Grad-CAM, its pictures, and what each path of a block adds."""
+"""Grad-CAM, its images, and what each path of a block adds."""
 
 import dataclasses
 
@@ -101,7 +101,7 @@ def test_grad_cam_where_nothing_speaks_for_the_class_is_zero(tiny, images):
 def test_grad_cam_does_not_change_the_network(model, images, tmp_path):
     before = numpy(model(images))
     explain.grad_cam(model, images, "stage1")
-    explain.path_contributions(model, images, "stage1_block1")
+    explain.group_ablation(model, images, "stage1_block1")
     np.testing.assert_array_equal(numpy(model(images)), before)
     model.save(tmp_path / "model.keras")
     again = keras.saving.load_model(tmp_path / "model.keras")
@@ -113,14 +113,14 @@ def test_channels_first_is_the_same(tiny, images):
         pytest.skip("TensorFlow on a CPU has no such gradients")
     model = build(tiny)
     expected = explain.grad_cam(model, images, "stage1")
-    paths = explain.path_contributions(model, images, "stage1_block1")
+    paths = explain.group_ablation(model, images, "stage1_block1")
     keras.config.set_image_data_format("channels_first")
     other = build(tiny)
     other.set_weights(model.get_weights())
     turned = images.transpose(0, 3, 1, 2)
     found = explain.grad_cam(other, turned, "stage1")
     np.testing.assert_allclose(found, expected, atol=1e-4)
-    found = explain.path_contributions(other, turned, "stage1_block1")
+    found = explain.group_ablation(other, turned, "stage1_block1")
     np.testing.assert_allclose(found, paths, atol=1e-5)
 
 
@@ -131,8 +131,8 @@ SE = keras_resnext.Attention("se")
     ("changes", "folded"),
     [
         ({}, True),
-        ({"downsample": "avg_pool", "shortcut": "avg", "attention": SE}, False),
-        ({"transform": "selective_kernel"}, True),
+        ({"antialias": True, "shortcut": "avg", "attention": SE}, False),
+        ({"conv": "selective_kernel"}, True),
         ({"stage": "cross_stage"}, False),
     ],
 )
@@ -142,7 +142,7 @@ def test_paths_are_what_is_gone_without_them(tiny, images, changes, folded):
     if folded:
         model = keras_resnext.optimize_for_inference(model)
     block = "stage2_block1"
-    found = explain.path_contributions(model, images, block, classes=3)
+    found = explain.group_ablation(model, images, block, classes=3)
     assert found.shape == (3, 4)
     before = numpy(model(images))[:, 3]
     # The next convolution does not see a path whose weights are zero there.
@@ -207,7 +207,7 @@ def test_any_model_that_contains_ours(tiny, way, head):
 
     # The next convolution does not see a path whose weights are zero there.
     block = "stage2_block1"
-    found = explain.path_contributions(model, inputs, block, classes=3)
+    found = explain.group_ablation(model, inputs, block, classes=3)
     whole = scores_of(model, layers, inputs)[:, 3]
     (conv,) = [
         layer
@@ -262,7 +262,7 @@ def test_what_has_no_maps_of_one_image_is_refused(tiny, way):
     with pytest.raises(ValueError, match=REFUSED[way]):
         explain.grad_cam(model, inputs)
     with pytest.raises(ValueError, match=REFUSED[way]):
-        explain.path_contributions(model, inputs, "stage1_block1")
+        explain.group_ablation(model, inputs, "stage1_block1")
 
 
 def test_other_models_are_refused(tiny, images):
@@ -271,7 +271,7 @@ def test_other_models_are_refused(tiny, images):
     for model in (bare, pooled):
         for function, name in (
             (explain.grad_cam, "stage1"),
-            (explain.path_contributions, "stage1_block1"),
+            (explain.group_ablation, "stage1_block1"),
         ):
             with pytest.raises(ValueError, match="has no classifier"):
                 function(model, images, name)
@@ -311,14 +311,14 @@ def test_a_single_image_is_refused(model, images):
 
 def test_an_unknown_block_is_refused(model, images):
     with pytest.raises(ValueError, match=r"Did you mean 'stage2_block1'\?"):
-        explain.path_contributions(model, images, "stage2_block2")
+        explain.group_ablation(model, images, "stage2_block2")
 
 
 def test_overlay_is_hot_where_the_map_is():
-    picture = PIL.Image.new("RGB", (64, 48), "white")
+    image = PIL.Image.new("RGB", (64, 48), "white")
     heatmap = np.zeros((6, 8), "float32")
     heatmap[0, 0] = 1
-    pixels = np.asarray(explain.overlay(picture, heatmap)).astype(int)
+    pixels = np.asarray(explain.overlay(image, heatmap)).astype(int)
     assert pixels.shape == (48, 64, 3)
     assert pixels[0, 0, 0] > pixels[0, 0, 2]
     assert pixels[-1, -1, 2] > pixels[-1, -1, 0]

@@ -10,12 +10,12 @@ from keras import ops
 
 import keras_resnext
 from keras_resnext import VARIANTS
-from keras_resnext import Template
+from keras_resnext import FixedCardinality
 
 # ImageNet's strides and stages with CIFAR's costs.
 SMALL = keras_resnext.ResNeXtConfig(
     depths=(1, 2, 1, 1),
-    grouping=Template(4, 16),
+    grouping=FixedCardinality(4, 16),
     out_channels=(32, 64, 128, 256),
     stem=keras_resnext.Stem(widths=(8,), kernel_size=3),
     default_size=64,

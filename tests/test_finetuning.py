@@ -11,8 +11,8 @@ from keras import ops
 
 from keras_resnext import ResNeXt
 from keras_resnext.finetuning import freeze
-from keras_resnext.finetuning import reestimate_batch_norm
-from keras_resnext.finetuning import replace_classifier
+from keras_resnext.finetuning import reset_classifier
+from keras_resnext.finetuning import update_batch_norm
 from keras_resnext.inner import inner_models
 
 
@@ -184,10 +184,10 @@ def test_the_classifier_of_any_model_is_replaced(tiny, way, head):
     inputs = ways.inputs_of(model)
     if way == "two_outputs":
         with pytest.raises(ValueError, match="must have one output"):
-            replace_classifier(model, 3)
+            reset_classifier(model, 3)
         model = keras.Model(model.input, model.output["label"])
     before = ways.numpy_features(way, layers, model, inputs)
-    new = replace_classifier(model, 3, dropout=0.5)
+    new = reset_classifier(model, 3, dropout=0.5)
     assert new.name == model.name
     assert [layer.name for layer in new.layers[-2:]] == [
         "dropout",
@@ -210,8 +210,8 @@ def test_replace_classifier_within_a_model(tiny):
     inputs = ways.image()
     outer = keras.Model(inputs, inner(keras.layers.Rescaling(0.1)(inputs)))
     x = pixels(2)
-    expected = replace_classifier(inner, 3)
-    new = replace_classifier(outer, 3)
+    expected = reset_classifier(inner, 3)
+    new = reset_classifier(outer, 3)
     new.layers[-1].set_weights(expected.layers[-1].get_weights())
     np.testing.assert_allclose(
         ways.predict(new, x), ways.predict(expected, x * 0.1), atol=1e-5
@@ -238,11 +238,11 @@ def test_replace_classifier_refuses_what_it_can_not_tell(tiny):
     model = ResNeXt(tiny, include_top=False, pooling="avg")
     for message, output in endings(model.output).items():
         with pytest.raises(ValueError, match=message):
-            replace_classifier(keras.Model(model.input, output), 3)
+            reset_classifier(keras.Model(model.input, output), 3)
 
 
 def test_replace_classifier(model):
-    new = replace_classifier(model, 3)
+    new = reset_classifier(model, 3)
     assert new.output_shape == (None, 3)
     assert [layer.name for layer in new.layers] == [
         layer.name for layer in model.layers
@@ -256,18 +256,18 @@ def test_replace_classifier(model):
 
 
 def test_models_of_another_classifier_take_arrays(model):
-    assert replace_classifier(model, 3)(pixels(2)).shape == (2, 3)
+    assert reset_classifier(model, 3)(pixels(2)).shape == (2, 3)
 
 
 def test_replace_classifier_with_dropout_and_again(model):
-    new = replace_classifier(model, 3, activation=None, dropout=0.5)
+    new = reset_classifier(model, 3, activation=None, dropout=0.5)
     assert [layer.name for layer in new.layers[-2:]] == [
         "dropout",
         "predictions",
     ]
     assert new.layers[-2].rate == 0.5
     assert new.layers[-1].activation is keras.activations.linear
-    again = replace_classifier(new, 5)
+    again = reset_classifier(new, 5)
     assert [layer.name for layer in again.layers] == [
         layer.name for layer in model.layers
     ]
@@ -277,7 +277,7 @@ def test_replace_classifier_with_dropout_and_again(model):
 @pytest.mark.parametrize("pooling", ["avg", "max"])
 def test_replace_classifier_without_the_top(tiny, pooling):
     model = ResNeXt(tiny, include_top=False, pooling=pooling)
-    new = replace_classifier(model, 3)
+    new = reset_classifier(model, 3)
     assert new.output_shape == (None, 3)
     assert new.layers[-2] is model.layers[-1]
 
@@ -286,13 +286,13 @@ def test_replace_classifier_needs_features(tiny):
     with keras.StatelessScope(initialize_variables=False):
         model = ResNeXt(tiny, include_top=False)
     with pytest.raises(ValueError, match="pooling='avg'"):
-        replace_classifier(model, 3)
+        reset_classifier(model, 3)
 
 
 def test_the_new_classifier_is_in_full_precision(tiny):
     keras.config.set_dtype_policy("mixed_bfloat16")
     model = ResNeXt(tiny, include_top=False, pooling="avg")
-    new = replace_classifier(model, 3)
+    new = reset_classifier(model, 3)
     assert new.layers[-1].compute_dtype == "float32"
 
 
@@ -313,7 +313,7 @@ def expected_statistics(model, batches):
 
 def check_reestimated(model, data, batches, **kwargs):
     before = [ops.convert_to_numpy(v) for v in model.trainable_variables]
-    reestimate_batch_norm(model, data, verbose=0, **kwargs)
+    update_batch_norm(model, data, verbose=0, **kwargs)
     found = [statistics(layer) for layer in batch_norms(model)]
     for value, old in zip(model.trainable_variables, before, strict=True):
         np.testing.assert_array_equal(ops.convert_to_numpy(value), old)
@@ -348,7 +348,7 @@ def test_reestimate_takes_datasets(model):
 
 
 def test_reestimate_reaches_layers_within_layers(tiny):
-    config = dataclasses.replace(tiny, transform="selective_kernel")
+    config = dataclasses.replace(tiny, conv="selective_kernel")
     model = ResNeXt(config, classes=10, input_shape=(16, 16, 3))
     layer = model.get_layer("stage2_block1_select")
     x = pixels(6)
@@ -356,7 +356,7 @@ def test_reestimate_reaches_layers_within_layers(tiny):
     paths = keras.Model(model.input, layer.input)(x, training=True)
     seen = sum(ops.convert_to_numpy(path).mean((1, 2)) for path in paths)
     narrow = seen @ kernel
-    reestimate_batch_norm(model, x, batch_size=6, verbose=0)
+    update_batch_norm(model, x, batch_size=6, verbose=0)
     mean, variance = statistics(layer.compact_norm)
     np.testing.assert_allclose(mean, narrow.mean(0), rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(
@@ -374,7 +374,7 @@ def test_reestimate_that_breaks_off_changes_nothing(model):
 
     before = model.get_weights()
     with pytest.raises(Exception, match="the disk is gone"):
-        reestimate_batch_norm(model, broken(), verbose=0)
+        update_batch_norm(model, broken(), verbose=0)
     for new, old in zip(model.get_weights(), before, strict=True):
         np.testing.assert_array_equal(new, old)
     assert {layer.momentum for layer in batch_norms(model)} == {0.9}
@@ -383,7 +383,7 @@ def test_reestimate_that_breaks_off_changes_nothing(model):
 def test_reestimate_leaves_frozen_layers(model):
     freeze(model, "stage1")
     before = {layer.name: statistics(layer) for layer in batch_norms(model)}
-    reestimate_batch_norm(model, pixels(4), verbose=0)
+    update_batch_norm(model, pixels(4), verbose=0)
     for layer in batch_norms(model):
         same = [
             (new == old).all()
@@ -398,4 +398,4 @@ def test_reestimate_leaves_frozen_layers(model):
 def test_reestimate_needs_something_to_change(model):
     freeze(model, "stage2")
     with pytest.raises(ValueError, match=r"freeze\(model, None\)"):
-        reestimate_batch_norm(model, pixels(4), verbose=0)
+        update_batch_norm(model, pixels(4), verbose=0)

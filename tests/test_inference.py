@@ -141,7 +141,7 @@ def test_saved_and_loaded(tiny, tmp_path):
     for attention in ("bat", None):
         config = dataclasses.replace(
             tiny,
-            transform="grouped_conv" if attention else "selective_kernel",
+            conv="grouped_conv" if attention else "selective_kernel",
             attention=attention and keras_resnext.Attention("bat"),
             activation="leaky_relu",
         )

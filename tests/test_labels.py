@@ -13,7 +13,7 @@ def test_the_weights_tell_the_names():
     names = labels.known(cifar10, 10)
     assert names[0] == "airplane"
     assert names[-1] == "truck"
-    # As folders are sorted, and as the data set numbers them.
+    # As folders are sorted, and as the dataset numbers them.
     assert names == sorted(names)
     assert len(names) == cifar10.classes
 

@@ -178,7 +178,7 @@ def test_unknown_arguments_are_refused():
 
 
 def test_pretrained_weights_bring_their_classes():
-    with pytest.raises(ValueError, match=r"1,000.*replace_classifier"):
+    with pytest.raises(ValueError, match=r"1,000.*reset_classifier"):
         keras_resnext.ResNeXt50(weights="imagenet", classes=10)
 
 

@@ -12,7 +12,7 @@ import pytest
 
 import keras_resnext
 from keras_resnext import VARIANTS
-from keras_resnext import Template
+from keras_resnext import FixedCardinality
 
 # Between them: maximum of windows, ReLU, SiLU and leaky ReLU, sums, and what
 # stands in layers of attention.
@@ -31,7 +31,7 @@ def build(name, dtype="float32"):
         row,
         depths=(1, 1),
         out_channels=(64, 128),
-        grouping=Template(2, 16),
+        grouping=FixedCardinality(2, 16),
         stem=dataclasses.replace(row.stem, widths=(8,) * len(row.stem.widths)),
     )
     model = keras_resnext.ResNeXt(

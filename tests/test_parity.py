@@ -12,8 +12,8 @@ from torch_helpers import randomize
 
 import keras_resnext
 from keras_resnext import VARIANTS
+from keras_resnext import FixedCardinality
 from keras_resnext import ResNeXtConfig
-from keras_resnext import Template
 from keras_resnext.weights import convert
 from keras_resnext.weights.checkpoint import variables_of
 
@@ -252,7 +252,9 @@ def difference_of_a_training_step(timm, tmp_path, start):
         base_width=4,
     )
     randomize(net).train()
-    config = ResNeXtConfig(depths=(1, 1, 1, 1), grouping=Template(32, 4))
+    config = ResNeXtConfig(
+        depths=(1, 1, 1, 1), grouping=FixedCardinality(32, 4)
+    )
     model = keras_resnext.ResNeXt(
         config,
         weights=save(net, tmp_path / "shallow.pth"),

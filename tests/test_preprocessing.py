@@ -67,7 +67,7 @@ class TestPreprocessInput:
             atol=1e-6,
         )
 
-    def test_one_picture(self, pixels):
+    def test_one_image(self, pixels):
         y = preprocess_input(pixels, data_format="channels_last")
         one = preprocess_input(pixels[1], data_format="channels_last")
         np.testing.assert_array_equal(one, y[1])

@@ -258,7 +258,7 @@ def test_every_switch_trains_and_is_saved(tiny, tmp_path):
         tiny,
         stem=keras_resnext.Stem((8,), 3, pool="max_ceil"),
         stage="cross_stage",
-        transform="selective_kernel",
+        conv="selective_kernel",
         stochastic_depth=0.5,
         dropout=0.5,
     )

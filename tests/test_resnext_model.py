@@ -26,7 +26,7 @@ FRACTIONS = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 
 TINY = keras_resnext.ResNeXtConfig(
     depths=(1, 1),
-    grouping=keras_resnext.Template(4, 16),
+    grouping=keras_resnext.FixedCardinality(4, 16),
     out_channels=(32, 64),
     stem=keras_resnext.Stem(widths=(8,), kernel_size=3),
     default_size=SIZE,
@@ -51,9 +51,7 @@ def head(x):
 
 
 def replaced():
-    return keras_resnext.finetuning.replace_classifier(
-        built(), 3, labels=LABELS
-    )
+    return keras_resnext.finetuning.reset_classifier(built(), 3, labels=LABELS)
 
 
 def flat():
@@ -256,7 +254,7 @@ def test_a_model_knows_its_images_wherever_it_goes(name, moves, tmp_path):
         for one, other in zip(outputs(moved), expected, strict=True):
             np.testing.assert_array_equal(one, other)
     transform = keras_resnext.evaluation_transform(moved)
-    assert (transform.crop, transform.mean) == (SIZE, config.mean)
+    assert (transform.crop_size, transform.mean) == (SIZE, config.mean)
 
 
 def test_a_subclassed_model_is_the_same_wherever_it_goes(tmp_path):

@@ -11,8 +11,8 @@ import pytest
 import keras_resnext
 from keras_resnext import VARIANTS
 from keras_resnext import Attention
-from keras_resnext import GroupWidth
-from keras_resnext import Template
+from keras_resnext import FixedCardinality
+from keras_resnext import FixedGroupWidth
 
 pytestmark = pytest.mark.once
 
@@ -153,7 +153,7 @@ def count(
     stem=STEMS["7x7"],
     attention=ATTENTIONS[None],
     inside=False,
-    transform=grouped_conv,
+    conv=grouped_conv,
     outputs=(256, 512, 1024, 2048),
 ):
     """Trainable parameters by Table 1 of the paper.
@@ -166,7 +166,7 @@ def count(
         stem: Kernel size and filters of each convolution before the stages.
         attention: Parameters of attention to so many channels.
         inside: Whether attention stands inside the bottleneck.
-        transform: Parameters of what stands between the 1x1 convolutions.
+        conv: Parameters of what stands between the 1x1 convolutions.
         outputs: Channels that leave each stage.
     """
     total, channels = 0, 3
@@ -181,7 +181,7 @@ def count(
             width = group * cardinality
         for _ in range(depth):
             total += channels * width + 2 * width
-            total += transform(width, group)
+            total += conv(width, group)
             total += width * 4 * planes + 2 * 4 * planes
             total += attention(width if inside else 4 * planes)
             if channels != 4 * planes:
@@ -248,22 +248,22 @@ def test_names_say_what_rows_hold(name):
     position = "bottleneck" if kind == "ts" else "output"
     crosses, selects = name.startswith("csp"), name.startswith("sk")
     if kind == "ts":
-        assert row.grouping == GroupWidth(32)
+        assert row.grouping == FixedGroupWidth(32)
     elif crosses:
-        assert row.grouping == Template(32, 4)
+        assert row.grouping == FixedCardinality(32, 4)
     else:
-        assert row.grouping == Template(*map(int, template))
+        assert row.grouping == FixedCardinality(*map(int, template))
     if not crosses:
         assert layers in (sum(row.depths) * 3 + 2, sum(row.depths) * 3)
     assert row.stage == ("cross_stage" if crosses else "residual")
-    assert row.transform == ("selective_kernel" if selects else "grouped_conv")
+    assert row.conv == ("selective_kernel" if selects else "grouped_conv")
     assert row.attention == (attention and Attention(attention, position))
     relu = "leaky_relu" if crosses else "relu"
     assert row.activation == ("silu" if kind == "ts" else relu)
     legacy = name.startswith("legacy")
     assert row.dropout == (0.2 if legacy else 0)
     assert (row.stem.pool == "max_ceil") == legacy
-    assert row.downsample == ("avg_pool" if averages else "stride")
+    assert row.antialias == bool(averages)
     assert row.shortcut == ("avg" if kind in ("d", "t") else "conv")
     stem = len(STEMS.get(f"{layers}{kind}", ())) or (3 if kind else 1)
     assert len(row.stem.widths) == stem
@@ -326,7 +326,7 @@ def test_templates_of_constant_complexity(
     assert round(expected / 1e6, 3) == millions
     config = dataclasses.replace(
         VARIANTS["resnext50_32x4d"],
-        grouping=Template(cardinality, bottleneck_width),
+        grouping=FixedCardinality(cardinality, bottleneck_width),
     )
     with keras.StatelessScope(initialize_variables=False):
         model = keras_resnext.ResNeXt(config)

@@ -24,9 +24,9 @@ PATH = pathlib.Path(__file__).with_name("README.md")
 HEAD = """\
 <!-- python weights/readme.py writes this page; do not edit it. -->
 
-# Networks and published weights
+# Models and published weights
 
-`keras_resnext.get_model("variant.tag")` builds a network with one of these
+`keras_resnext.get_model("variant.tag")` builds a model with one of these
 checkpoints, and each variant has a callable of its name, with capitals:
 `keras_resnext.SEResNeXt50_32x4d(weights="tag")`. The tag in **bold** is what
 `weights="imagenet"` stands for: of those whose license allows commercial use,
@@ -36,10 +36,10 @@ than the best.
 
 - *Parameters*: those that training changes, the classifier's included, which
   is for 1,000 classes if no note says otherwise.
-- *Multiply-adds*: of the convolutions and the classifier, for one picture of
+- *Multiply-adds*: of the convolutions and the classifier, for one image of
   *size* x *size* pixels, in billions.
 - *Top-1*, *top-5*: what was published for ImageNet's validation set, in per
-  cent, and not measured here, if no note says otherwise. The picture's shorter
+  cent, and not measured here, if no note says otherwise. The image's shorter
   side is resized to *size* / *crop* pixels, and a square of *size* x *size*
   cut from its middle; `keras_resnext.evaluation_transform` does exactly that.
 
@@ -222,7 +222,7 @@ def rows(
             "" if record.top1 is None else f"{record.top1:.2f}",
             "" if record.top5 is None else f"{record.top5:.2f}",
             str(record.eval_size),
-            f"{record.crop:.3f}",
+            f"{record.crop_pct:.3f}",
             LICENSES.get(record.license, record.license),
             link(record.sources[0]),
             ", ".join(
@@ -263,11 +263,11 @@ def billions(cost: Cost) -> str:
 
 def main() -> int:
     """Run the script, and return its exit status."""
-    with rich.console.Console(stderr=True).status("Building the networks"):
+    with rich.console.Console(stderr=True).status("Building the models"):
         text = page()
     PATH.write_text(text, encoding="utf-8")
     variants, published = keras_resnext.VARIANTS, keras_resnext.list_weights()
-    print(f"{PATH}: {len(variants)} networks, {len(published)} checkpoints")
+    print(f"{PATH}: {len(variants)} models, {len(published)} checkpoints")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""The picture of a benchmark."""
+"""The image of a benchmark."""
 
 import pathlib
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from examples.benchmark.contestants import CONTESTANTS
+from examples.benchmark.candidates import CANDIDATES
 from examples.benchmark.results import Result
 
 COLUMNS = 2
@@ -20,8 +20,8 @@ def draw(results: Sequence[Result], title: str, file: pathlib.Path) -> None:
 
     Args:
         results: What to draw: of each kind and dtype the largest batch.
-        title: What was measured, and where.
-        file: The picture to write.
+        title: Title: measurement and machine.
+        file: The image to write.
     """
     shown = _largest(results)
     rows = [shown[i : i + COLUMNS] for i in range(0, len(shown), COLUMNS)]
@@ -64,9 +64,9 @@ def _bars(axes: Axes, result: Result) -> None:
         [value - least for value, (least, _) in zip(values, ends, strict=True)],
         [most - value for value, (_, most) in zip(values, ends, strict=True)],
     ]
-    colors = [BLUE if CONTESTANTS[name].is_ours else FAINT for name in names]
+    colors = [BLUE if CANDIDATES[name].is_ours else FAINT for name in names]
     axes.barh(
-        [CONTESTANTS[name].label for name in names],
+        [CANDIDATES[name].label for name in names],
         values,
         color=colors,
         xerr=spread,

@@ -2,14 +2,14 @@
 
     python -m examples.benchmark.models                     # what is installed
     python -m examples.benchmark.models --rounds 3 --batches 32
-    python -m examples.benchmark.models --contestants timm onnx
+    python -m examples.benchmark.models --candidates timm onnx
     python -m examples.benchmark.models --device gpu        # JAX and torch
 
-Every contestant lives in a process of its own, built and warmed up once, and
+Every candidate lives in a process of its own, built and warmed up once, and
 is asked in turn for one sample of each task, round after round, so that a
 machine that drifts drifts for all of them. Medians and spreads are printed,
-with the ratio to timm; a table for a README, all figures as JSON and a picture
-are left in a folder. All contestants of a task live at once, with some 1.5 GB
+with the ratio to timm; a table for a README, all figures as JSON and an image
+are left in a folder. All candidates of a task live at once, with some 1.5 GB
 each for batches of 32; name fewer where memory is short.
 
 timm, ONNX Runtime and OpenVINO take part if they are installed:
@@ -29,12 +29,12 @@ from collections.abc import Iterator
 import rich.console
 import rich.progress
 
-from examples.benchmark import artefacts
+from examples.benchmark import artifacts
+from examples.benchmark import candidates
 from examples.benchmark import chart
-from examples.benchmark import contestants
 from examples.benchmark import worker
-from examples.benchmark.contestants import CONTESTANTS
-from examples.benchmark.contestants import Contestant
+from examples.benchmark.candidates import CANDIDATES
+from examples.benchmark.candidates import Candidate
 from examples.benchmark.results import Result
 from examples.benchmark.results import markdown
 from examples.benchmark.setting import Setting
@@ -66,11 +66,11 @@ def work(args: argparse.Namespace) -> int:
     """Measure, or play the part of a process that is measured."""
     if args.worker:
         name = args.worker.pop("name")
-        worker.work(CONTESTANTS[name], Setting(**args.worker))
+        worker.work(CANDIDATES[name], Setting(**args.worker))
         return 0
     if args.maker:
         maker, forms = args.maker.pop("maker"), args.maker.pop("forms")
-        artefacts.make(maker, forms, Setting(**args.maker))
+        artifacts.make(maker, forms, Setting(**args.maker))
         return 0
     return measure(args)
 
@@ -90,25 +90,25 @@ def arguments() -> argparse.ArgumentParser:
         help="a name of keras_resnext.list_models() (default: %(default)s)",
     )
     add(
-        "--contestants",
+        "--candidates",
         nargs="+",
-        choices=CONTESTANTS,
+        choices=CANDIDATES,
         metavar="NAME",
-        help=f"some of: {', '.join(CONTESTANTS)} (default: all that are "
+        help=f"some of: {', '.join(CANDIDATES)} (default: all that are "
         "installed, stock layers only on TensorFlow)",
     )
     add(
         "--tasks",
         nargs="+",
-        choices=contestants.TASKS,
-        default=contestants.TASKS,
+        choices=candidates.TASKS,
+        default=candidates.TASKS,
         help="what to measure (default: all)",
     )
     add(
         "--dtypes",
         nargs="+",
-        choices=contestants.DTYPES,
-        default=contestants.DTYPES,
+        choices=candidates.DTYPES,
+        default=candidates.DTYPES,
         help="precisions to compute in (default: both)",
     )
     add("--device", choices=BATCHES, default="cpu", help="gpu: an NVIDIA one")
@@ -125,7 +125,7 @@ def arguments() -> argparse.ArgumentParser:
             nargs="+",
             type=positive,
             metavar="N",
-            help=f"how many pictures at a time to {use} (default: {usual})",
+            help=f"how many images at a time to {use} (default: {usual})",
         )
     add(
         "--rounds",
@@ -139,14 +139,14 @@ def arguments() -> argparse.ArgumentParser:
         type=positive,
         default=len(processors()),
         metavar="N",
-        help="of each contestant (default: %(default)s, as many as there are)",
+        help="of each candidate (default: %(default)s, as many as there are)",
     )
     add(
         "--size",
         type=positive,
         default=224,
         metavar="PIXELS",
-        help="height and width of the pictures (default: %(default)s)",
+        help="height and width of the images (default: %(default)s)",
     )
     add(
         "--output",
@@ -165,7 +165,7 @@ def measure(args: argparse.Namespace) -> int:
 
     Raises:
         ValueError: If the arguments don't fit, or nobody can take part.
-        RuntimeError: If a contestant fails.
+        RuntimeError: If a candidate fails.
         OSError: If the results can't be written.
     """
     if args.threads > len(processors()):
@@ -221,7 +221,7 @@ def check_model(name: str) -> None:
     """Refuse an unknown name, without the memory of a framework.
 
     Raises:
-        ValueError: If there is no such network.
+        ValueError: If there is no such model.
     """
     done = subprocess.run(
         [sys.executable, "-m", "keras_resnext", "list", name],
@@ -232,14 +232,14 @@ def check_model(name: str) -> None:
         raise ValueError(done.stderr.strip().partition("error: ")[2])
 
 
-def asked_for(args: argparse.Namespace) -> list[Contestant]:
-    """Return the contestants that were named, or the usual ones.
+def asked_for(args: argparse.Namespace) -> list[Candidate]:
+    """Return the candidates that were named, or the usual ones.
 
     Raises:
         ValueError: If one does not run on that device.
     """
-    names = args.contestants or contestants.usual(args.device)
-    wanted = [CONTESTANTS[name] for name in dict.fromkeys(names)]
+    names = args.candidates or candidates.usual(args.device)
+    wanted = [CANDIDATES[name] for name in dict.fromkeys(names)]
     elsewhere = [
         each.name for each in wanted if args.device not in each.devices
     ]
@@ -249,17 +249,17 @@ def asked_for(args: argparse.Namespace) -> list[Contestant]:
 
 
 def taking_part(
-    wanted: list[Contestant],
+    wanted: list[Candidate],
     args: argparse.Namespace,
     console: rich.console.Console,
-) -> list[Contestant]:
-    """Return the wanted contestants that are installed.
+) -> list[Candidate]:
+    """Return the wanted candidates that are installed.
 
     Raises:
         ValueError: If none is, or one that was named isn't.
     """
     lacking = {each.name: each.missing for each in wanted if each.missing}
-    if args.contestants and lacking:
+    if args.candidates and lacking:
         raise ValueError(
             "Not installed: "
             + "; ".join(
@@ -271,12 +271,12 @@ def taking_part(
         console.print(f"Not installed, left out: {', '.join(lacking)}")
     present = [each for each in wanted if each.name not in lacking]
     if not present:
-        raise ValueError("None of the contestants is installed.")
+        raise ValueError("None of the candidates is installed.")
     return present
 
 
 def run(
-    chosen: list[Contestant], args: argparse.Namespace, setting: Setting
+    chosen: list[Candidate], args: argparse.Namespace, setting: Setting
 ) -> Iterator[Result]:
     """Measure every task, in turns."""
     kinds = [
@@ -290,11 +290,11 @@ def run(
     with rich.progress.Progress(
         console=console, disable=not console.is_terminal, transient=True
     ) as progress:
-        for maker, forms in artefacts.makers(chosen).items():
+        for maker, forms in artifacts.makers(chosen).items():
             task = progress.add_task(
                 f"Exporting {', '.join(forms)}", total=None
             )
-            artefacts.order(maker, forms, setting)
+            artifacts.order(maker, forms, setting)
             progress.remove_task(task)
         for dtype in args.dtypes:
             for group, kind, batches, rounds in kinds:
@@ -314,7 +314,7 @@ def run(
 
 
 def compare(
-    able: list[Contestant],
+    able: list[Candidate],
     kind: str,
     batches: tuple[int, ...],
     dtype: str,

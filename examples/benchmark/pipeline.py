@@ -62,8 +62,8 @@ def work(args: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory() as folder:
         paths = write(args.photos, pathlib.Path(folder))
         # Every round is as long, whatever the number of photographs.
-        paths = paths * math.ceil(args.pictures / len(paths))
-        paths = paths[: args.pictures]
+        paths = paths * math.ceil(args.images / len(paths))
+        paths = paths[: args.images]
         rates, costs = measure(paths, args.workers, args.rounds)
     show(rates, costs, args.workers)
     return 0
@@ -80,7 +80,7 @@ def arguments() -> argparse.ArgumentParser:
         "photos", type=pathlib.Path, help="folder of photographs to begin with"
     )
     for name, default, help in (
-        ("--pictures", 12 * BATCH, "pictures per round"),
+        ("--images", 12 * BATCH, "images per round"),
         ("--rounds", 7, "samples of each side"),
         ("--workers", 2, "threads here, processes there"),
     ):
@@ -100,13 +100,13 @@ def write(photos: pathlib.Path, folder: pathlib.Path) -> list[str]:
     )
     if not files:
         raise FileNotFoundError(
-            f"'{photos}' holds no photographs ({', '.join(SUFFIXES)})."
+            f"'{photos}' contains no photographs ({', '.join(SUFFIXES)})."
         )
     paths = [str(folder / f"{file.stem}.jpg") for file in files]
     for file, path in zip(files, paths, strict=True):
         with PIL.Image.open(file) as photo:
-            picture = PIL.ImageOps.fit(photo.convert("RGB"), (WIDTH, HEIGHT))
-        picture.save(path, quality=QUALITY)
+            image = PIL.ImageOps.fit(photo.convert("RGB"), (WIDTH, HEIGHT))
+        image.save(path, quality=QUALITY)
     return paths
 
 
@@ -192,7 +192,7 @@ def here(
     return batches.with_options(options), lambda: None
 
 
-class Pictures:
+class Images:
     """Transformed images by position, for a DataLoader."""
 
     def __init__(self, paths: list[str]) -> None:
@@ -214,8 +214,8 @@ class Pictures:
         return len(self.paths)
 
     def __getitem__(self, position: int) -> Any:
-        with PIL.Image.open(self.paths[position]) as picture:
-            return self.transform(picture.convert("RGB"))
+        with PIL.Image.open(self.paths[position]) as image:
+            return self.transform(image.convert("RGB"))
 
 
 def there(
@@ -225,7 +225,7 @@ def there(
 
     # Any list will do for it, and its processes are no public part of it.
     loader: Any = torch.utils.data.DataLoader(
-        cast(Any, Pictures(paths)),
+        cast(Any, Images(paths)),
         batch_size=BATCH,
         num_workers=workers,
         persistent_workers=True,
@@ -251,8 +251,8 @@ def show(
         f"{os.getloadavg()[0]:.1f}"
     )
     for title in (
-        *("pictures per second:", "median", "least", "most"),
-        *("ratio", "ms of CPU per picture"),
+        *("images per second:", "median", "least", "most"),
+        *("ratio", "ms of CPU per image"),
     ):
         table.add_column(title, justify="right" if table.columns else "left")
     for name, each in rates.items():

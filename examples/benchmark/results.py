@@ -8,22 +8,22 @@ from dataclasses import dataclass
 
 import rich.table
 
-from examples.benchmark.contestants import CONTESTANTS
-from examples.benchmark.contestants import PEER
+from examples.benchmark.candidates import CANDIDATES
+from examples.benchmark.candidates import PEER
 
 UNITS = {"images/s": 1.0, "s": 1.0, "GB": 1e9}
 
 
 @dataclass(frozen=True)
 class Result:
-    """Figures of all contestants for one task.
+    """Figures of all candidates for one task.
 
     Args:
         kind: The task: `"predict"`, `"train"`, `"startup"`,
             `"memory of prediction"`, `"memory of training"`.
-        batch: Pictures at a time.
+        batch: Images at a time.
         dtype: `"float32"` or `"bfloat16"`.
-        samples: The figures of each contestant, one a round.
+        samples: The figures of each candidate, one a round.
     """
 
     kind: str
@@ -45,7 +45,7 @@ class Result:
 
     @property
     def medians(self) -> dict[str, float]:
-        """Median of each contestant, in its unit."""
+        """Median of each candidate, in its unit."""
         return {
             name: statistics.median(figures) / UNITS[self.unit]
             for name, figures in self.samples.items()
@@ -60,7 +60,7 @@ class Result:
         return {name: x / medians[PEER] for name, x in medians.items()}
 
     def ends(self, name: str) -> tuple[float, float]:
-        """Return the least and the most of a contestant's figures."""
+        """Return the least and the most of a candidate's figures."""
         figures = self.samples[name]
         unit = UNITS[self.unit]
         return min(figures) / unit, max(figures) / unit
@@ -77,7 +77,7 @@ class Result:
         for name, median in self.medians.items():
             ratio = f"{ratios[name]:.2f}x" if ratios else ""
             table.add_row(
-                CONTESTANTS[name].label,
+                CANDIDATES[name].label,
                 *(f"{x:.2f}" for x in (median, *self.ends(name))),
                 ratio,
             )
@@ -105,11 +105,11 @@ def markdown(results: Sequence[Result]) -> str:
             median, ratio = result.medians.get(name), result.ratios.get(name)
             cell = "" if median is None else f"{median:.1f}"
             cells.append(cell + (f" ({ratio:.2f}x)" if ratio else ""))
-        lines.append(f"| {CONTESTANTS[name].label} | {' | '.join(cells)} |")
+        lines.append(f"| {CANDIDATES[name].label} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
 def _names(results: Iterable[Result]) -> list[str]:
-    """Return the names of all contestants, in their usual order."""
+    """Return the names of all candidates, in their usual order."""
     measured = {name for result in results for name in result.samples}
-    return [name for name in CONTESTANTS if name in measured]
+    return [name for name in CANDIDATES if name in measured]

@@ -10,14 +10,14 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Setting:
-    """Everything that all contestants share.
+    """Everything that all candidates share.
 
     Args:
         model: Name of the variant.
         size: Height and width of the images.
         threads: Number of threads that compute.
         device: `"cpu"` or `"gpu"`.
-        files: Folder of the files of `artefacts`.
+        files: Folder of the files of `artifacts`.
     """
 
     model: str

@@ -1,6 +1,6 @@
-"""Steps of contestants, for which the clock runs.
+"""Steps of candidates, for which the clock runs.
 
-Each function here takes a contestant, the setting, a dtype and whether to
+Each function here takes a candidate, the setting, a dtype and whether to
 train, prepares what all batches have in common, and returns a function from
 a batch size to a step. A step ends when its result is in the main memory, so
 that no device still computes.
@@ -12,15 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from examples.benchmark.contestants import FILES
-from examples.benchmark.contestants import Contestant
+from examples.benchmark.candidates import FILES
+from examples.benchmark.candidates import Candidate
 from examples.benchmark.setting import Setting
 
 Step = Callable[[], Any]
 
 
 def timm(
-    contestant: Contestant, setting: Setting, dtype: str, training: bool
+    candidate: Candidate, setting: Setting, dtype: str, training: bool
 ) -> Callable[[int], Step]:
     """PyTorch, in timm's own words."""
     import timm as library
@@ -29,7 +29,7 @@ def timm(
     device = "cuda" if setting.device == "gpu" else "cpu"
     memory_format = (
         torch.contiguous_format
-        if contestant.form == "contiguous"
+        if candidate.form == "contiguous"
         else torch.channels_last
     )
     # torch types `to` without its `memory_format`.
@@ -37,7 +37,7 @@ def timm(
     model = model.to(device, memory_format=memory_format).train(training)
     low = torch.autocast(device, torch.bfloat16, enabled=dtype == "bfloat16")
     optimizer = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9)
-    run = torch.compile(model) if contestant.form == "compiled" else model
+    run = torch.compile(model) if candidate.form == "compiled" else model
 
     def step(batch: int) -> Step:
         x = torch.from_numpy(_images(batch, setting.size).transpose(0, 3, 1, 2))
@@ -62,24 +62,24 @@ def timm(
 
 
 def keras(
-    contestant: Contestant, setting: Setting, dtype: str, training: bool
+    candidate: Candidate, setting: Setting, dtype: str, training: bool
 ) -> Callable[[int], Step]:
     """`predict_on_batch` and `train_on_batch` of a compiled model."""
     import keras as library
 
     import keras_resnext
 
-    if dtype == "bfloat16" and contestant.form == "plain":
+    if dtype == "bfloat16" and candidate.form == "plain":
         library.config.set_dtype_policy("mixed_bfloat16")
     model = keras_resnext.get_model(
         setting.model,
         weights=None,
         input_shape=(setting.size, setting.size, 3),
     )
-    if contestant.form == "folded":
+    if candidate.form == "folded":
         low = None if dtype == "float32" else dtype
         model = keras_resnext.optimize_for_inference(model, low)
-    elif contestant.form == "stock":
+    elif candidate.form == "stock":
         model = library.models.clone_model(model, clone_function=_stock)
     model.compile(
         library.optimizers.SGD(0.1, momentum=0.9),
@@ -120,13 +120,13 @@ def _stock(layer: Any) -> Any:
 
 
 def saved_model(
-    contestant: Contestant, setting: Setting, dtype: str, training: bool
+    candidate: Candidate, setting: Setting, dtype: str, training: bool
 ) -> Callable[[int], Step]:
     """TensorFlow's own."""
     import tensorflow as tf
 
     # Held for as long as its function is.
-    loaded = tf.saved_model.load(str(_path(contestant, setting)))
+    loaded = tf.saved_model.load(str(_path(candidate, setting)))
     signature = loaded.signatures["serving_default"]
     _, inputs = signature.structured_input_signature
     (name,) = inputs
@@ -144,13 +144,13 @@ def saved_model(
 
 
 def tflite(
-    contestant: Contestant, setting: Setting, dtype: str, training: bool
+    candidate: Candidate, setting: Setting, dtype: str, training: bool
 ) -> Callable[[int], Step]:
     """LiteRT, in TensorFlow's package."""
     import tensorflow as tf
 
     interpreter = tf.lite.Interpreter(
-        str(_path(contestant, setting)), num_threads=setting.threads
+        str(_path(candidate, setting)), num_threads=setting.threads
     )
     signature = interpreter.get_signature_runner()
     ((name, details),) = signature.get_input_details().items()
@@ -163,7 +163,7 @@ def tflite(
 
 
 def onnx(
-    contestant: Contestant, setting: Setting, dtype: str, training: bool
+    candidate: Candidate, setting: Setting, dtype: str, training: bool
 ) -> Callable[[int], Step]:
     """ONNX Runtime."""
     import onnxruntime
@@ -171,27 +171,27 @@ def onnx(
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = setting.threads
     session = onnxruntime.InferenceSession(
-        _path(contestant, setting),
+        _path(candidate, setting),
         options,
         providers=["CPUExecutionProvider"],
     )
     (entry,) = session.get_inputs()
 
     def step(batch: int) -> Step:
-        x = _as_taken(_images(batch, setting.size), contestant)
+        x = _as_taken(_images(batch, setting.size), candidate)
         return lambda: session.run(None, {entry.name: x})
 
     return step
 
 
 def openvino(
-    contestant: Contestant, setting: Setting, dtype: str, training: bool
+    candidate: Candidate, setting: Setting, dtype: str, training: bool
 ) -> Callable[[int], Step]:
     """OpenVINO."""
     import openvino as library
 
     model = library.compile_model(
-        _path(contestant, setting),
+        _path(candidate, setting),
         "CPU",
         {
             "INFERENCE_PRECISION_HINT": "bf16"
@@ -202,19 +202,19 @@ def openvino(
     )
 
     def step(batch: int) -> Step:
-        x = _as_taken(_images(batch, setting.size), contestant)
+        x = _as_taken(_images(batch, setting.size), candidate)
         return lambda: model(x)[0]
 
     return step
 
 
 def program(
-    contestant: Contestant, setting: Setting, dtype: str, training: bool
+    candidate: Candidate, setting: Setting, dtype: str, training: bool
 ) -> Callable[[int], Step]:
     """Return a step of torch's exported program."""
     import torch
 
-    model = torch.export.load(_path(contestant, setting)).module()
+    model = torch.export.load(_path(candidate, setting)).module()
 
     def step(batch: int) -> Step:
         x = torch.from_numpy(_images(batch, setting.size))
@@ -245,12 +245,12 @@ def _images(batch: int, size: int) -> np.ndarray:
     return random.random((batch, size, size, 3), "float32")
 
 
-def _as_taken(x: np.ndarray, contestant: Contestant) -> np.ndarray:
-    """In the order of axes that an artefact takes."""
-    if contestant.form.endswith(":timm"):
+def _as_taken(x: np.ndarray, candidate: Candidate) -> np.ndarray:
+    """In the order of axes that an artifact takes."""
+    if candidate.form.endswith(":timm"):
         return np.ascontiguousarray(x.transpose(0, 3, 1, 2))
     return x
 
 
-def _path(contestant: Contestant, setting: Setting) -> pathlib.Path:
-    return pathlib.Path(setting.files, FILES[contestant.form])
+def _path(candidate: Candidate, setting: Setting) -> pathlib.Path:
+    return pathlib.Path(setting.files, FILES[candidate.form])

@@ -1,4 +1,4 @@
-"""A contestant's process: it is asked for a figure, and measures it."""
+"""A candidate's process: it is asked for a figure, and measures it."""
 
 import json
 import os
@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from examples.benchmark import steps
-from examples.benchmark.contestants import Contestant
+from examples.benchmark.candidates import Candidate
 from examples.benchmark.setting import Setting
 
 SAMPLE_SECONDS = 1.0  # a figure repeats a call until it has taken this long
@@ -19,22 +19,22 @@ SLOW_SECONDS = 10.0  # a call slower than this is timed but once
 
 
 class Worker:
-    """A contestant's process, seen from outside.
+    """A candidate's process, seen from outside.
 
     Args:
-        contestant: Who it is.
-        setting: What is alike for everyone.
+        candidate: Candidate that it measures.
+        setting: Setting that all candidates share.
     """
 
-    def __init__(self, contestant: Contestant, setting: Setting) -> None:
-        self.contestant = contestant
+    def __init__(self, candidate: Candidate, setting: Setting) -> None:
+        self.candidate = candidate
         # Read only if it fails; a pipe would fill.
         self.errors = tempfile.TemporaryFile(  # noqa: SIM115  (`close` ends it)
             "w+", errors="replace"
         )
         self.process = subprocess.Popen(
-            setting.command("--worker", name=contestant.name),
-            env=setting.environment(contestant.backend),
+            setting.command("--worker", name=candidate.name),
+            env=setting.environment(candidate.backend),
             text=True,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -59,7 +59,7 @@ class Worker:
             self.process.wait()
             self.errors.seek(0)
             lines = self.errors.read().strip().splitlines() or ["no word"]
-            name = self.contestant.name
+            name = self.candidate.name
             raise RuntimeError(
                 f"'{name}' failed at {task['kind']}: {lines[-1]}"
             )
@@ -77,10 +77,10 @@ def is_slow(figure: float, batch: int) -> bool:
     return batch / figure >= SLOW_SECONDS
 
 
-def startup_seconds(contestant: Contestant, setting: Setting) -> float:
+def startup_seconds(candidate: Candidate, setting: Setting) -> float:
     """From nothing to a first prediction: import, build or load, compute."""
     start = time.perf_counter()
-    worker = Worker(contestant, setting)
+    worker = Worker(candidate, setting)
     try:
         worker.ask({"kind": "startup", "batch": 1, "dtype": "float32"})
         return time.perf_counter() - start
@@ -88,25 +88,25 @@ def startup_seconds(contestant: Contestant, setting: Setting) -> float:
         worker.close()
 
 
-def work(contestant: Contestant, setting: Setting) -> None:
+def work(candidate: Candidate, setting: Setting) -> None:
     """Read one task after another, and write figures: the process itself."""
     # All that others print goes where errors go.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    _limit(contestant.library, setting.threads)
+    _limit(candidate.library, setting.threads)
     prepared: tuple[steps.Step, float] | None = None
     for line in sys.stdin:
         task = json.loads(line)
         batch, kind = task["batch"], task["kind"]
         if prepared is None:
             training = kind in ("train", "memory of training")
-            prepare = steps.PREPARE[contestant.runs]
-            step = prepare(contestant, setting, task["dtype"], training)(batch)
+            prepare = steps.PREPARE[candidate.runs]
+            step = prepare(candidate, setting, task["dtype"], training)(batch)
             step()
             prepared = step, 0.0 if kind == "startup" else _pace(step)
         step, seconds = prepared
         if kind.startswith("memory"):
-            figure = _peak(contestant.library, setting.device)
+            figure = _peak(candidate.library, setting.device)
         elif kind == "startup":
             figure = 0.0
         else:

@@ -1,4 +1,4 @@
-"""The networks beneath a detector, with what they have learnt elsewhere."""
+"""The models beneath a detector, with what they have learnt elsewhere."""
 
 import argparse
 import difflib
@@ -8,11 +8,11 @@ from dataclasses import replace
 import keras
 
 import keras_resnext
+from keras_resnext import FixedCardinality
 from keras_resnext import ResNeXtConfig
-from keras_resnext import Template
 from keras_resnext import Weights
 
-# The last ones of a network are looked at.
+# The last ones of a model are looked at.
 STAGES = 3
 TEMPLATE = re.compile(r"(\d+)x(\d+)d")
 
@@ -38,13 +38,15 @@ def model_name(text: str) -> str:
 def configuration(name: str) -> ResNeXtConfig:
     """Return the configuration of a name, as `model_name` checks it.
 
-    Networks for little pictures, which keep all pixels, get the strides of
+    Models for little images, which keep all pixels, get the strides of
     those for ImageNet.
     """
     variant, _, template = name.partition(":")
     config = keras_resnext.VARIANTS[variant]
     if found := TEMPLATE.fullmatch(template):
-        config = replace(config, grouping=Template(*map(int, found.groups())))
+        config = replace(
+            config, grouping=FixedCardinality(*map(int, found.groups()))
+        )
     if config.stem.pool is None:
         stem = replace(config.stem, strides=2, pool="max")
         config = replace(config, stem=stem)
@@ -55,9 +57,9 @@ def check(name: str, weights: str, size: int) -> None:
     """Refuse what can't be built.
 
     Args:
-        name: As `model_name` has them.
+        name: Name, as `model_name` checks it.
         weights: `"imagenet"`, a tag, the path of a checkpoint, or `"none"`.
-        size: Height and width of the pictures.
+        size: Height and width of the images.
 
     Raises:
         ValueError: If a map would have no whole size, or if there can be no

@@ -1,7 +1,7 @@
 """Images with boxes, of TensorFlow Datasets or drawn, and their batches.
 
-The objects of a picture are float32 of shape `(n, 6)`: left, top, right and
-bottom edge as shares of the picture, class, and whether finding it is neither
+The objects of an image are float32 of shape `(n, 6)`: left, top, right and
+bottom edge as shares of the image, class, and whether finding it is neither
 right nor wrong (COCO's crowds, VOC's difficult ones). Rows of class -1 are
 none.
 """
@@ -124,7 +124,7 @@ def dataset(name: str, data_dir: str | None) -> Dataset:
         splits[purpose] = replace(images, most=held)
         most, bad = max(most, held), bad + dropped
     if not most:
-        raise ValueError(f"The pictures of '{name}' have no objects.")
+        raise ValueError(f"The images of '{name}' have no objects.")
     labels = builder.info.features[names[1]].feature[names[3]].names
     if bad:
         print(f"{bad:,} boxes are empty or outside their image: left out.")
@@ -208,11 +208,11 @@ def train_batches(
 
     Args:
         images: A split of a `Dataset`.
-        recipe: Says what size pictures have, and whether they are mirrored.
-        plan: Says which pictures come when.
+        recipe: Says what size images have, and whether they are mirrored.
+        plan: Says which images come when.
 
     Returns:
-        Pairs of normalized pictures, float32 of shape `(rows, train_size,
+        Pairs of normalized images, float32 of shape `(rows, train_size,
         train_size, 3)`, and of `"boxes"`, `(rows, n, 4)` in pixels, with
         their `"classes"`, `(rows, n)`; -1 fills up.
     """
@@ -221,16 +221,19 @@ def train_batches(
     def vary(
         content: tf.Tensor, objects: tf.Tensor, place: tf.Tensor, _: tf.Tensor
     ) -> tuple:
-        picture, objects = _fitted(content, objects, recipe)
+        image, objects = _fitted(content, objects, recipe)
         objects = objects[objects[:, 5] == 0]
         boxes = objects[:, :4]
         seed = tf.random.fold_in(epoch, place)
-        if recipe.flip and tf.random.stateless_uniform((), seed) < 0.5:
-            picture = tf.reverse(picture, [1])
+        if (
+            recipe.horizontal_flip
+            and tf.random.stateless_uniform((), seed) < 0.5
+        ):
+            image = tf.reverse(image, [1])
             left, top, right, bottom = tf.unstack(boxes, axis=-1)
             width = float(recipe.train_size)
             boxes = tf.stack([width - right, top, width - left, bottom], -1)
-        return picture, {"boxes": boxes, "classes": objects[:, 4]}
+        return image, {"boxes": boxes, "classes": objects[:, 4]}
 
     size, most = recipe.train_size, _most(images)
     dataset = images.training(plan).map(
@@ -251,7 +254,7 @@ def evaluation_batches(
     """Return the batches to measure on.
 
     Returns:
-        Pairs of pictures, as for training, and of all their objects, with
+        Pairs of images, as for training, and of all their objects, with
         edges in pixels: float32 of shape `(rows, n, 6)`.
     """
     size = recipe.train_size
@@ -290,6 +293,6 @@ def _fitted(
     content = tf.pad(content, ((0, missing[0]), (0, missing[1]), (0, 0)))
     content = tf.ensure_shape(content, (size, size, 3))
     pixels = tf.cast(content, "float") / 255
-    picture = (pixels - recipe.mean) / recipe.std
+    image = (pixels - recipe.mean) / recipe.std
     sides = scale * shape[::-1]
-    return picture, _usable(objects)[0] * tf.concat([sides, sides, [1, 1]], 0)
+    return image, _usable(objects)[0] * tf.concat([sides, sides, [1, 1]], 0)

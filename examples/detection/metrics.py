@@ -44,13 +44,13 @@ def measure(
     """Compare found objects with the true ones.
 
     Args:
-        true: Of each picture, `(n, 6)`: left, top, right and bottom edge in
+        true: Of each image, `(n, 6)`: left, top, right and bottom edge in
             pixels, class, and 1 where finding it is neither right nor wrong.
-        found: Of each picture, `(n, 6)`: the same with a score at the end.
+        found: Of each image, `(n, 6)`: the same with a score at the end.
         labels: Names of the classes.
 
     Returns:
-        Measures in pixels of the pictures that the network saw.
+        Measures in pixels of the images that the model saw.
     """
     # Slow to import, and only for those who measure.
     from pycocotools.cocoeval import COCOeval
@@ -77,18 +77,18 @@ def measure(
     )
 
 
-def _indexed(pictures: Sequence[np.ndarray], classes: int, last: str) -> "COCO":
+def _indexed(images: Sequence[np.ndarray], classes: int, last: str) -> "COCO":
     """Return objects as COCO's tools have them; zero is no number to them."""
     from pycocotools.coco import COCO
 
     annotations: list[dict] = []
-    for picture, objects in enumerate(pictures, start=1):
+    for image, objects in enumerate(images, start=1):
         for left, top, right, bottom, kind, value in objects.tolist():
             width, height = right - left, bottom - top
             annotations.append(
                 {
                     "id": len(annotations) + 1,
-                    "image_id": picture,
+                    "image_id": image,
                     "category_id": int(kind) + 1,
                     "bbox": [left, top, width, height],
                     "area": width * height,
@@ -98,7 +98,7 @@ def _indexed(pictures: Sequence[np.ndarray], classes: int, last: str) -> "COCO":
             )
     made = COCO()
     made.dataset = {
-        "images": [{"id": i + 1} for i in range(len(pictures))],
+        "images": [{"id": i + 1} for i in range(len(images))],
         "categories": [{"id": i + 1} for i in range(classes)],
         "annotations": annotations,
     }

@@ -47,7 +47,7 @@ class Detection:
         **position: Any,
     ) -> Any:
         """Return the batches of an epoch."""
-        plan = EpochPlan(repeats=recipe.repeats, **position)
+        plan = EpochPlan(repeats=recipe.repeated_augment, **position)
         return data.train_batches(dataset.splits["train"], recipe, plan)
 
     def evaluate(
@@ -71,7 +71,7 @@ class Detection:
     ) -> keras.Model:
         """Return the model from images to raw boxes and classes.
 
-        It loads without keras-cv, which `network.detector` needs.
+        It loads without keras-cv, which `retinanet.detector` needs.
         """
         network = build(None)
         return keras.Model(network.inputs[0], network.output)

@@ -16,10 +16,10 @@ from keras_resnext.data import IndexedSplit
 LABELS = ("circle", "square", "triangle")
 CORNERS = (90, 4, 3)
 MOST = 5
-# Diameters of the circles around them, as shares of a picture's side.
+# Diameters of the circles around them, as shares of an image's side.
 SMALLEST, LARGEST = 0.14, 0.5
 NOISE = 12
-# How often a place is looked for before a picture gets one shape less.
+# How often a place is looked for before an image gets one shape less.
 TRIALS = 20
 VALIDATION_SHARE = 6
 
@@ -28,7 +28,7 @@ def dataset(count: int, size: int, seed: int) -> Dataset:
     """Make a dataset of so many images, and a sixth as many for validation.
 
     Args:
-        count: Training pictures.
+        count: Training images.
         size: Height and width, in pixels.
         seed: Another one draws others.
     """
@@ -50,16 +50,16 @@ def draw(count: int, size: int, seed: tuple[int, ...]) -> IndexedSplit:
     Returns:
         Their pixels, and their objects as `data` has them.
     """
-    pictures = np.empty((count, size, size, 3), np.uint8)
+    images = np.empty((count, size, size, 3), np.uint8)
     objects = np.full((count, MOST, 6), -1, np.float32)
     for number in range(count):
         chance = np.random.default_rng((*seed, number))
-        pictures[number], found = _picture(chance, size)
+        images[number], found = _image(chance, size)
         objects[number, : len(found)] = found
-    return IndexedSplit(pictures, objects)
+    return IndexedSplit(images, objects)
 
 
-def _picture(
+def _image(
     chance: np.random.Generator, size: int
 ) -> tuple[np.ndarray, list[list[float]]]:
     # A background is dull and a shape is bright, or it would not be seen.

@@ -7,16 +7,16 @@
     python -m examples.detection.train --dataset coco/2017 --recipe retinanet
         --model resnext50_32x4d resnext50_32x4d:1x64d --channels 256 --depth 4
 
-Without arguments a small network that knows CIFAR-10, and comes with the
+Without arguments a small model that knows CIFAR-10, and comes with the
 package, learns to find circles, squares and triangles, which are drawn as it
-starts: no network connection is needed. Data sets with boxes of TensorFlow
-Datasets go the same way. Of several networks, trained by one recipe, a table
+starts: no network connection is needed. Datasets with boxes of TensorFlow
+Datasets go the same way. Of several models, trained by one recipe, a table
 tells which finds more; "resnext50_32x4d:1x64d" is ResNet-50, of cardinality 1
 and bottleneck width 64.
 
 The output folder, runs/DATASET-RECIPE, receives all of each run, a sheet of
-held-out pictures with true and found boxes, and COCO's measures of each
-network as JSON. A run that was stopped goes on with --resume.
+held-out images with true and found boxes, and COCO's measures of each
+model as JSON. A run that was stopped goes on with --resume.
 """
 
 import argparse
@@ -37,7 +37,7 @@ import rich.table
 import keras_resnext
 from examples.detection import backbones
 from examples.detection import data
-from examples.detection import pictures
+from examples.detection import drawings
 from examples.detection import run
 from examples.detection import shapes
 from examples.detection.metrics import Measures
@@ -65,10 +65,10 @@ class Result:
     """Result of a detector.
 
     Args:
-        model: Its network's name.
-        parameters: How many it has.
-        multiply_adds: What a picture costs in its network.
-        measures: What it found of what was held out.
+        model: Its model's name.
+        parameters: Number of parameters.
+        multiply_adds: Multiply-adds of an image in its backbone.
+        measures: Measures on the validation images.
     """
 
     model: str
@@ -104,20 +104,20 @@ def main() -> int:
     )
     what.add_argument(
         "--weights",
-        help="what the networks start from: imagenet, a tag, the path of a "
+        help="what the models start from: imagenet, a tag, the path of a "
         f"checkpoint, or none (default: cifar10 for {SMALL} alone, else none)",
     )
     what.add_argument(
         "--freeze-batch-norm",
         action=argparse.BooleanOptionalAction,
-        help="keep the weights and statistics of the networks' batch "
+        help="keep the weights and statistics of the models' batch "
         "normalization (default: where weights are given)",
     )
     what.add_argument(
         "--size",
         type=scripts.positive,
         metavar="N",
-        help="height and width that pictures are brought to "
+        help="height and width that images are brought to "
         "(default: the recipe's)",
     )
     what.add_argument(
@@ -137,7 +137,7 @@ def main() -> int:
         "(default: %(default)s)",
     )
     what.add_argument(
-        "--pictures",
+        "--images",
         type=scripts.positive,
         default=2000,
         metavar="N",
@@ -210,7 +210,7 @@ def load(args: argparse.Namespace, recipe: Recipe) -> Dataset:
         count = 2 * (args.batch_size or recipe.batch_size)
         return shapes.dataset(count, recipe.train_size, args.seed)
     if args.dataset == SHAPES:
-        return shapes.dataset(args.pictures, recipe.train_size, args.seed)
+        return shapes.dataset(args.images, recipe.train_size, args.seed)
     return data.dataset(args.dataset, args.data_dir)
 
 
@@ -251,10 +251,10 @@ def train(
     shown = data.evaluation_batches(dataset.splits["validation"], recipe, 1)
     images = [
         np.clip(image[0].numpy() * recipe.std + recipe.mean, 0, 1)
-        for image, _ in shown.take(pictures.COLUMNS * pictures.ROWS)
+        for image, _ in shown.take(drawings.COLUMNS * drawings.ROWS)
     ]
     file = args.output / "predictions.png"
-    pictures.draw(images, true, found, dataset.labels, file)
+    drawings.draw(images, true, found, dataset.labels, file)
     return Result(args.model, current.model.count_params(), cost, measures)
 
 
@@ -265,12 +265,12 @@ def build(
     activation: str | None,
 ) -> keras.Model:
     """Build a detector with a pretrained or random backbone."""
-    from examples.detection import network
+    from examples.detection import retinanet
 
     trunk, _ = backbones.backbone(args.model, args.weights, size)
     if args.freeze_batch_norm:
         backbones.freeze_batch_norm(trunk)
-    return network.detector(trunk, classes, args.channels, args.depth)
+    return retinanet.detector(trunk, classes, args.channels, args.depth)
 
 
 def conclude(
@@ -282,7 +282,7 @@ def conclude(
         column.justify = "right"
     table.add_row("parameters", *(f"{each.parameters:,}" for each in results))
     table.add_row(
-        "multiply-adds of the network",
+        "multiply-adds of the model",
         *(f"{each.multiply_adds:,}" for each in results),
     )
     for title, name in TITLES.items():

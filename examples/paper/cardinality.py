@@ -5,14 +5,14 @@
     python -m examples.paper.cardinality --scale paper --recipe cifar_paper
     python -m examples.paper.cardinality --resume
 
-Trains networks of one complexity and of cardinalities from 1 to 32 on
+Trains models of one complexity and of cardinalities from 1 to 32 on
 CIFAR-10, and at twice the complexity a deeper, a wider and two of more paths,
 each from several seeds and by one recipe. A table with means and spreads, a
 figure after the paper's Figure 5, all figures as JSON and a verdict on each of
 the paper's claims are left in the output folder. A run that was stopped goes
 on with --resume; so does one that is to have more seeds.
 
-"small" networks have a block a stage and 20 million multiply-adds, for a CPU;
+"small" models have a block a stage and 20 million multiply-adds, for a CPU;
 those of "paper" are its 29 layers of 750 million, for a GPU.
 """
 
@@ -31,9 +31,9 @@ import rich.table
 
 import keras_resnext
 from examples.paper import figure
-from examples.paper import networks
+from examples.paper import models
 from examples.paper import results
-from examples.paper.networks import Contestant
+from examples.paper.models import Candidate
 from examples.paper.results import History
 from examples.paper.results import Result
 from keras_resnext import data
@@ -61,16 +61,16 @@ def main() -> int:
     scripts.add_training(parser, "cifar_short", "cardinality-SCALE")
     parser.add_argument(
         "--scale",
-        choices=tuple(networks.SCALES),
+        choices=tuple(models.SCALES),
         default="small",
-        help="of the networks (default: %(default)s)",
+        help="of the models (default: %(default)s)",
     )
     parser.add_argument(
         "--seeds",
         type=scripts.positive,
         default=3,
         metavar="N",
-        help="runs of each network, from --seed on (default: %(default)s)",
+        help="runs of each model, from --seed on (default: %(default)s)",
     )
     # So that the same seed gives the same numbers.
     parser.set_defaults(deterministic=True)
@@ -78,7 +78,7 @@ def main() -> int:
 
 
 def compare(args: argparse.Namespace, recipe: Recipe) -> dict[str, Any]:
-    """Train all networks, and compare them."""
+    """Train all models, and compare them."""
     output = scripts.directory_of_several(args, f"cardinality-{args.scale}")
     strategy = trainer.prepare(args.strategy, args.seed, args.deterministic)
     if args.dry_run:
@@ -90,20 +90,20 @@ def compare(args: argparse.Namespace, recipe: Recipe) -> dict[str, Any]:
     splits["validation"] = dataset.splits["test"]
     dataset = dataclasses.replace(dataset, splits=splits)
     found = []
-    contestants = networks.contestants(args.scale)
-    for number, contestant in enumerate(contestants, start=1):
+    candidates = models.candidates(args.scale)
+    for number, candidate in enumerate(candidates, start=1):
         histories = []
         for seed in range(args.seed, args.seed + args.seeds):
             CONSOLE.rule(
-                f"{contestant.label}, network {number} of "
-                f"{len(contestants)}, seed {seed}"
+                f"{candidate.label}, model {number} of "
+                f"{len(candidates)}, seed {seed}"
             )
             run = argparse.Namespace(**vars(args))
-            run.model, run.seed = contestant.label, seed
-            run.output = output / contestant.folder / f"seed{seed}"
-            histories.append(train(run, recipe, dataset, strategy, contestant))
-        cost = networks.costs(contestant, len(dataset.labels))
-        found.append(Result(contestant, *cost, histories))
+            run.model, run.seed = candidate.label, seed
+            run.output = output / candidate.folder / f"seed{seed}"
+            histories.append(train(run, recipe, dataset, strategy, candidate))
+        cost = models.costs(candidate, len(dataset.labels))
+        found.append(Result(candidate, *cost, histories))
     if strategy.is_chief:
         conclude(found, args, recipe, dataset, output)
     return {"results": results.record(found)}
@@ -121,12 +121,12 @@ def train(
     recipe: Recipe,
     dataset: data.Dataset,
     strategy: Strategy,
-    contestant: Contestant,
+    candidate: Candidate,
 ) -> History:
     """Train a model from a seed, or resume its training."""
     keras.utils.clear_session()
     keras.utils.set_random_seed(args.seed)
-    config = trainer.configure(contestant.config, recipe)
+    config = trainer.configure(candidate.config, recipe)
     return trainer.Trainer(
         functools.partial(build, config, len(dataset.labels)),
         dataset,
@@ -170,7 +170,7 @@ def conclude(
         CONSOLE.print(line)
 
     title = (
-        f"{dataset.name}, {args.scale} networks, {recipe.epochs} epochs of "
+        f"{dataset.name}, {args.scale} models, {recipe.epochs} epochs of "
         f"{recipe.name}, {args.seeds} seeds, {args.precision}"
     )
     record = {

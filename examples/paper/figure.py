@@ -30,14 +30,14 @@ def draw(results: Sequence[Result], title: str, file: pathlib.Path) -> None:
     """Training curves, and the error against cardinality.
 
     Args:
-        results: Of all networks.
-        title: What was trained on what, and how long.
-        file: The picture to write.
+        results: Results of all models.
+        title: Title: dataset, models and epochs.
+        file: The image to write.
     """
     figure = Figure((11, 4.6), dpi=150, layout="constrained")
     figure.suptitle(title, x=0.01, ha="left", color=INK)
     left, right = figure.subplots(1, 2, width_ratios=(1, 1.1))
-    equal = [each for each in results if each.contestant.group == "equal"]
+    equal = [each for each in results if each.candidate.group == "equal"]
     _curves(left, [equal[0], equal[-1]])
     _errors(right, results)
     for axes in (left, right):
@@ -63,7 +63,7 @@ def _curves(axes: Axes, results: Sequence[Result]) -> None:
                 curves.mean(0),
                 style,
                 color=color,
-                label=f"{each.contestant.label}, {what}",
+                label=f"{each.candidate.label}, {what}",
             )
             axes.fill_between(
                 epochs,
@@ -87,10 +87,10 @@ def _curves(axes: Axes, results: Sequence[Result]) -> None:
 
 def _errors(axes: Axes, results: Sequence[Result]) -> None:
     for group, color in COLORS.items():
-        members = [each for each in results if each.contestant.group == group]
+        members = [each for each in results if each.candidate.group == group]
         many = "same complexity" if group == "equal" else f"twice: {group}"
         places = [
-            each.contestant.cardinality * 2 ** ASIDE[group] for each in members
+            each.candidate.cardinality * 2 ** ASIDE[group] for each in members
         ]
         means = [statistics.mean(each.errors) for each in members]
         spreads = [spread(each.errors) for each in members]
@@ -107,7 +107,7 @@ def _errors(axes: Axes, results: Sequence[Result]) -> None:
         tops = np.add(means, spreads)
         for each, place, top in zip(members, places, tops, strict=True):
             axes.annotate(
-                each.contestant.name,
+                each.candidate.name,
                 (place, top),
                 xytext=(0, 5),
                 textcoords="offset points",
@@ -117,7 +117,7 @@ def _errors(axes: Axes, results: Sequence[Result]) -> None:
                 color=color,
             )
     axes.set_xscale("log", base=2)
-    ticks = sorted({each.contestant.cardinality for each in results})
+    ticks = sorted({each.candidate.cardinality for each in results})
     axes.set_xticks(ticks, list(map(str, ticks)))
     axes.margins(x=0.08, y=0.18)
     axes.set_xlabel("cardinality", color=INK)

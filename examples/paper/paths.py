@@ -3,9 +3,9 @@
     python -m examples.paper.paths *.jpg
     python -m examples.paper.paths --model resnext23s_4x32d.cifar10 *.png
 
-A path is left out, and the score of the class that the network sees is less,
+A path is left out, and the score of the class that the model sees is less,
 or more, by what the path added: an exact ablation, path by path. A figure of
-the means over all pictures is written, in the unit of scores before the
+the means over all images is written, in the unit of scores before the
 softmax.
 """
 
@@ -30,15 +30,15 @@ MODEL = "resnext50_32x4d"
 def main() -> int:
     """Run the script, and return its exit status."""
     parser = argparse.ArgumentParser(
-        usage="%(prog)s PICTURE... [options]",
+        usage="%(prog)s IMAGE... [options]",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "pictures",
+        "images",
         nargs="+",
         type=pathlib.Path,
-        metavar="PICTURE",
+        metavar="IMAGE",
         help="files of any kind that Pillow reads",
     )
     parser.add_argument(
@@ -62,11 +62,11 @@ def work(args: argparse.Namespace) -> int:
     model = scripts.load_model(args.model, args.weights)
     transform = scripts.transform_for(model)
     pixels = []
-    for file in args.pictures:
-        with PIL.Image.open(file) as picture:
-            pixels.append(transform(picture))
+    for file in args.images:
+        with PIL.Image.open(file) as image:
+            pixels.append(transform(image))
     found = contributions(model, np.stack(pixels))
-    title = f"{model.name}, mean of {len(pixels):,} pictures"
+    title = f"{model.name}, mean of {len(pixels):,} images"
     draw(found, title, args.output)
     print(f"Written to {args.output}")
     return 0
@@ -88,9 +88,9 @@ def contributions(
     blocks = [name for name in outputs if name != "stem"]
     console = rich.console.Console(stderr=True)
     return {
-        block: keras_resnext.explain.path_contributions(
-            model, images, block
-        ).mean(0)
+        block: keras_resnext.explain.group_ablation(model, images, block).mean(
+            0
+        )
         for block in rich.progress.track(
             blocks, "Leaving paths out", console=console, transient=True
         )

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import scipy.stats
 
-from examples.paper.networks import Contestant
+from examples.paper.models import Candidate
 
 # Below this a difference of two means is called one: by Welch's two-sided test
 # and Holm's correction for the number of claims.
@@ -22,14 +22,14 @@ class Result:
     """Result of a model.
 
     Args:
-        contestant: The network.
-        parameters: How many it has.
-        multiply_adds: What a picture costs.
+        candidate: The model.
+        parameters: Number of parameters.
+        multiply_adds: Multiply-adds of an image.
         histories: Of each seed the rows of its epochs, as `loop.train`
             returns them.
     """
 
-    contestant: Contestant
+    candidate: Candidate
     parameters: int
     multiply_adds: int
     histories: Sequence[History]
@@ -54,8 +54,8 @@ def p_value(first: Sequence[float], second: Sequence[float]) -> float:
     """Return how probable means as far apart are by chance alone, two-sided.
 
     Args:
-        first: Errors of a network, one of each seed.
-        second: Errors of another network.
+        first: Errors of a model, one of each seed.
+        second: Errors of another model.
 
     Returns:
         One if the seeds tell nothing of chance: if there is one only, or all
@@ -91,12 +91,12 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 class Comparison(NamedTuple):
-    """A claim, and the two networks whose errors decide about it.
+    """A claim, and the two models whose errors decide about it.
 
     Args:
         claim: The claim in words.
-        better: The network with the lower errors, by the claim.
-        worse: The other network.
+        better: The model with the lower errors, by the claim.
+        worse: The other model.
         what: `"errors"` or `"training_errors"`.
     """
 
@@ -107,7 +107,7 @@ class Comparison(NamedTuple):
 
     @property
     def samples(self) -> tuple[list[float], list[float]]:
-        """The errors of both networks, one of each seed."""
+        """The errors of both models, one of each seed."""
         return getattr(self.better, self.what), getattr(self.worse, self.what)
 
 
@@ -115,14 +115,14 @@ def comparisons(results: Sequence[Result]) -> list[Comparison]:
     """Return the comparisons that the paper's claims need.
 
     Args:
-        results: Of all networks of a scale.
+        results: Results of all models of a scale.
     """
-    equal = [each for each in results if each.contestant.group == "equal"]
+    equal = [each for each in results if each.candidate.group == "equal"]
     rivals = [
-        each for each in results if each.contestant.group in ("deeper", "wider")
+        each for each in results if each.candidate.group in ("deeper", "wider")
     ]
     best = min(rivals, key=lambda each: statistics.mean(each.errors))
-    more = [each for each in results if each.contestant.group == "more paths"]
+    more = [each for each in results if each.candidate.group == "more paths"]
     return [
         Comparison(
             "Table 3, the error is lower at the highest cardinality than at "
@@ -149,7 +149,7 @@ def verdict(results: Sequence[Result]) -> list[str]:
     """Say of each claim whether it was reproduced, one sentence each.
 
     Args:
-        results: Of all networks of a scale.
+        results: Results of all models of a scale.
     """
     found = comparisons(results)
     chances = [p_value(*each.samples) for each in found]
@@ -164,8 +164,8 @@ def verdict(results: Sequence[Result]) -> list[str]:
 def _compared(found: Comparison, chance: float, corrected: float) -> str:
     lower, higher = map(statistics.mean, found.samples)
     means = (
-        f"{found.better.contestant.label}: {lower:.2%}; "
-        f"{found.worse.contestant.label}: {higher:.2%}"
+        f"{found.better.candidate.label}: {lower:.2%}; "
+        f"{found.worse.candidate.label}: {higher:.2%}"
     )
     chances = f"p = {chance:.2g}, corrected {corrected:.2g}"
     if corrected >= SIGNIFICANCE:
@@ -182,7 +182,7 @@ def rows(results: Sequence[Result]) -> list[tuple[str, ...]]:
     """Return the rows of the table, its heading first."""
     seeds = len(results[0].histories)
     heading = (
-        "network",
+        "model",
         "parameters",
         "MACs",
         f"error, mean of {seeds}",
@@ -194,7 +194,7 @@ def rows(results: Sequence[Result]) -> list[tuple[str, ...]]:
         heading,
         *(
             (
-                each.contestant.label,
+                each.candidate.label,
                 f"{each.parameters:,}",
                 f"{each.multiply_adds / 1e6:.1f} M",
                 f"{statistics.mean(each.errors):.2%}",
@@ -220,9 +220,9 @@ def record(results: Sequence[Result]) -> list[dict[str, Any]]:
     """All figures, for JSON."""
     return [
         {
-            "network": each.contestant.label,
-            "cardinality": each.contestant.cardinality,
-            "group": each.contestant.group,
+            "model": each.candidate.label,
+            "cardinality": each.candidate.cardinality,
+            "group": each.candidate.group,
             "parameters": each.parameters,
             "multiply_adds": each.multiply_adds,
             "errors": each.errors,

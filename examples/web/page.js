@@ -1,4 +1,4 @@
-// Loads a network that keras_resnext exported, and names what pictures show.
+// Loads a model that keras_resnext exported, and names what images show.
 
 import { prepare } from "./resize.js";
 
@@ -44,9 +44,9 @@ async function download(address, onProgress = () => {}) {
   return new Blob(parts).arrayBuffer();
 }
 
-/** The network: a function from pixels to scores, and what is known of it. */
+/** The model: a function from pixels to scores, and what is known of it. */
 async function load() {
-  say("loading", "Loading the network …");
+  say("loading", "Loading the model …");
   const facts = JSON.parse(
     new TextDecoder().decode(await download("model.json")),
   );
@@ -65,7 +65,7 @@ async function load() {
       );
       $("progress").value = done / all;
       const share = Math.floor((100 * done) / all);
-      say("loading", `Loading the network … ${share} %`);
+      say("loading", `Loading the model … ${share} %`);
     });
   const [ort, wasm, model] = await Promise.all([
     import(`${RUNTIME}/ort.wasm.bundle.min.mjs`),
@@ -73,7 +73,7 @@ async function load() {
     bytes("model.onnx"),
   ]);
   $("progress").removeAttribute("value");
-  say("loading", "Starting the network …");
+  say("loading", "Starting the model …");
   ort.env.wasm.wasmBinary = wasm;
   // Elsewhere than in the page, which stays alive meanwhile.
   ort.env.wasm.proxy = true;
@@ -91,14 +91,14 @@ async function load() {
   return { facts, run };
 }
 
-/** The pixels of an image file, upright, that the network takes. */
+/** The pixels of an image file, upright, that the model takes. */
 async function read(file, transform) {
   const bitmap = await createImageBitmap(file, {
     colorSpaceConversion: "none",
     premultiplyAlpha: "none",
   }).catch(() => {
     throw new Problem(
-      `“${file.name || "This"}” is not a picture that this browser can read.`,
+      `“${file.name || "This"}” is not an image that this browser can read.`,
     );
   });
   const { width, height } = bitmap;
@@ -121,15 +121,15 @@ async function read(file, transform) {
   return pixels;
 }
 
-function showPicture(file) {
-  const picture = $("picture");
-  URL.revokeObjectURL(picture.src);
-  picture.src = URL.createObjectURL(file);
-  picture.hidden = false;
+function showImage(file) {
+  const image = $("image");
+  URL.revokeObjectURL(image.src);
+  image.src = URL.createObjectURL(file);
+  image.hidden = false;
   $("drop").classList.add("full");
 }
 
-/** What the network gets to see. */
+/** What the model gets to see. */
 function showPixels(pixels, crop) {
   const canvas = $("pixels");
   canvas.width = canvas.height = crop;
@@ -139,7 +139,7 @@ function showPixels(pixels, crop) {
   }
   canvas.getContext("2d").putImageData(new ImageData(data, crop), 0, 0);
   $("seen").querySelector("figcaption").textContent =
-    `What the network sees: ${crop} × ${crop} pixels`;
+    `What the model sees: ${crop} × ${crop} pixels`;
   $("seen").hidden = false;
 }
 
@@ -179,7 +179,7 @@ async function predict(file) {
   clear();
   say("busy", "Looking …");
   const pixels = await read(file, facts);
-  showPicture(file);
+  showImage(file);
   showPixels(pixels, facts.crop);
   const began = performance.now();
   const scores = await run(pixels);
@@ -190,7 +190,7 @@ async function predict(file) {
   say("done", `${milliseconds.toFixed(digits)} ms`);
 }
 
-// One picture after the other.
+// One image after the other.
 let queue = loading.then(
   () => say("ready", "Ready."),
   (error) => say("error", sentence(error)),
@@ -202,7 +202,7 @@ function take(files) {
   queue = queue
     .then(() => {
       if (!file) {
-        throw new Problem("That was no file; drop or paste a picture.");
+        throw new Problem("That was no file; drop or paste an image.");
       }
       return predict(file);
     })
@@ -220,7 +220,7 @@ $("file").addEventListener("change", ({ target }) => {
 
 addEventListener("paste", ({ clipboardData }) => take(clipboardData.files));
 
-// Anywhere on the page, lest the browser open the picture instead.
+// Anywhere on the page, lest the browser open the image instead.
 let depth = 0;
 function mark(change) {
   depth = change && Math.max(0, depth + change);

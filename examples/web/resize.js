@@ -41,7 +41,7 @@ function round(x) {
   return x % 1 === 0.5 ? 2 * Math.round(x / 2) : Math.round(x);
 }
 
-/** How long a picture's sides become, and where the crop starts. */
+/** How long an image's sides become, and where the crop starts. */
 export function geometry(width, height, resize, crop) {
   const short = Math.min(width, height);
   const scaled = (side) =>
@@ -51,15 +51,15 @@ export function geometry(width, height, resize, crop) {
 }
 
 /**
- * The pixels that a network takes.
+ * The pixels that a model takes.
  *
  * @param {{width: number, height: number, row: (y: number) => Uint8Array}}
- *   picture Its rows, asked for downwards, are RGBA; alpha is dropped.
+ *   image Its rows, asked for downwards, are RGBA; alpha is dropped.
  * @param {{resize: number, crop: number, interpolation: string}} transform
  * @returns {Uint8Array} RGB, of shape (crop, crop, 3).
  */
-export function prepare(picture, { resize, crop, interpolation }) {
-  const { width, height, row } = picture;
+export function prepare(image, { resize, crop, interpolation }) {
+  const { width, height, row } = image;
   const filter = FILTERS[interpolation];
   const { w, h, left, top } = geometry(width, height, resize, crop);
   const columns = windows(width, w, left, crop, filter);

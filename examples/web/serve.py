@@ -4,7 +4,7 @@
     python -m examples.web.serve --model resnext50_32x4d.a1h_in1k
     python -m examples.web.serve --weights flowers.safetensors
 
-Without arguments that is the network for CIFAR-10's ten classes which comes
+Without arguments that is the model for CIFAR-10's ten classes which comes
 with the package. npm, a part of Node.js, fetches ONNX Runtime Web once.
 """
 
@@ -69,7 +69,7 @@ def arguments() -> argparse.ArgumentParser:
         "--model",
         metavar="NAME[.TAG]",
         help="a name of keras_resnext.list_models(), with or without a tag "
-        f"(default: {DEFAULT}, or what the file of --weights holds)",
+        f"(default: {DEFAULT}, or what the file of --weights contains)",
     )
     parser.add_argument(
         "--weights",
@@ -109,7 +109,7 @@ def build(name: str | None, weights: str | None) -> keras.Model:
     """Build the model of the command line, with its weights.
 
     Raises:
-        ValueError: If there is no such network, or it is no classifier.
+        ValueError: If there is no such model, or it is no classifier.
         OSError: If its weights can't be read or fetched.
     """
     if name is None and weights is not None and pathlib.Path(weights).exists():
@@ -146,7 +146,7 @@ def export(args: argparse.Namespace) -> None:
         "parameters": model.count_params(),
         "bytes": row.bytes,
         "resize": transform.resize,
-        "crop": transform.crop,
+        "crop": transform.crop_size,
         "interpolation": transform.interpolation,
         "labels": text.splitlines(),
     }

@@ -1,4 +1,4 @@
-"""The words of the command line `keras-resnext`, and what they mean."""
+"""Arguments of the command line `keras-resnext`."""
 
 import argparse
 import sys
@@ -10,14 +10,13 @@ from keras_resnext.cli.types import positive
 
 PROGRAM = "keras-resnext"
 STATUS = (
-    "Exit status: 0 for success; 1 for a failure, such as a file that is "
-    "missing or damaged, a failed download or a full disk; 2 for wrong usage "
-    "alone."
+    "Exit status: 0 for success; 1 for a failure, such as a missing or damaged "
+    "file, a failed download or a full disk; 2 for wrong arguments."
 )
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that complains as the commands do."""
+    """Parser that reports errors as the commands do."""
 
     def error(self, message: str) -> NoReturn:
         """Print the usage and an error, and end the process."""
@@ -29,8 +28,8 @@ def parser() -> argparse.ArgumentParser:
     """Return the parser, with a parser of its own for each command."""
     whole = Parser(
         PROGRAM,
-        description="ResNeXt for Keras 3: networks, weights, predictions.",
-        epilog=f"{PROGRAM} COMMAND --help tells more of a command. {STATUS}",
+        description="ResNeXt for Keras 3: models, weights, predictions.",
+        epilog=f"{PROGRAM} COMMAND --help describes a command. {STATUS}",
     )
     commands = whole.add_subparsers(
         required=True, metavar="COMMAND", title="commands"
@@ -46,31 +45,34 @@ def parser() -> argparse.ArgumentParser:
         )
         return made
 
-    networks = command("list", "catalog", "List the networks.")
+    listed = command("list", "catalog", "List the models.")
     weights = command("weights", "catalog", "List published weights.")
-    for made in (networks, weights):
+    for made in (listed, weights):
         made.add_argument(
             "pattern",
             nargs="?",
             default="*",
             metavar="PATTERN",
-            help="which, such as 'resnext50*' (default: all)",
+            help="shell-style pattern of names, such as 'resnext50*' "
+            "(default: all)",
         )
     weights.add_argument(
         "--license",
         metavar="SPDX",
-        help="only those under a license, such as apache-2.0; 'commercial' "
-        "stands for all that allow commercial use",
+        help="license of the weights, such as apache-2.0, or 'commercial' for "
+        "all that allow commercial use (default: any)",
     )
-    info = command("info", "info", "Tell what a network is made of.")
+    info = command(
+        "info", "info", "Print the size, cost and stages of a model."
+    )
     info.add_argument("model", metavar="MODEL", help=f"one of {PROGRAM} list")
     _add_size(info)
-    _add_predict(command("predict", "predict", "Name what is on pictures."))
+    _add_predict(command("predict", "predict", "Classify images."))
     _add_evaluate(
         command(
             "evaluate",
             "evaluate",
-            "Measure accuracies, beside the published ones.",
+            "Measure accuracies, and compare them with the published ones.",
         )
     )
     _add_finetune(
@@ -85,32 +87,34 @@ def parser() -> argparse.ArgumentParser:
         command(
             "export",
             "export",
-            "Write a network for other runtimes, and compare it in each.",
+            "Export a model to other runtimes, and validate the files.",
         )
     )
     _add_convert(
         command(
             "convert",
             "convert",
-            "Convert weights between PyTorch's files and those of Keras.",
+            "Convert weights between the files of PyTorch and Keras.",
         )
     )
     _add_benchmark(
         command(
             "benchmark",
             "benchmark",
-            "Measure how fast a network predicts here, folded and not.",
+            "Measure the speed of prediction, folded and not.",
         )
     )
     paper = command(
-        "paper", "paper", "Check the figures of the paper's tables."
+        "paper",
+        "paper",
+        "Compute the figures of the paper's tables, and compare them.",
     )
     paper.add_argument(
         "--tables",
         nargs="+",
         type=positive,
         metavar="N",
-        help="which, of 1, 2, 3, 4 and 7 (default: all)",
+        help="numbers of tables: 1, 2, 3, 4, 7 (default: all)",
     )
     return whole
 
@@ -120,7 +124,7 @@ def _add_size(made: argparse.ArgumentParser) -> None:
         "--size",
         type=positive,
         metavar="N",
-        help="height and width of pictures (default: the network's own)",
+        help="height and width of images (default: the model's own)",
     )
 
 
@@ -134,62 +138,61 @@ def _add_weights(made: argparse.ArgumentParser, default: str) -> None:
 
 def _add_predict(predict: argparse.ArgumentParser) -> None:
     predict.add_argument(
-        "pictures",
+        "images",
         nargs="+",
         metavar="IMAGE",
         type=path,
-        help="image files of any kind that Pillow reads, or folders, which "
-        "are searched for images",
+        help="image files that Pillow reads, or folders of them",
     )
     predict.add_argument(
         "--model",
         help=f"one of {PROGRAM} list, or NAME.TAG of {PROGRAM} weights "
-        "(default: resnext50_32x4d, or what the file of --weights holds)",
+        "(default: resnext50_32x4d, or the model in the file of --weights)",
     )
     _add_weights(predict, "imagenet")
     predict.add_argument(
         "--top",
         type=positive,
         metavar="N",
-        help="how many classes to print for each (default: 5)",
+        help="number of classes to print for each image (default: 5)",
     )
     predict.add_argument(
         "--labels",
         type=path,
         metavar="FILE",
-        help="names of the classes, one on each line (default: the model's)",
+        help="file of class names, one per line (default: the model's)",
     )
     predict.add_argument(
         "--gradcam",
         type=path,
         metavar="OUT.png",
-        help="write an image of where the model looked for the first class of "
-        "each image, side by side, of the first 100 at most",
+        help="file for Grad-CAM heat maps of the first class of each image, "
+        "side by side, of at most 100 images",
     )
 
 
 def _add_evaluate(evaluate: argparse.ArgumentParser) -> None:
     evaluate.description = (
-        "Measure accuracies as the published ones were: with the same size, "
-        "crop and interpolation, by Pillow, unless --size says otherwise. "
+        "Measure accuracies as the published ones were measured: with the same "
+        "size, crop and interpolation, by Pillow, unless --size is given. "
         "Classes named by WordNet ids (n01440764) are looked up among "
-        "ImageNet's 1,000; others must be as many as the model's, in the same "
-        "order, which is the alphabet's for folders."
+        "ImageNet's 1,000; other datasets must have the model's classes, in "
+        "the same order (alphabetical for folders)."
     )
     add = evaluate.add_argument
     add(
         "weights",
         nargs="+",
         metavar="WEIGHTS",
-        help=f"names of {PROGRAM} weights, shell-style patterns of them, all, "
-        "or files",
+        help=f"names of {PROGRAM} weights, shell-style patterns of names, "
+        "files, or all",
     )
     add(
         "--model",
         metavar="NAME",
-        help=f"the files' model, one of {PROGRAM} list, or NAME.TAG, whose "
-        "transform and published accuracy the files take (default: what the "
-        "file tells)",
+        help=f"model of the files: one of {PROGRAM} list, or NAME.TAG, which "
+        "adds its transform and published accuracy (default: identified from "
+        "the file)",
     )
     add(
         "--dataset",
@@ -221,7 +224,7 @@ def _add_evaluate(evaluate: argparse.ArgumentParser) -> None:
         "--limit",
         type=positive,
         metavar="N",
-        help="number of images, of a folder random ones, the same each time "
+        help="number of images; of a folder, a random but fixed choice "
         "(default: all)",
     )
     add(
@@ -233,13 +236,14 @@ def _add_evaluate(evaluate: argparse.ArgumentParser) -> None:
     add(
         "--dtype-policy",
         metavar="NAME",
-        help="such as mixed_bfloat16 (default: that of keras.json)",
+        help="dtype policy, such as mixed_bfloat16 "
+        "(default: that of keras.json)",
     )
     add(
         "--csv",
         type=path,
         metavar="FILE",
-        help="file to append a line to for each checkpoint",
+        help="file to which a line per checkpoint is appended",
     )
 
 
@@ -296,33 +300,34 @@ def _add_export(export: argparse.ArgumentParser) -> None:
         "path or address of a checkpoint or .keras file",
     )
     export.add_argument(
-        "directory", metavar="DIRECTORY", type=path, help="where to"
+        "directory", metavar="DIRECTORY", type=path, help="output directory"
     )
     _add_weights(export, "imagenet")
     export.add_argument(
         "--formats",
         nargs="+",
         metavar="FORMAT",
-        help="of saved_model, tflite, tflite_float16, tflite_dynamic, "
-        "tflite_int8, onnx, openvino, torch (default: all that are possible)",
+        help="saved_model, tflite, tflite_float16, tflite_dynamic, "
+        "tflite_int8, onnx, openvino, torch (default: all that the backend "
+        "can write)",
     )
     export.add_argument(
-        "--pictures",
+        "--images",
         nargs="+",
         type=path,
-        metavar="PICTURE",
-        help="files to compare on, and to quantize tflite_int8 with",
+        metavar="IMAGE",
+        help="images for validation, and for the calibration of tflite_int8",
     )
     export.add_argument(
         "--normalized",
         action="store_true",
-        help="the files are to take normalized numbers, not pixels",
+        help="export without preprocessing: files take normalized images",
     )
     export.add_argument(
         "--labels",
         type=path,
         metavar="FILE",
-        help="the classes, one on each line (default: ImageNet's, of 1,000)",
+        help="file of class names, one per line (default: the model's)",
     )
     _add_size(export)
 
@@ -331,25 +336,24 @@ def _add_convert(convert: argparse.ArgumentParser) -> None:
     convert.add_argument(
         "source",
         metavar="SOURCE",
-        help=f"NAME.TAG of {PROGRAM} weights, or a file or its address: of "
-        "timm or torchvision (.safetensors, .pth), of the old "
-        "keras-applications (.h5), or Keras' own (.weights.h5, .keras)",
+        help=f"NAME.TAG of {PROGRAM} weights, or the path or address of a file "
+        "of timm or torchvision (.safetensors, .pth), of the old "
+        "keras-applications (.h5), or of Keras (.weights.h5, .keras)",
     )
     convert.add_argument(
         "output",
         metavar="OUTPUT",
         type=path,
-        help="the file to write, ending in .weights.h5 or .keras, or in "
-        ".safetensors for timm",
+        help="output file: .weights.h5, .keras, or .safetensors for timm",
     )
     convert.add_argument(
         "--model",
         metavar="NAME",
-        help=f"the file's network, one of {PROGRAM} list, where the file does "
-        "not tell: .weights.h5 never does",
+        help=f"model of the file, one of {PROGRAM} list; needed for "
+        ".weights.h5 (default: identified from the file)",
     )
     convert.add_argument(
-        "--force", action="store_true", help="replace OUTPUT if there is one"
+        "--force", action="store_true", help="replace OUTPUT if it exists"
     )
 
 
@@ -363,7 +367,7 @@ def _add_benchmark(benchmark: argparse.ArgumentParser) -> None:
         type=positive,
         default=(1, 32),
         metavar="N",
-        help="how many pictures at once (default: 1 32)",
+        help="batch sizes (default: 1 32)",
     )
     benchmark.add_argument(
         "--dtypes",
@@ -371,7 +375,7 @@ def _add_benchmark(benchmark: argparse.ArgumentParser) -> None:
         choices=("float32", "bfloat16", "float16"),
         default=("float32", "bfloat16"),
         metavar="DTYPE",
-        help="what folded networks compute in: float32, bfloat16, float16 "
+        help="dtypes of folded models: float32, bfloat16, float16 "
         "(default: float32 bfloat16)",
     )
     _add_size(benchmark)

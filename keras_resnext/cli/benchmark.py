@@ -1,4 +1,4 @@
-"""The command `benchmark`: how fast a network predicts on this machine."""
+"""The command `benchmark`: how fast a model predicts on this machine."""
 
 import argparse
 import statistics
@@ -10,7 +10,7 @@ import rich.console
 import rich.progress
 
 import keras_resnext
-from keras_resnext.cli import networks
+from keras_resnext.cli import loading
 from keras_resnext.cli import printing
 from keras_resnext.cli import usage
 
@@ -21,17 +21,17 @@ SECONDS = 20  # after which a batch size has no further round
 def run(args: argparse.Namespace) -> int:
     """Measure, and print a table."""
     variant = args.model.partition(".")[0]
-    size = args.size or networks.own_size(variant)
+    size = args.size or loading.own_size(variant)
     with usage():
         plain = keras_resnext.get_model(
-            variant, weights=None, input_shape=networks.shape(size)
+            variant, weights=None, input_shape=loading.shape(size)
         )
     models = {"as it is": plain} | {
         f"folded, {dtype}": keras_resnext.optimize_for_inference(plain, dtype)
         for dtype in args.dtypes
     }
     rows = [
-        {"network": name, "batch": batch, **row}
+        {"model": name, "batch": batch, **row}
         for batch in args.batches
         for name, row in measured(models, batch).items()
     ]
@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
         )
         return 0
     table = printing.table(
-        "network",
+        "model",
         "batch>",
         "ms>",
         "images/s>",
@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
     )
     for row in rows:
         table.add_row(
-            row["network"],
+            row["model"],
             str(row["batch"]),
             f"{row['ms']:.1f}",
             f"{row['images_per_second']:.1f}",

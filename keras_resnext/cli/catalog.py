@@ -7,7 +7,7 @@ import fnmatch
 from keras_resnext.cli import UsageError
 from keras_resnext.cli import printing
 from keras_resnext.cli import usage
-from keras_resnext.config import Template
+from keras_resnext.config import FixedCardinality
 from keras_resnext.suggestions import did_you_mean
 from keras_resnext.variants import VARIANTS
 from keras_resnext.weights.catalog import default_weights
@@ -35,7 +35,7 @@ def print_networks(pattern: str, as_json: bool) -> None:
     if as_json:
         return printing.print_json(rows)
     table = printing.table(
-        "network", "blocks", "paths", "size>", "weights", "top-1>"
+        "model", "blocks", "paths", "size>", "weights", "top-1>"
     )
     for row in rows:
         table.add_row(
@@ -55,7 +55,7 @@ def network(name: str) -> dict:
     grouping = config.grouping
     cardinality, group_width = (
         (grouping.cardinality, None)
-        if isinstance(grouping, Template)
+        if isinstance(grouping, FixedCardinality)
         else (None, grouping.channels)
     )
     return {

@@ -18,7 +18,7 @@ import keras_resnext
 from keras_resnext import atomic_files
 from keras_resnext.cli import Failure
 from keras_resnext.cli import UsageError
-from keras_resnext.cli import networks
+from keras_resnext.cli import loading
 from keras_resnext.cli import printing
 from keras_resnext.weights.save_keras import save_keras
 
@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     terms = f", {license}" if license else ""
     classes = found["classes"]
     printing.print_pairs(
-        network=found["network"],
+        model=found["model"],
         source=f"{found['source']} ({megabytes(found['source_bytes'])}{terms})",
         layout=found["layout"],
         classes="none" if classes is None else f"{classes:,}",
@@ -72,9 +72,9 @@ def check(args: argparse.Namespace) -> Callable:
     if output.exists() and not args.force:
         raise Failure(f"There is '{output}' already; --force replaces it.")
     if args.model and args.source.endswith(".keras"):
-        raise UsageError("A .keras file holds its network; no --model then.")
-    if args.model and not networks.is_file(args.source):
-        raise UsageError(f"'{args.source}' names its network; no --model then.")
+        raise UsageError("A .keras file contains its model; leave --model out.")
+    if args.model and not loading.is_file(args.source):
+        raise UsageError(f"'{args.source}' names its model; leave --model out.")
     return writers[0]
 
 
@@ -85,21 +85,19 @@ def convert(
 
     Args:
         source: File, address or name of a checkpoint.
-        network: The network's name, if the file does not tell.
+        network: The model's name, if the file does not tell.
         writer: Called with the model and a path.
-        output: Where to write.
+        output: Path of the output file.
     """
-    with networks.reading(source):
-        if networks.is_file(source):
-            model = networks.from_file(source, network)
-            keras_resnext.block_outputs(model)  # which refuses other networks
+    with loading.reading(source):
+        if loading.is_file(source):
+            model = loading.from_file(source, network)
+            keras_resnext.block_outputs(model)  # which refuses other models
             before = keras_resnext.inspect_checkpoint(source)
             license = None
         else:
-            networks.check_name(source)
-            model = keras_resnext.get_model(
-                source, input_shape=networks.shape()
-            )
+            loading.check_name(source)
+            model = keras_resnext.get_model(source, input_shape=loading.shape())
             record = model.weights_info
             source, license = record.name, record.license
             before = keras_resnext.inspect_checkpoint(record)
@@ -118,7 +116,7 @@ def convert(
                 )
         after = keras_resnext.inspect_checkpoint(staged)
     return {
-        "network": model.name,
+        "model": model.name,
         "source": source,
         "source_bytes": source_bytes,
         "license": license,

@@ -9,8 +9,8 @@ import keras_resnext
 from keras_resnext.cli import Failure
 from keras_resnext.cli import UsageError
 from keras_resnext.cli import complain
+from keras_resnext.cli import loading
 from keras_resnext.cli import measurements
-from keras_resnext.cli import networks
 from keras_resnext.cli import note
 from keras_resnext.cli import printing
 from keras_resnext.cli import subjects
@@ -78,12 +78,12 @@ def measured(
     """Measure a checkpoint, and print how far it came if it is stopped."""
     if subject.classes is not None:  # others are known after a download
         evaluation.class_indices(images.labels, subject.classes, subject.name)
-    with networks.reading(subject.name):
+    with loading.reading(subject.name):
         model = subject.build()
     transform = (
         keras_resnext.evaluation_transform(subject.record, size)
         if subject.record
-        else networks.transform_for(model, size)
+        else loading.transform_for(model, size)
     )
     tally = evaluation.Tally()
     steps = evaluation.measure(model, transform, images, batch_size, tally)

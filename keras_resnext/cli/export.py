@@ -12,8 +12,8 @@ import rich.progress
 
 import keras_resnext
 from keras_resnext.cli import Failure
-from keras_resnext.cli import networks
-from keras_resnext.cli import pictures
+from keras_resnext.cli import image_files
+from keras_resnext.cli import loading
 from keras_resnext.cli import printing
 from keras_resnext.cli import usage
 from keras_resnext.exporting import formats
@@ -26,20 +26,20 @@ def run(args: argparse.Namespace) -> int:
     try:
         with usage():
             formats.choose(
-                args.formats, keras.config.backend(), bool(args.pictures)
+                args.formats, keras.config.backend(), bool(args.images)
             )
     except ImportError as error:
         raise Failure(error) from error
     try:
-        for path in args.pictures or ():
-            pictures.check(path)
-    except pictures.ImageError as error:
+        for path in args.images or ():
+            image_files.check(path)
+    except image_files.ImageError as error:
         raise Failure(error) from error
-    labels = args.labels and networks.read_labels(args.labels)
-    model = networks.load_for_export(args.model, args.weights, args.size)
-    transform = networks.transform_for(model, args.size)
+    labels = args.labels and loading.read_labels(args.labels)
+    model = loading.load_for_export(args.model, args.weights, args.size)
+    transform = loading.transform_for(model, args.size)
     try:
-        data = args.pictures and read(args.pictures, transform, args.normalized)
+        data = args.images and read(args.images, transform, args.normalized)
         report = keras_resnext.export(
             model,
             args.directory,
@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
     except (
         ImportError,
         keras_resnext.ExportError,
-        pictures.ImageError,
+        image_files.ImageError,
     ) as error:
         raise Failure(error) from error
     if args.json:
@@ -70,7 +70,7 @@ def read(
     """Return images as the input of the files."""
     console = rich.console.Console(stderr=True)
     images = (
-        pictures.read(path)
+        image_files.read(path)
         for path in rich.progress.track(
             paths,
             "Reading",
@@ -82,4 +82,4 @@ def read(
     if not normalized:
         return np.stack([transform.pixels(image) for image in images])
     x = np.stack([transform(image) for image in images])
-    return x.transpose(0, 3, 1, 2) if networks.channels_first() else x
+    return x.transpose(0, 3, 1, 2) if loading.channels_first() else x

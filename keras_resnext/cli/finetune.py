@@ -23,7 +23,7 @@ import keras_resnext
 from keras_resnext import atomic_files
 from keras_resnext.cli import Failure
 from keras_resnext.cli import UsageError
-from keras_resnext.cli import networks
+from keras_resnext.cli import loading
 from keras_resnext.cli import training
 from keras_resnext.cli import usage
 from keras_resnext.exporting import formats
@@ -55,8 +55,8 @@ def run(args: argparse.Namespace) -> int:
         tags = {row.dataset: row.tag for row in published}
         own = next(iter(tags.values()))
         args.weights = "imagenet" if "imagenet" in tags else own
-    elif not (args.weights == "none" or networks.is_file(args.weights)):
-        networks.check_name(args.model, args.weights)
+    elif not (args.weights == "none" or loading.is_file(args.weights)):
+        loading.check_name(args.model, args.weights)
     try:
         with usage():
             formats.choose(args.formats, keras.backend.backend(), True)
@@ -113,7 +113,7 @@ def finetune(args: argparse.Namespace, recipe: Recipe) -> dict[str, Any]:
             model = current.model
         if not strategy.is_chief:
             return {}
-        with strategy.alone():
+        with strategy.chief_only():
             best = "best" if current.validates else "last"
             model = keras.saving.load_model(folder / f"{best}.keras")
             return conclude(
@@ -144,7 +144,7 @@ def build(
         if args.size:
             raise UsageError(error) from error
         raise
-    return keras_resnext.finetuning.replace_classifier(
+    return keras_resnext.finetuning.reset_classifier(
         model, len(dataset.labels), activation, recipe.dropout, dataset.labels
     )
 
@@ -179,13 +179,15 @@ def fitted(
     changes = {
         "train_size": size,
         "evaluation_size": size,
-        "evaluation_resize": round(size / (made_for.crop if made_for else 1)),
+        "evaluation_resize": round(
+            size / (made_for.crop_pct if made_for else 1)
+        ),
     }
     if made_for:
         changes |= {"mean": made_for.mean, "std": made_for.std}
     if dataset.channels == 1:
         # Gray images are mostly signs, which mirroring would change.
-        changes |= {"flip": False, "crop_scale": 0.7}
+        changes |= {"horizontal_flip": False, "crop_scale": 0.7}
     given = {word.partition("=")[0] for word in args.set}
     return recipe.override(
         **{name: value for name, value in changes.items() if name not in given}

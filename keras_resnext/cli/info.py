@@ -1,11 +1,11 @@
-"""The command `info`: what a network is made of."""
+"""The command `info`: what a model is made of."""
 
 import argparse
 
 import keras
 
 import keras_resnext
-from keras_resnext.cli import networks
+from keras_resnext.cli import loading
 from keras_resnext.cli import printing
 from keras_resnext.cli import usage
 
@@ -45,8 +45,8 @@ def run(args: argparse.Namespace) -> int:
 def information(name: str, size: int | None) -> dict:
     """Return the properties of a model, for images of a size."""
     variant = name.partition(".")[0]
-    size = size or networks.own_size(variant)
-    shape = networks.shape(size)
+    size = size or loading.own_size(variant)
+    shape = loading.shape(size)
     # Without a single weight, of which there may be 828 million.
     with usage(), keras.StatelessScope(initialize_variables=False):
         model = keras_resnext.get_model(

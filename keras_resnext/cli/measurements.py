@@ -23,7 +23,7 @@ COLUMNS = (
     "split",
     "images",
     "size",
-    "crop",
+    "crop_pct",
     "interpolation",
     "backend",
     "dtype_policy",
@@ -45,10 +45,10 @@ def row(
 ) -> dict[str, object]:
     """Return a measurement, by the names of `COLUMNS`."""
     evaluations = subject.record.evaluations if subject.record else ()
-    sizes = [each for each in evaluations if each.size == transform.crop]
+    sizes = [each for each in evaluations if each.size == transform.crop_size]
     # As evaluation_transform chooses among them.
-    crop = (
-        [*sizes, *evaluations][0].crop
+    crop_pct = (
+        [*sizes, *evaluations][0].crop_pct
         if evaluations
         else keras_resnext.DataConfig().crop_pct
     )
@@ -60,8 +60,8 @@ def row(
         images.name,
         images.split,
         tally.images,
-        transform.crop,
-        f"{crop:.4g}",
+        transform.crop_size,
+        f"{crop_pct:.4g}",
         transform.interpolation,
         keras.backend.backend(),
         policies[0],

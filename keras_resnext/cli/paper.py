@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _print(title: str, checks: Sequence[paper.Check]) -> None:
     """Print a table, with accuracies of published weights if there are any."""
-    columns = ["network", "figure", "paper>", "computed>", ""]
+    columns = ["model", "figure", "paper>", "computed>", ""]
     trained = any(check.published is not None for check in checks)
     if trained:
         columns += ["published weights>", "of"]

@@ -24,9 +24,9 @@ from keras_resnext import imagenet
 from keras_resnext.cli import Failure
 from keras_resnext.cli import UsageError
 from keras_resnext.cli import complain
-from keras_resnext.cli import networks
+from keras_resnext.cli import image_files
+from keras_resnext.cli import loading
 from keras_resnext.cli import note
-from keras_resnext.cli import pictures
 from keras_resnext.cli import printing
 
 BATCH = 64
@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
     if args.gradcam and not args.gradcam.parent.is_dir():
         raise Failure(f"There is no folder '{args.gradcam.parent}'.")
     skipped = Skipped()
-    files = expand(args.pictures, skipped)
+    files = expand(args.images, skipped)
     total = len(files) + skipped.count
     if readable := from_first_readable(files, skipped):
         predict(args, readable, skipped)
@@ -70,16 +70,16 @@ def predict(
     args: argparse.Namespace, paths: list[pathlib.Path], skipped: Skipped
 ) -> None:
     """Print the predictions for images."""
-    model = networks.load(args.model, args.weights)
+    model = loading.load(args.model, args.weights)
     classes = model.output_shape[-1]
     if (args.top or 1) > classes:
         raise UsageError(
-            f"--top {args.top} is more than the network's {classes} classes."
+            f"--top {args.top} is more than the model's {classes} classes."
         )
-    transform = networks.transform_for(model)
+    transform = loading.transform_for(model)
     names = keras_resnext.get_data_config(model).labels
     if args.labels:
-        names = tuple(networks.read_labels(args.labels))
+        names = tuple(loading.read_labels(args.labels))
         if len(names) != classes:
             raise Failure(
                 f"'{args.labels}' has {len(names):,} lines. It must name the "
@@ -116,7 +116,7 @@ def expand(paths: list[pathlib.Path], skipped: Skipped) -> list[pathlib.Path]:
             files.append(path)
             continue
         before = skipped.count
-        found = list(pictures.find(path, skipped))
+        found = list(image_files.find(path, skipped))
         if found:
             note(f"{len(found):,} images in '{path}'.")
         elif skipped.count == before:
@@ -134,8 +134,8 @@ def from_first_readable(
     """
     for i, path in enumerate(paths):
         try:
-            pictures.check(path)
-        except pictures.ImageError as error:
+            image_files.check(path)
+        except image_files.ImageError as error:
             skipped(error)
         else:
             return paths[i:]
@@ -152,10 +152,10 @@ def batches(
     pixels: list[np.ndarray] = []
     for path in paths:
         try:
-            pixels.append(transform.pixels(pictures.read(path)))
+            pixels.append(transform.pixels(image_files.read(path)))
         # Out of memory, and whatever else one image may bring about.
         except Exception as error:
-            skipped(pictures.unreadable(path, error))
+            skipped(image_files.unreadable(path, error))
             continue
         good.append(path)
         if len(good) == BATCH:
@@ -191,13 +191,13 @@ def predictions(
     """
     for paths, pixels in read:
         x = transform.normalize(pixels)
-        if networks.channels_first():
+        if loading.channels_first():
             x = x.transpose(0, 3, 1, 2)
         predicted = np.asarray(model.predict_on_batch(x), "float32")
         finite = np.isfinite(predicted).all(-1)
         found = iter(best(predicted[finite], top, names))
         for path, is_finite in zip(paths, finite, strict=True):
-            result = {"picture": os.fspath(path), "classes": None}
+            result = {"image": os.fspath(path), "classes": None}
             if is_finite:
                 yield result | {"classes": next(found)}
             else:
@@ -246,7 +246,7 @@ def show(result: dict) -> None:
     """Print the most probable classes of one image."""
     if not result["classes"]:
         return
-    print(printing.printable(result["picture"]))
+    print(printing.printable(result["image"]))
     rows = printing.table("class", "probability>")
     rows.columns[0].min_width = 24
     for each in result["classes"]:
@@ -272,8 +272,8 @@ def side_by_side(sights: list[PIL.Image.Image]) -> PIL.Image.Image:
     columns = math.ceil(math.sqrt(len(sights)))
     rows = math.ceil(len(sights) / columns)
     sheet = PIL.Image.new("RGB", (columns * WIDTH, rows * WIDTH), "white")
-    for i, picture in enumerate(sights):
-        sheet.paste(picture, (i % columns * WIDTH, i // columns * WIDTH))
+    for i, image in enumerate(sights):
+        sheet.paste(image, (i % columns * WIDTH, i // columns * WIDTH))
     return sheet
 
 
@@ -291,8 +291,8 @@ def progress(hidden: bool) -> rich.progress.Progress:
     )
 
 
-def _save(picture: PIL.Image.Image, path: pathlib.Path) -> None:
+def _save(image: PIL.Image.Image, path: pathlib.Path) -> None:
     try:
-        picture.save(path)
+        image.save(path)
     except OSError as error:
         raise Failure(f"Can't write '{path}': {error.strerror}") from error

@@ -14,9 +14,9 @@ import sys
 from collections.abc import Callable
 
 from keras_resnext.cli import Failure as Failure
-from keras_resnext.cli.networks import load as load_model
-from keras_resnext.cli.networks import load_for_export as load_for_export
-from keras_resnext.cli.networks import transform_for as transform_for
+from keras_resnext.cli.loading import load as load_model
+from keras_resnext.cli.loading import load_for_export as load_for_export
+from keras_resnext.cli.loading import transform_for as transform_for
 from keras_resnext.cli.training import (
     directory_of_several as directory_of_several,
 )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import keras
 
 import keras_resnext
-from keras_resnext.cli import networks
+from keras_resnext.cli import loading
 
 
 def records(word: str) -> list[keras_resnext.Weights]:
@@ -73,9 +73,9 @@ class Subject:
     def build(self) -> keras.Model:
         """Build the model for logits: probabilities can round to equal ones."""
         if self.path is not None:
-            return networks.from_file(self.path, self.variant, None)
+            return loading.from_file(self.path, self.variant, None)
         return keras_resnext.get_model(
-            self.name, classifier_activation=None, input_shape=networks.shape()
+            self.name, classifier_activation=None, input_shape=loading.shape()
         )
 
 
@@ -98,7 +98,7 @@ def subjects(words: Iterable[str], model: str | None) -> list[Subject]:
     record = records(f"{variant}.{tag}")[0] if tag else None
     found = []
     for word in words:
-        if networks.is_file(word):
+        if loading.is_file(word):
             if not os.path.isfile(word):
                 raise ValueError(f"There is no file '{word}'.")
             found.append(Subject(word, word, variant or None, record))

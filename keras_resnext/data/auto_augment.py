@@ -136,7 +136,7 @@ def increasing(
 
     Args:
         x: float32 pixels of shape `(height, width, 3)`.
-        level: How much to change, in [0, 1].
+        level: Strength of the change, in [0, 1].
         sign: In which direction, -1 or 1.
         fill: RGB color of what was outside of the image.
 

@@ -75,7 +75,13 @@ def train_batches(
     batch_size = batch_size or recipe.batch_size
     check_trainable(dataset, recipe, batch_size)
     plan = EpochPlan(
-        seed, epoch, batch_size, recipe.repeats, first_step, worker, workers
+        seed,
+        epoch,
+        batch_size,
+        recipe.repeated_augment,
+        first_step,
+        worker,
+        workers,
     )
     images = dataset.splits["train"]
 
@@ -271,27 +277,25 @@ def _augmented(content: tf.Tensor, recipe: Recipe, seeds: Any) -> tf.Tensor:
         )
     else:
         image = _pixels(content)
-    if recipe.flip:
+    if recipe.horizontal_flip:
         image = crops.flip(image, seeds[1])
-    if recipe.policy == "trivial_augment_wide":
+    if recipe.auto_augment == "trivial_augment_wide":
         image = auto_augment.trivial_augment_wide(image, seeds[2])
-    elif recipe.policy == "rand_augment":
-        image = auto_augment.rand_augment(
-            image, recipe.policy_magnitude, seeds[2]
-        )
+    elif recipe.auto_augment == "rand_augment":
+        image = auto_augment.rand_augment(image, recipe.magnitude, seeds[2])
     if recipe.color_jitter:
         image = colors.jitter(image, seeds[3], *[recipe.color_jitter] * 3)
-    if recipe.lighting:
-        image = colors.light(image, seeds[4], recipe.lighting)
+    if recipe.pca_noise:
+        image = colors.light(image, seeds[4], recipe.pca_noise)
     image = colors.normalized(image, recipe.mean, recipe.std)
     if recipe.crop == "padded":
         # Padding has the mean color, as in the paper's code.
         image = crops.padded(image, PADDING, seeds[0])
-    if recipe.erasing:
+    if recipe.random_erasing:
         image = erasing.erase(
             image,
             seeds[5],
-            recipe.erasing,
+            recipe.random_erasing,
             count=recipe.erasing_count,
             fill=recipe.erasing_fill,
         )

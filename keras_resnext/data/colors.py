@@ -27,7 +27,7 @@ def jitter(
     Each blends the image with another, of a weight drawn uniformly from
     `[1 - strength, 1 + strength]`: with black for the brightness, with its
     gray version for the saturation and with that one's mean for the contrast.
-    As in fb.resnet.torch, which trained the paper's networks, pixels are not
+    As in fb.resnet.torch, which trained the paper's models, pixels are not
     cut off at white nor rounded, which torchvision's `ColorJitter` does.
 
     Args:

@@ -32,7 +32,7 @@ def erase(
         image: Normalized pixels of shape `(height, width, channels)`, of
             any float dtype.
         seed: int32 tensor of shape `(2,)`.
-        probability: How often anything is erased.
+        probability: Probability that anything is erased.
         scale: Lowest and highest share of the area, of all boxes together;
             `None` for torchvision's or timm's, by `fill`.
         ratio: Lowest and highest ratio of height to width; likewise.

@@ -155,7 +155,9 @@ def measure(
     indices = class_indices(images.labels, shape[1], model.name)
     # All batches are of one shape, which is compiled before time counts.
     size = min(batch_size, images.count)
-    batch = np.zeros((size, transform.crop, transform.crop, 3), "float32")
+    batch = np.zeros(
+        (size, transform.crop_size, transform.crop_size, 3), "float32"
+    )
     _predict(model, batch)
     began = time.monotonic()
     for pixels, labels in transformed(images, transform, size):

@@ -75,7 +75,7 @@ def script(format: Format, model: InferenceModel) -> str:
     text += _READ.format(
         mode="L" if input_spec.channels == 1 else "RGB",
         # Another size only if the model's is not the transform's.
-        resize=transform.resize * max(height, width) // transform.crop,
+        resize=transform.resize * max(height, width) // transform.crop_size,
         filter=transform.interpolation.upper(),
         width=width,
         height=height,

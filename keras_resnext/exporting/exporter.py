@@ -250,9 +250,9 @@ def _labels(
             and kind_of(model) != "features"
         ):
             warnings.warn(
-                f"Nothing tells the names of the {classes} classes of "
-                f"'{model.name}', so that no labels.txt is written. Pass "
-                "`labels`, or let the model know: "
+                f"The names of the {classes} classes of '{model.name}' are "
+                "unknown, so that no labels.txt is written. Pass "
+                "`labels`, or set it on the model: "
                 "keras_resnext.set_data_config(model, labels=[...]).",
                 UserWarning,
                 stacklevel=3,
@@ -307,7 +307,7 @@ def _run(files: list[pathlib.Path], inputs: pathlib.Path) -> None:
         lines = run.stderr.strip().splitlines() or [f"{run.returncode}"]
         missing = [path.stem for path in files[2::3] if not path.exists()]
         name = missing[0] if missing else files[-1].stem
-        raise ExportError(f"'{name}' was written but doesn't run: {lines[-1]}")
+        raise ExportError(f"'{name}' was written but does not run: {lines[-1]}")
 
 
 def _compare(

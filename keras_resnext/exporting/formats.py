@@ -85,9 +85,8 @@ def _refusal(
         )
     if any_size and not format.any_size:
         return ValueError(
-            f"The format '{format.name}' holds models for images of one size "
-            "only. Build the model with an `input_shape` such as "
-            "(224, 224, 3)."
+            f"The format '{format.name}' is for images of one size only. Build "
+            "the model with an `input_shape` such as (224, 224, 3)."
         )
     missing = format.missing(backend)
     if missing:

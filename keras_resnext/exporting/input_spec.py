@@ -99,7 +99,7 @@ class InputSpec:
     @property
     def sizes(self) -> list[tuple[int, int]]:
         """Height and width of images to compare on, two where any will do."""
-        side = self.transform.crop
+        side = self.transform.crop_size
         height, width = (size or side for size in self.size)
         if None not in self.size:
             return [(height, width)]
@@ -240,8 +240,8 @@ def _transform(model: keras.Model, size: int | None) -> EvaluationTransform:
         labels=config.labels
     ):
         warnings.warn(
-            f"Nothing tells how the images of '{model.name}' are normalized: "
-            "ImageNet's mean and standard deviation are taken. If that is "
+            f"The normalization of the images of '{model.name}' is unknown: "
+            "ImageNet's mean and standard deviation are used. If that is "
             "right, keras_resnext.set_data_config(model, size=224) confirms "
             "it; else pass `transform`, or mean= and std= there.",
             UserWarning,
@@ -250,9 +250,9 @@ def _transform(model: keras.Model, size: int | None) -> EvaluationTransform:
     size = size or config.size
     if size is None:
         raise ValueError(
-            f"Nothing tells the size of the images of '{model.name}' that "
-            "the files are to be compared on. Pass `transform`, or let the "
-            "model know: keras_resnext.set_data_config(model, size=224)."
+            f"The size of the images of '{model.name}' is unknown. Pass "
+            "`transform`, or set it on the model: "
+            "keras_resnext.set_data_config(model, size=224)."
         )
     return evaluation_transform(replace(config, size=size))
 
@@ -278,7 +278,7 @@ def check_images(data: Any, input_spec: InputSpec) -> np.ndarray:
     )
     if not fits or not len(x):
         raise ValueError(
-            "`representative_data` must be pictures of shape (count, "
+            "`representative_data` must be images of shape (count, "
             f"{', '.join(map(str, input_spec.shape))}). Received shape: "
             f"{x.shape}"
         )
@@ -292,7 +292,7 @@ def check_images(data: Any, input_spec: InputSpec) -> np.ndarray:
         if x.dtype.kind != "f" or max(-low, high) > 50:
             raise ValueError(
                 "Without preprocessing `representative_data` must be floats, "
-                "normalized as the network takes them. Received "
+                "normalized as the model takes them. Received "
                 f"{x.dtype} in [{low:.4g}, {high:.4g}]"
             )
         return x.astype("float32")
@@ -313,14 +313,14 @@ def _stacked(data: Any) -> np.ndarray:
         return _array(data)
     if isinstance(data, str) or not isinstance(data, Iterable):
         raise ValueError(
-            "`representative_data` must be an array of pictures, or yield "
-            f"pictures. Received: {type(data).__name__}"
+            "`representative_data` must be an array of images, or yield "
+            f"images. Received: {type(data).__name__}"
         )
     parts = [_array(each) for each in data]
     parts = [each[None] if each.ndim == 3 else each for each in parts]
     if len({each.shape[1:] for each in parts}) != 1:
         raise ValueError(
-            "`representative_data` must be pictures of one shape, at least "
+            "`representative_data` must be images of one shape, at least "
             f"one. Received {len(parts)} of the shapes "
             f"{sorted({each.shape[1:] for each in parts})}"
         )

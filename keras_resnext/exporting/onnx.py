@@ -93,7 +93,7 @@ def _save(model: InferenceModel, proto: Any, path: pathlib.Path) -> None:
 
 
 def _merge_padding(graph: Any) -> None:
-    """Merge the padding before maximum pooling into the pooling.
+    """AddActivation the padding before maximum pooling into the pooling.
 
     TensorFlow's padding is never the maximum: it repeats pixels inside the
     window, or is zero after a ReLU (`kernels.tensorflow.max_pool2d`). ONNX

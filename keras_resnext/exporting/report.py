@@ -45,7 +45,7 @@ class ExportReport:
         model: Name of the model.
         backend: Keras' backend.
         directory: Folder of the files.
-        pictures: Number of images that outputs were compared on.
+        images: Number of images that outputs were compared on.
         drawn: Whether these images were synthetic.
         rows: The files.
     """
@@ -53,7 +53,7 @@ class ExportReport:
     model: str
     backend: str
     directory: str
-    pictures: int
+    images: int
     drawn: bool
     rows: tuple[ExportedFile, ...]
 
@@ -69,8 +69,8 @@ class ExportReport:
     def __str__(self) -> str:
         table = rich.table.Table(
             title=f"{self.model} in {self.directory}",
-            caption=f"Compared with Keras on {self.pictures} "
-            f"{'drawn' if self.drawn else 'given'} pictures",
+            caption=f"Compared with Keras on {self.images} "
+            f"{'drawn' if self.drawn else 'given'} images",
             box=rich.box.SIMPLE_HEAD,
         )
         table.add_column("format")

@@ -41,7 +41,7 @@ def conv2d(
         groups: Number of groups; the kernel's shape already says it to most
             backends.
         data_format: `"channels_last"` or `"channels_first"`.
-        bias: What to add to each filter's output, `(filters,)`.
+        bias: Summand of each filter's output, `(filters,)`.
 
     Returns:
         Images of the dtype of `x`.
@@ -143,7 +143,7 @@ def max_pool2d(
         pool_size: Height and width of a window.
         strides: Vertical and horizontal step.
         padding: Rows above and below, columns left and right; at most half
-            of `pool_size`, so that every window holds a pixel.
+            of `pool_size`, so that every window contains a pixel.
         data_format: `"channels_last"` or `"channels_first"`.
         nonnegative: Whether nothing in `x` is below zero, nor changes with
             what is zero, as behind a ReLU.
@@ -300,7 +300,7 @@ def packed(
 ) -> Tensor:
     """Compute a grouped convolution by a few ordinary ones.
 
-    Neighbouring groups are merged into one whose kernel is block-diagonal,
+    Neighboring groups are merged into one whose kernel is block-diagonal,
     and each merged group is convolved by itself: the same numbers, with some
     multiplications by zero, on kernels that every backend has and tunes.
 

@@ -1,5 +1,6 @@
 """Layers: leaf classes that anyone can use on their own."""
 
+from keras_resnext.layers.add_activation import AddActivation as AddActivation
 from keras_resnext.layers.batch_norm import (
     BatchNormalization as BatchNormalization,
 )
@@ -12,7 +13,6 @@ from keras_resnext.layers.efficient_channel_attention import (
     EfficientChannelAttention as EfficientChannelAttention,
 )
 from keras_resnext.layers.global_context import GlobalContext as GlobalContext
-from keras_resnext.layers.merge import Merge as Merge
 from keras_resnext.layers.pooling import MaxPooling2D as MaxPooling2D
 from keras_resnext.layers.selective_kernel import (
     SelectiveKernel as SelectiveKernel,
@@ -23,6 +23,7 @@ from keras_resnext.layers.stochastic_depth import (
 )
 
 __all__ = [
+    "AddActivation",
     "BatchNormalization",
     "BilinearAttention",
     "Classifier",
@@ -30,7 +31,6 @@ __all__ = [
     "EfficientChannelAttention",
     "GlobalContext",
     "MaxPooling2D",
-    "Merge",
     "SelectiveKernel",
     "SqueezeExcite",
     "StochasticDepth",

@@ -53,7 +53,7 @@ class NarrowAttention(ChannelAttention):
 
     Args:
         ratio: Width of the narrow layer as a share of the channels.
-        divisor: What that width is rounded up to a multiple of.
+        divisor: Divisor of that width, which is rounded up.
         **kwargs: Arguments of `ChannelAttention`.
 
     Raises:

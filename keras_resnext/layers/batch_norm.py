@@ -30,7 +30,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
     Args:
         axis: Axis of the channels.
-        momentum: How much of the moving statistics a step keeps; Keras' 0.9
+        momentum: Share of the moving statistics that a step keeps; Keras' 0.9
             is PyTorch's 0.1.
         epsilon: Added to the variance before the root.
         activation: Activation of the result, or `None`.
@@ -199,9 +199,9 @@ def _normalize_together(
     count, mean = kernels.sum_over_replicas([count, ops.sum(wide, axes)])
     mean = mean / count
     # Not the mean square less the squared mean, whose digits cancel out.
-    centred = wide - ops.expand_dims(mean, axes)
+    centered = wide - ops.expand_dims(mean, axes)
     (variance,) = kernels.sum_over_replicas(
-        [ops.sum(ops.square(centred), axes)]
+        [ops.sum(ops.square(centered), axes)]
     )
     variance = variance / count
     y = ops.batch_normalization(

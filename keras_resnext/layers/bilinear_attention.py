@@ -36,7 +36,7 @@ class BilinearAttention(NarrowAttention):
             divide by it.
         groups: Number of groups of channels.
         ratio: Width of the narrow copy as a share of the channels.
-        divisor: What that width is rounded up to a multiple of.
+        divisor: Divisor of that width, which is rounded up.
         activation: Activation of each of the four 1x1 convolutions.
         dropout: Share of the channels to add nothing to in training.
         seed: Seed of the dropout.

@@ -20,7 +20,7 @@ class EfficientChannelAttention(ChannelAttention):
     (equation 9 of the paper).
 
     Args:
-        kernel_size: Number of neighbouring channels, odd; `None` derives it
+        kernel_size: Number of neighboring channels, odd; `None` derives it
             from the number of channels (equation 12).
         **kwargs: Arguments of `keras.layers.Layer`, and `data_format`:
             `"channels_last"`, `"channels_first"` or `None` for Keras' own.
@@ -55,7 +55,7 @@ class EfficientChannelAttention(ChannelAttention):
 
     def build(self, input_shape: Shape) -> None:
         channels = self.channels(input_shape)
-        size = self.kernel_size or neighbours(channels)
+        size = self.kernel_size or neighbors(channels)
         self.kernel = self.add_weight((size, 1, 1), name="kernel")
 
     def call(self, inputs: Tensor) -> Tensor:
@@ -71,7 +71,7 @@ class EfficientChannelAttention(ChannelAttention):
         }
 
 
-def neighbours(channels: int, gamma: float = 2.0, b: float = 1.0) -> int:
+def neighbors(channels: int, gamma: float = 2.0, b: float = 1.0) -> int:
     """Return the odd size nearest to the logarithm in equation 12.
 
     Args:

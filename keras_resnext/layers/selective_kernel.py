@@ -27,7 +27,7 @@ class SelectiveKernel(NarrowAttention):
 
     Args:
         ratio: Width of the narrow layer as a share of the channels.
-        divisor: What that width is rounded up to a multiple of, and so its
+        divisor: Divisor of that width, which is rounded up, and so its
             minimum: the paper's L.
         activation: Activation of the narrow layer.
         normalize: Whether batch normalization stands before it; otherwise

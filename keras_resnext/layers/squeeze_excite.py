@@ -21,7 +21,7 @@ class SqueezeExcite(NarrowAttention):
 
     Args:
         ratio: Width of the narrow layer as a share of the channels.
-        divisor: What that width is rounded up to a multiple of.
+        divisor: Divisor of that width, which is rounded up.
         activation: Activation of the narrow layer.
         **kwargs: Arguments of `keras.layers.Layer`, and `data_format`:
             `"channels_last"`, `"channels_first"` or `None` for Keras' own.

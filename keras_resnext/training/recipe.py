@@ -16,9 +16,9 @@ from keras_resnext.training.losses import BinaryCrossentropy
 from keras_resnext.training.losses import CategoricalCrossentropy
 from keras_resnext.training.optimizers import LAMB
 from keras_resnext.training.optimizers import SGD
-from keras_resnext.training.schedules import ByEpoch
-from keras_resnext.training.schedules import cosine_rates
-from keras_resnext.training.schedules import step_rates
+from keras_resnext.training.schedules import EpochSchedule
+from keras_resnext.training.schedules import cosine
+from keras_resnext.training.schedules import multistep
 from keras_resnext.weights.records import IMAGENET_MEAN
 from keras_resnext.weights.records import IMAGENET_STD
 
@@ -28,12 +28,12 @@ _CHOICES = {
     "crop": ("random_resized", "padded"),
     "interpolation": ("bilinear", "bicubic"),
     "train_interpolation": ("bilinear", "bicubic", "random"),
-    "policy": ("none", "trivial_augment_wide", "rand_augment"),
+    "auto_augment": ("none", "trivial_augment_wide", "rand_augment"),
     "erasing_fill": ("mean", "noise"),
     "loss": ("categorical_crossentropy", "binary_crossentropy"),
 }
 _SHARES = ("momentum", "label_smoothing", "bce_target_thresh", "dropout")
-# Number of images that `ema_decay` counts on, torchvision's data set.
+# Number of images that `ema_decay` counts on, torchvision's dataset.
 IMAGENET_IMAGES = 1_281_167
 
 
@@ -42,51 +42,56 @@ class Recipe:
     """Hyper-parameters of a training and of its evaluation.
 
     Args:
-        name: What it is called here.
+        name: Name of the recipe.
         optimizer: `"sgd"`, `"lamb"` or `"adamw"`.
-        learning_rate: The highest, for `batch_size` pictures a step.
-        batch_size: Pictures a step, over all devices. The learning rate
-            follows another size in proportion.
-        epochs: How often all pictures are seen.
+        learning_rate: Peak learning rate at `batch_size`.
+        batch_size: Images per step, over all devices. The learning rate is
+            scaled in proportion to another size.
+        epochs: Number of training epochs.
         schedule: `"step"` or `"cosine"`.
-        weight_decay: The optimizer's.
-        sources: Where the numbers are from.
-        momentum: SGD's.
-        nesterov: Whether SGD looks a step ahead.
+        weight_decay: Weight decay of the optimizer.
+        sources: Sources of the values.
+        momentum: Momentum of SGD.
+        nesterov: Whether SGD uses Nesterov momentum.
         decay_norm: Whether scales and offsets of normalization decay too.
         decay_bias: Whether the other biases decay too.
-        drops: Epochs, from 0, at which `"step"` divides the rate by 10.
-        warmup_epochs: Epochs in which the rate rises before `"cosine"`.
-        warmup_rate: Where it begins, as a share of `learning_rate`.
-        warmup_by_step: Whether it rises with every step, not every epoch.
-        minimum_rate: What it falls towards, as a share of `learning_rate`.
-        cosine_after_warmup: Whether the cosine begins after the rise, not
-            beneath it.
-        train_size: Height and width of pictures in training, in pixels.
-        evaluation_size: The same in evaluation.
-        evaluation_resize: The shorter side that pictures are resized to
-            before evaluation crops them.
-        interpolation: How pictures are resized in evaluation.
-        train_interpolation: How random crops are resized in training;
+        milestones: Epochs, from 0, at which `"step"` divides the learning
+            rate by 10.
+        warmup_epochs: Epochs of linear warm-up before `"cosine"`.
+        warmup_factor: Start of the warm-up, as a share of `learning_rate`.
+        warmup_by_step: Whether the warm-up changes the learning rate at every
+            step instead of every epoch.
+        min_factor: End of the cosine, as a share of `learning_rate`.
+        cosine_after_warmup: Whether the cosine begins after the warm-up
+            instead of beneath it.
+        train_size: Height and width of training images, in pixels.
+        evaluation_size: Height and width of evaluation images, in pixels.
+        evaluation_resize: Shorter side after resizing in evaluation, before
+            the center crop, in pixels.
+        interpolation: Interpolation in evaluation.
+        train_interpolation: Interpolation of random crops in training;
             `"random"` draws `"bilinear"` or `"bicubic"` for each image.
-        mean: Mean of red, green and blue, taken off pixels in [0, 1].
-        std: Deviation of each, which they are then divided by.
-        crop: `"random_resized"`, or `"padded"`: by 4 pixels, then cropped.
-        crop_scale: The least share of a picture that `"random_resized"` keeps.
-        flip: Whether every other picture is mirrored.
+        mean: Mean of red, green and blue of pixels in [0, 1], subtracted.
+        std: Standard deviation of each, by which images are divided.
+        crop: `"random_resized"`, or `"padded"`: 4 pixels of padding, then a
+            random crop.
+        crop_scale: Smallest share of an image's area in `"random_resized"`.
+        horizontal_flip: Whether every other image is mirrored.
         color_jitter: Strength of changes of brightness, contrast, saturation.
-        lighting: Deviation of noise along the colours' principal components.
-        policy: Random operations on a picture, besides.
-        policy_magnitude: How strong `"rand_augment"`'s are, from 0 to 10.
-        erasing: Probability that rectangles of a picture are erased.
-        erasing_count: The most rectangles; how many is drawn for each image.
-        erasing_fill: What they give way to: `"mean"` or `"noise"`.
-        repeats: How often a picture stands in an epoch, which then ends when
-            as many pictures as there are have been seen.
-        mixup: The beta distribution's parameter; 0 for none.
-        cutmix: The same. Batches switch between both, if there are both.
-        loss: Cross-entropy over classes, or of each class.
-        label_smoothing: Share of a label that goes to all classes.
+        pca_noise: Standard deviation of noise along the principal components
+            of ImageNet's colors.
+        auto_augment: `"none"`, `"trivial_augment_wide"` or `"rand_augment"`.
+        magnitude: Magnitude of `"rand_augment"`, from 0 to 10.
+        random_erasing: Probability that rectangles of an image are erased.
+        erasing_count: Largest number of rectangles; drawn for each image.
+        erasing_fill: Values of erased pixels: `"mean"` or `"noise"`.
+        repeated_augment: Times that an image occurs in an epoch, which ends
+            after as many images as the dataset has.
+        mixup: Parameter of mixup's beta distribution; 0 for none.
+        cutmix: Parameter of cutmix's beta distribution; 0 for none. With
+            both, each batch uses one of them.
+        loss: `"categorical_crossentropy"` or `"binary_crossentropy"`.
+        label_smoothing: Share of a label that is spread over all classes.
         bce_target_thresh: Threshold above which `"binary_crossentropy"` takes
             a class's share of a mixed and smoothed label for 1, and for 0
             otherwise (timm's `--bce-target-thresh`); 0 for soft labels.
@@ -95,9 +100,9 @@ class Recipe:
         stochastic_depth: Probability that the last block is skipped.
         dropout: Share of features dropped before the classifier.
         ema_decay: torchvision's `--model-ema-decay`, from which
-            `make_callbacks` derives the share of the weights' average that an
-            update keeps; 0 for no average.
-        ema_steps: The most steps from one update to the next.
+            `make_callbacks` derives the decay of an update of the averaged
+            weights; 0 for no average.
+        ema_steps: Largest number of steps between two updates.
 
     Raises:
         ValueError: If a choice is none of those, or a number out of range.
@@ -115,11 +120,11 @@ class Recipe:
     nesterov: bool = False
     decay_norm: bool = True
     decay_bias: bool = True
-    drops: tuple[int, ...] = ()
+    milestones: tuple[int, ...] = ()
     warmup_epochs: int = 0
-    warmup_rate: float = 0.0
+    warmup_factor: float = 0.0
     warmup_by_step: bool = False
-    minimum_rate: float = 0.0
+    min_factor: float = 0.0
     cosine_after_warmup: bool = True
     train_size: int = 224
     evaluation_size: int = 224
@@ -130,15 +135,15 @@ class Recipe:
     std: tuple[float, ...] = IMAGENET_STD
     crop: str = "random_resized"
     crop_scale: float = 0.08
-    flip: bool = True
+    horizontal_flip: bool = True
     color_jitter: float = 0.0
-    lighting: float = 0.0
-    policy: str = "none"
-    policy_magnitude: float = 0.0
-    erasing: float = 0.0
+    pca_noise: float = 0.0
+    auto_augment: str = "none"
+    magnitude: float = 0.0
+    random_erasing: float = 0.0
     erasing_count: int = 1
     erasing_fill: str = "mean"
-    repeats: int = 1
+    repeated_augment: int = 1
     mixup: float = 0.0
     cutmix: float = 0.0
     loss: str = "categorical_crossentropy"
@@ -164,7 +169,7 @@ class Recipe:
                     f"`{name}` must be at least 0 and below 1. "
                     f"Received: {getattr(self, name)!r}"
                 )
-        for name in ("batch_size", "epochs", "repeats", "ema_steps"):
+        for name in ("batch_size", "epochs", "repeated_augment", "ema_steps"):
             if getattr(self, name) < 1:
                 raise ValueError(
                     f"`{name}` must be at least 1. "
@@ -187,8 +192,8 @@ class Recipe:
         """Return the recipe with other values in some of its fields.
 
         Args:
-            *assignments: As on a command line: `"epochs=10"`, `"drops=3,6"`,
-                `"nesterov=yes"`.
+            *assignments: As on a command line: `"epochs=10"`,
+                `"milestones=3,6"`, `"nesterov=yes"`.
             **values: The same as Python values.
 
         Returns:
@@ -222,7 +227,7 @@ class Recipe:
         longer one it stays as it is.
 
         Args:
-            epochs: How often all pictures are to be seen.
+            epochs: Number of training epochs.
 
         Returns:
             Another `Recipe`.
@@ -231,14 +236,16 @@ class Recipe:
             ValueError: If `epochs` is below 1.
 
         Example:
-        >>> recipes.get("torchvision_v1").lasting(10).drops
+        >>> recipes.get("torchvision_v1").lasting(10).milestones
         (3, 6, 9)
         """
         share = epochs / self.epochs
         return replace(
             self,
             epochs=epochs,
-            drops=tuple(round(drop * share) for drop in self.drops),
+            milestones=tuple(
+                round(milestone * share) for milestone in self.milestones
+            ),
             warmup_epochs=round(self.warmup_epochs * min(share, 1)),
         )
 
@@ -249,9 +256,9 @@ class Recipe:
 
         Args:
             steps_per_epoch: Steps of training in an epoch.
-            batch_size: Pictures a step, over all devices; `None` for the
+            batch_size: Images a step, over all devices; `None` for the
                 recipe's own. The learning rate is scaled in proportion.
-            **kwargs: Of the optimizer, such as `global_clipnorm`.
+            **kwargs: Arguments of the optimizer, such as `global_clipnorm`.
 
         Returns:
             An `SGD` or `LAMB` of `keras_resnext.training.optimizers`, or
@@ -259,7 +266,9 @@ class Recipe:
             weights, the callbacks of `make_callbacks` do.
         """
         rising = self.warmup_epochs if self.warmup_by_step else 0
-        schedule = ByEpoch(self.rates(batch_size), steps_per_epoch, rising)
+        schedule = EpochSchedule(
+            self.rates(batch_size), steps_per_epoch, rising
+        )
         kwargs = {"weight_decay": self.weight_decay, **kwargs}
         spared = [] if self.decay_norm else ["gamma$", "beta$"]
         spared += [] if self.decay_bias else ["bias$"]
@@ -282,7 +291,7 @@ class Recipe:
 
         torchvision divides `1 - ema_decay` by the number of updates in a run,
         up to the number of images, which is ImageNet's there. Here the images
-        count too, so that the average of a run of any length on any data set
+        count too, so that the average of a run of any length on any dataset
         remembers the same share of it as on ImageNet: 1/26 at 0.99998. Where
         that is fewer than four times `ema_steps` steps, updates are closer to
         each other. The weights are copied during the warm-up.
@@ -334,13 +343,13 @@ class Recipe:
         rate = self.learning_rate * (batch_size or self.batch_size)
         rate /= self.batch_size
         if self.schedule == "step":
-            return step_rates(rate, self.epochs, self.drops)
-        return cosine_rates(
+            return multistep(rate, self.epochs, self.milestones)
+        return cosine(
             rate,
             self.epochs,
             self.warmup_epochs,
-            self.warmup_rate * rate,
-            self.minimum_rate * rate,
+            self.warmup_factor * rate,
+            self.min_factor * rate,
             self.cosine_after_warmup,
         )
 

@@ -92,15 +92,15 @@ def list_recipes() -> list[str]:
 def without_effect(recipe: Recipe) -> set[str]:
     """Return the fields whose value changes nothing in a recipe."""
     cosine = recipe.schedule == "cosine"
-    rising = ("warmup_rate", "warmup_by_step", "cosine_after_warmup")
+    rising = ("warmup_factor", "warmup_by_step", "cosine_after_warmup")
     conditions = {
         ("momentum", "nesterov"): recipe.optimizer == "sgd",
-        ("drops",): recipe.schedule == "step",
-        ("warmup_epochs", "minimum_rate"): cosine,
+        ("milestones",): recipe.schedule == "step",
+        ("warmup_epochs", "min_factor"): cosine,
         rising: cosine and recipe.warmup_epochs > 0,
         ("crop_scale", "train_interpolation"): recipe.crop == "random_resized",
-        ("policy_magnitude",): recipe.policy == "rand_augment",
-        ("erasing_count", "erasing_fill"): recipe.erasing > 0,
+        ("magnitude",): recipe.auto_augment == "rand_augment",
+        ("erasing_count", "erasing_fill"): recipe.random_erasing > 0,
         ("bce_target_thresh",): recipe.loss == "binary_crossentropy",
         ("ema_steps",): recipe.ema_decay > 0,
     }

@@ -11,7 +11,7 @@ from keras_resnext.kernels.generic import Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_resnext")
-class ByEpoch(keras.optimizers.schedules.LearningRateSchedule):
+class EpochSchedule(keras.optimizers.schedules.LearningRateSchedule):
     """A learning rate that stays the same for an epoch.
 
     Args:
@@ -25,7 +25,7 @@ class ByEpoch(keras.optimizers.schedules.LearningRateSchedule):
         ValueError: If there is no rate, or no step in an epoch.
 
     Example:
-    >>> schedule = ByEpoch(step_rates(0.1, 90, drops=(30, 60)), 5005)
+    >>> schedule = EpochSchedule(multistep(0.1, 90, milestones=(30, 60)), 5005)
     >>> model.compile(keras_resnext.training.optimizers.SGD(schedule))
     """
 
@@ -68,22 +68,22 @@ class ByEpoch(keras.optimizers.schedules.LearningRateSchedule):
         }
 
 
-def step_rates(
-    rate: float, epochs: int, drops: Sequence[int], factor: float = 0.1
+def multistep(
+    rate: float, epochs: int, milestones: Sequence[int], factor: float = 0.1
 ) -> list[float]:
     """Return rates that drop by a factor at some epochs, counted from 0."""
     return [
-        rate * factor ** sum(epoch >= drop for drop in drops)
+        rate * factor ** sum(epoch >= milestone for milestone in milestones)
         for epoch in range(epochs)
     ]
 
 
-def cosine_rates(
+def cosine(
     rate: float,
     epochs: int,
     warmup_epochs: int = 0,
-    warmup_rate: float = 0.0,
-    minimum_rate: float = 0.0,
+    warmup_factor: float = 0.0,
+    min_factor: float = 0.0,
     cosine_after_warmup: bool = True,
 ) -> list[float]:
     """Return rates that rise linearly, then fall along half a cosine.
@@ -92,8 +92,8 @@ def cosine_rates(
         rate: The highest.
         epochs: Epochs in all.
         warmup_epochs: Epochs of the rise.
-        warmup_rate: Where it begins.
-        minimum_rate: What the cosine falls towards.
+        warmup_factor: Learning rate at the start of the warm-up.
+        min_factor: Learning rate at the end of the cosine.
         cosine_after_warmup: Whether the cosine begins where the rise ends, as
             torchvision's; timm's begins with training, and the rise hides
             its first epochs.
@@ -106,9 +106,9 @@ def cosine_rates(
     def at(epoch: int) -> float:
         if epoch < warmup_epochs:
             share = epoch / warmup_epochs
-            return warmup_rate + share * (rate - warmup_rate)
+            return warmup_factor + share * (rate - warmup_factor)
         share = (epoch - start) / (epochs - start)
         fall = (1 + math.cos(math.pi * share)) / 2
-        return minimum_rate + fall * (rate - minimum_rate)
+        return min_factor + fall * (rate - min_factor)
 
     return [at(epoch) for epoch in range(epochs)]

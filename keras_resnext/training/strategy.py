@@ -45,7 +45,7 @@ class Strategy:
     ```python
     model.fit(strategy.distribute(dataset))
     if strategy.is_chief:
-        with strategy.alone():
+        with strategy.chief_only():
             model.save("model.keras")
     ```
     """
@@ -68,7 +68,7 @@ class Strategy:
         return self._backend.scope()
 
     @contextlib.contextmanager
-    def alone(self) -> Iterator[None]:
+    def chief_only(self) -> Iterator[None]:
         """Return the scope in which only one worker writes files.
 
         Without it saving on JAX makes a variable, which waits for the others.

@@ -172,8 +172,8 @@ class Trainer:
         recipe: The recipe.
         directory: Directory of the run, made if need be.
         name: Name of the model in the record; `None` for the variant's.
-        task: What the model learns.
-        strategy: What `prepare` returned; `None` for one device.
+        task: Task of the model, such as `Classification()`.
+        strategy: Strategy from `prepare`; `None` for one device.
         batch_size: Images per step, over all devices; `None` for the
             recipe's. The learning rate is scaled in proportion.
         steps: Steps of an epoch; `None` for all images.
@@ -438,7 +438,7 @@ class Trainer:
         names = ["best.keras"] * best + ["last.keras"] * last
         if not names:
             return
-        with self.strategy.alone():
+        with self.strategy.chief_only():
             self.deployed.set_weights(values)
             for name in names:
                 save_keras(self.deployed, self.directory.path / name)

@@ -52,12 +52,12 @@ class Checkpoint:
             (torchvision's too), …, or `"keras"`.
         variants: The names of `list_models()` that it fits: several that
             differ in nothing that has weights, none if it is another
-            network's, and none of `"keras"`, which is not told.
+            model's, and none of `"keras"`, which is not told.
         classes: Number of classes, `None` without a classifier.
         num_tensors: Number of tensors in the set of weights.
         weight_set: Keys and prefix that lead to the weights, such as
-            `"state_dict_ema"` or `"state_dict/model"`; `""` if the file holds
-            nothing else.
+            `"state_dict_ema"` or `"state_dict/model"`; `""` if the file
+            contains nothing else.
         weight_sets: All sets of weights in a training checkpoint, by their
             keys, for the argument `weight_set` of `open`.
         data_config: Preparation of images and labels, as the catalog or timm's
@@ -105,7 +105,7 @@ class Checkpoint:
                 `hf://owner/name` (optionally `hf://owner/name@revision` and a
                 file's name after it) on the Hugging Face hub, `https://…` or
                 `file://…`; or a record of the catalog (`get_weights`).
-            weight_set: Which weights of a training checkpoint to read, by the
+            weight_set: Set of weights in a training checkpoint to read, by the
                 keys that lead to them, such as `"model_ema"` or
                 `"state_dict/backbone"`. `None` takes the same as timm:
                 `"state_dict_ema"`, `"model_ema"`, `"state_dict"`, `"model"`,
@@ -148,7 +148,7 @@ class Checkpoint:
                 raise
             raise CheckpointError(
                 f"{error} It was downloaded for '{source.name}'; delete it and "
-                "load again to download it anew."
+                "load again to download it again."
             ) from error
 
     @classmethod
@@ -201,7 +201,7 @@ class Checkpoint:
         """
         if len(self.variants) != 1:
             raise CheckpointError(
-                f"'{self.path}' does not tell its network: variants that it "
+                f"'{self.path}' does not identify its model: variants that it "
                 f"fits: {', '.join(self.variants) or 'none'}. Name one with "
                 "keras_resnext.get_model(name, weights=path)."
             )
@@ -277,7 +277,7 @@ class Checkpoint:
         """Write the weights to a safetensors file that timm reads.
 
         Args:
-            path: Where to write, ending in `.safetensors`. A file that is
+            path: Path of the file, ending in `.safetensors`. A file that is
                 there is replaced once the new one is whole.
 
         Raises:
@@ -439,7 +439,7 @@ def check_head(record: Weights, classes: int, activation: object) -> None:
             f"The weights '{record.name}' tell {record.classes:,} classes "
             f"apart. Received: classes={classes}. Build the model with "
             f"classes={record.classes} and call keras_resnext.finetuning."
-            f"replace_classifier(model, {classes}), or use include_top=False."
+            f"reset_classifier(model, {classes}), or use include_top=False."
         )
     if keras.activations.get(activation) not in (
         keras.activations.softmax,

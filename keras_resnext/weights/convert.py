@@ -28,7 +28,7 @@ Shapes = Mapping[Variable, Shape]
 
 
 class MismatchError(CheckpointError):
-    """A checkpoint of another network."""
+    """A checkpoint of another model."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def to_keras(
 
     Raises:
         MismatchError: If the checkpoint lacks a tensor that the model needs,
-            or holds one that it doesn't, or of another shape.
+            or contains one that it doesn't, or of another shape.
         CheckpointError: If a tensor is quantized or not finite.
     """
     table = LAYOUTS[layout]
@@ -169,10 +169,10 @@ def _fit(
         return value
     if layer == HEAD and value.shape[:-1] == shape[:-1]:
         raise CheckpointError(
-            f"The checkpoint tells {value.shape[-1]} classes apart and the "
+            f"The checkpoint distinguishes {value.shape[-1]} classes and the "
             f"model {shape[-1]}. Build the model with classes="
             f"{value.shape[-1]} and give it another head with "
-            "keras_resnext.finetuning.replace_classifier, or use "
+            "keras_resnext.finetuning.reset_classifier, or use "
             "include_top=False."
         )
     raise MismatchError(
@@ -184,7 +184,7 @@ def _fit(
 def _adapt_channels(kernel: np.ndarray, shape: Shape) -> np.ndarray:
     """Fit a stem for RGB to other channels, as timm does.
 
-    Grey sums the three; more repeat them, scaled so that an input of equal
+    Gray sums the three; more repeat them, scaled so that an input of equal
     channels excites the next layer as before.
     """
     channels = shape[2]

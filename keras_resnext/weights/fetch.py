@@ -106,7 +106,7 @@ def _packaged(source: PackageFile) -> pathlib.Path:
     if found != source.sha256:
         raise CheckpointError(
             f"'{path}' is not the file it should be: its SHA-256 is {found}, "
-            f"expected {source.sha256}. Install keras_resnext anew."
+            f"expected {source.sha256}. Reinstall keras_resnext."
         )
     return path
 
@@ -139,13 +139,13 @@ def _cached(source: HubFile | WebFile) -> pathlib.Path | None:
         else:
             raise CheckpointError(
                 f"{fault}. It was removed from the cache, where it was "
-                f"'{path}'; load again to download it anew."
+                f"'{path}'; load again to download it again."
             )
     else:
         reason = ""
     raise CheckpointError(
         f"{fault}. It was left in the cache{reason}; remove '{path}' and load "
-        "again to download it anew."
+        "again to download it again."
     )
 
 
@@ -154,7 +154,7 @@ def _download(source: HubFile | WebFile) -> pathlib.Path:
         fault = _fault(path, source, hub_hash)
         if fault is not None:
             raise CheckpointError(
-                f"{fault}. It was not kept; load again to download it anew, "
+                f"{fault}. It was not kept; load again to download it again, "
                 "and if that repeats, don't trust the source."
             )
 

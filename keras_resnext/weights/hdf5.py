@@ -365,7 +365,9 @@ def dataset(name: str, node: Object) -> Dataset:
     if opaque and node.names("dtype") == ["bfloat16"]:
         dtype = np.dtype(ml_dtypes.bfloat16)
     if dtype is None:
-        raise CheckpointError(f"holds neither floats nor integers in {name!r}")
+        raise CheckpointError(
+            f"contains neither floats nor integers in {name!r}"
+        )
     filters = [
         code for body in node.bodies(_FILTERS) for code in _filters(body)
     ]

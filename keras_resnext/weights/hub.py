@@ -1,6 +1,6 @@
 """Files of the Hugging Face hub, in the cache of its own library.
 
-The cache is shared with that library and those built on it: `blobs` holds each
+The cache is shared with that library and those built on it: `blobs` has each
 file under the hub's hash of its content, `snapshots` links to them by commit
 and name, and `refs` tells the commit of a branch. Downloads are our own, as
 only they have limits.

@@ -32,17 +32,17 @@ MARKERS = {
     "gc": "context_kernel",
     "bat": "row_conv/kernel",
 }
-# What a training module holds beside its network: weights of classes in the
+# What a training module holds beside its model: weights of classes in the
 # loss, counts of a metric.
 _NO_LAYER = r"(\w+_)?(criterion|loss|metrics?|acc|accuracy)(_\w+)?\..*"
 
 
 class Network(NamedTuple):
-    """A network in a checkpoint.
+    """A model in a checkpoint.
 
     Attributes:
         layout: A key of `LAYOUTS`.
-        prefix: What its names begin with in the file, `"model."` or `""`.
+        prefix: Prefix of its names in the file, `"model."` or `""`.
         tensors: Its tensors by their names without the prefix.
     """
 
@@ -73,20 +73,20 @@ def detect_layout(tensors: Tensors) -> str:
             return name
     raise CheckpointError(
         "The checkpoint's names are those of no known layout "
-        f"({', '.join(LAYOUTS)}). It holds {listed(sorted(tensors), 4)}."
+        f"({', '.join(LAYOUTS)}). It contains {listed(sorted(tensors), 4)}."
     )
 
 
 def find_network(tensors: dict[str, Tensor], prefix: str = "") -> Network:
-    """Find a network in a checkpoint, where it may be a part of a module.
+    """Find a model in a checkpoint, where it may be a part of a module.
 
     Args:
         tensors: The checkpoint, name by name.
         prefix: Name of the part, without its final dot; `""` finds the only
-            network.
+            model.
 
     Returns:
-        The network.
+        The model.
 
     Raises:
         CheckpointError: If there is no network that is known, several, or one
@@ -96,15 +96,15 @@ def find_network(tensors: dict[str, Tensor], prefix: str = "") -> Network:
         part = _part(tensors, f"{prefix}.")
         if not part:
             raise CheckpointError(
-                f"The checkpoint holds no weights named '{shown(prefix)}'. It "
-                f"holds {listed(sorted(tensors), 4)}."
+                f"The checkpoint contains no weights named '{shown(prefix)}'. "
+                f"It contains {listed(sorted(tensors), 4)}."
             )
         return Network(detect_layout(part), f"{prefix}.", part)
     prefixes = _prefixes(tensors)
     if len(prefixes) > 1:
         named = ", ".join(f"'{shown(p[:-1])}'" for p in prefixes)
         raise CheckpointError(
-            f"The checkpoint holds several networks. Choose one with "
+            f"The checkpoint contains several models. Choose one with "
             f"weight_set: {named}."
         )
     (found,) = prefixes or [""]
@@ -117,9 +117,9 @@ def find_network(tensors: dict[str, Tensor], prefix: str = "") -> Network:
     }
     if beside:
         raise CheckpointError(
-            f"The checkpoint holds other weights beside the network "
+            f"The checkpoint contains other weights beside the model "
             f"'{shown(found[:-1])}': {listed(sorted(beside), 4)}. To load the "
-            f"network alone, choose it with weight_set: '{shown(found[:-1])}'."
+            f"model alone, choose it with weight_set: '{shown(found[:-1])}'."
         )
     part = _part(tensors, found) if found else tensors
     return Network(detect_layout(part), found, part)
@@ -134,7 +134,7 @@ def _part(tensors: Tensors, prefix: str) -> dict[str, Tensor]:
 
 
 def _prefixes(tensors: Tensors) -> list[str]:
-    """List what comes before the names of networks, none within another.
+    """List what comes before the names of models, none within another.
 
     Of two readings of the same names, `""` and mmpretrain's layout or
     `"backbone."` and timm's, the one with a classifier counts.
@@ -195,7 +195,7 @@ def looks_like(tensors: Tensors, layout: str) -> list[str]:
 
     Returns:
         Names of `VARIANTS`: several where variants differ in nothing that
-        has weights, none if the checkpoint belongs to another network.
+        has weights, none if the checkpoint belongs to another model.
     """
     tensors = LAYOUTS[layout].prepared(tensors)
     fitting = [
@@ -251,7 +251,7 @@ def _convolutions(config: ResNeXtConfig) -> Iterator[tuple[str, int]]:
         for block in config.blocks(index):
             yield f"{block.name}_conv1", channels * block.width
             grouped = 9 * block.width * (block.width // block.groups)
-            if config.transform == "selective_kernel":
+            if config.conv == "selective_kernel":
                 yield f"{block.name}_path1_conv", grouped
             else:
                 yield f"{block.name}_conv2", grouped

@@ -119,7 +119,7 @@ def open_archive(
     unpack(path, folder, WEIGHTS.__eq__)
     file = pathlib.Path(folder, WEIGHTS)
     if not file.exists():
-        raise CheckpointError(f"holds no {WEIGHTS}")
+        raise CheckpointError(f"contains no {WEIGHTS}")
     return _open_keras_3(path, file, stack, wanted)
 
 
@@ -129,7 +129,7 @@ def open_hdf5(
     """Open a legacy HDF5 file of Keras, or a `.weights.h5` of Keras 3.
 
     The arguments are those of `open_archive`; a legacy file may hold several
-    networks, of which `wanted` is the prefix.
+    models, of which `wanted` is the prefix.
     """
     with open_h5(path) as root:
         top = root
@@ -163,7 +163,7 @@ def _open_keras_3(
 ) -> Contents:
     if wanted is not None:
         raise CheckpointError(
-            "is a file of Keras, which holds one set of weights. Leave out "
+            "is a file of Keras, which contains one set of weights. Leave out "
             f"weight_set, which is {wanted!r}"
         )
     datasets: dict[str, Dataset] = {}
@@ -183,7 +183,7 @@ def _open_keras_3(
             for layer in child.names("name")[:1] if name == "vars" else []:
                 names[above] = layer
     if not any("/vars/" in f"/{name}" for name in datasets):
-        raise CheckpointError("holds no weights; use another checkpoint")
+        raise CheckpointError("contains no weights; use another checkpoint")
     check_sizes(datasets.values(), file)
     tensors = (
         (name, LazyTensor(found.shape, found.dtype, found.read))

@@ -32,11 +32,11 @@ class Layout:
         names: Our layer names, as patterns, and theirs, as format strings
             over the pattern's groups. `{block0}` and `{stage0}` count from
             zero, and `{stage1}` counts stages from two. Alternatives are
-            separated by `|`; a checkpoint decides which it holds.
+            separated by `|`; a checkpoint decides which it contains.
         variables: For each of our variables, the foreign name and transform.
             `"conv2.kernel"` stands before `"kernel"` for a layer whose name
             ends in `conv2`.
-        separator: What stands between a layer's and a variable's name.
+        separator: Text between a layer's and a variable's name.
         special: Names that hold instead where a model has a layer that
             matches the key.
         prepare: What makes of a file's tensors, in its order, those that the

@@ -21,7 +21,7 @@ import numpy as np
 
 from keras_resnext.weights.files import CheckpointError
 
-# Ten times what the largest network takes with its average and its optimizer.
+# Ten times what the largest model takes with its average and its optimizer.
 _MAX_STEPS = 1 << 20
 _MAX_ARGUMENTS = 8  # of _rebuild_tensor_v3
 _MAX_RANK = 32

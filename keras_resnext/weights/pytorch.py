@@ -59,7 +59,7 @@ def open_zip(
         )
     check_archive(archive, path)
     if len(entries) < len(archive.infolist()):
-        raise CheckpointError(f"holds a part twice; {NEW_COPY}")
+        raise CheckpointError(f"contains a part twice; {NEW_COPY}")
     root = pickles[0].removesuffix("data.pkl")
 
     def unpack(name: str) -> np.ndarray:
@@ -145,7 +145,7 @@ def _foreign(entries: Mapping[str, Any]) -> str | None:
             return fault
     for name in entries:
         if name.endswith((".pth", ".pt", ".tar", ".safetensors", ".h5")):
-            return f"is a zip archive that holds {shown(name)!r}; unpack it"
+            return f"is a zip archive that contains {shown(name)!r}; unpack it"
     return None
 
 
@@ -174,7 +174,7 @@ def _contents(
                 value.shape, value.dtype, functools.partial(read, value)
             )
         elif kind := unread_tensor(value):
-            raise CheckpointError(f"holds {shown(key)!r} as {kind}")
+            raise CheckpointError(f"contains {shown(key)!r} as {kind}")
     return Contents(tensors, name, tuple(filter(None, sets)), prefix)
 
 

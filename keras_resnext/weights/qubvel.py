@@ -42,7 +42,7 @@ def prepare(tensors: Tensors) -> Tensors:
     ResNeXt-50 and 101 come from MXNet's model zoo. They take raw pixels and
     normalize them by what they learned; that is folded into the stem, for
     pixels that `preprocess_input` normalized. This is exact but for the
-    picture's border, which they padded after that step and the stem before it.
+    image's border, which they padded after that step and the stem before it.
     Their 1,000 classes are numbered as in the ImageNet challenge, and are put
     in the usual order.
 

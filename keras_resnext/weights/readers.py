@@ -1,6 +1,6 @@
 """Checkpoint files of every format, opened to be read tensor by tensor.
 
-Nothing that a file holds is executed, and no size that it states is believed
+Nothing that a file contains is executed, and no size that it states is believed
 before it has been compared with the file's own. One reader per format; the
 table at the end picks it by the file's first bytes, never by its extension.
 """
@@ -49,7 +49,7 @@ def open_checkpoint(
 
     Args:
         path: Path of the file.
-        weight_set: Which set of weights of a training checkpoint to read, as
+        weight_set: Set of weights in a training checkpoint to read, as
             for `choose`.
 
     Yields:
@@ -98,7 +98,7 @@ def _open(
     with _naming(path, label):
         contents = read(path, stack, weight_set)
         if not contents.tensors:
-            raise CheckpointError("holds no weights; use another checkpoint")
+            raise CheckpointError("contains no weights; use another checkpoint")
     tensors = _clean(contents.tensors)
     for name, tensor in tensors.items():
         if isinstance(tensor, LazyTensor):
@@ -117,8 +117,8 @@ def _check_unchanged(
     """Refuse a file that another program wrote to while it was read."""
     if _state(file) != before:
         raise CheckpointError(
-            f"{path} changed while it was read, and a model may hold parts of "
-            "both states; load it again."
+            f"{path} changed while it was read, and a model may contain parts "
+            "of both states; load it again."
         )
 
 
@@ -202,7 +202,7 @@ def _open_index(
     found = {key: name for name, shard in shards.items() for key in shard}
     if found != places:
         raise CheckpointError(
-            "names other weights than the files beside it hold; get new "
+            "names other weights than the files beside it contain; get new "
             "copies of all"
         )
     return Contents(

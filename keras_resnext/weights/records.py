@@ -17,7 +17,7 @@ class HubFile:
         filename: The file's path inside it.
         revision: Branch, or a commit's full 40 hex digits.
         sha256: SHA-256 of the file in hex, or `None` where it is not known.
-        has_top: Whether the file holds the classifier.
+        has_top: Whether the file contains the classifier.
     """
 
     repo_id: str
@@ -45,7 +45,7 @@ class WebFile:
         sha256_prefix: First hex digits of the file's SHA-256, which torch's
             file names end in, or `None`.
         md5: MD5 of the file in hex, or `None`.
-        has_top: Whether the file holds the classifier.
+        has_top: Whether the file contains the classifier.
     """
 
     url: str
@@ -68,7 +68,7 @@ class PackageFile:
     Args:
         filename: Its name in the folder `keras_resnext/weights/bundled`.
         sha256: SHA-256 of the file in hex.
-        has_top: Whether the file holds the classifier.
+        has_top: Whether the file contains the classifier.
     """
 
     filename: str
@@ -90,13 +90,13 @@ class Evaluation:
 
     Args:
         size: Height and width of the model's input, in pixels.
-        crop: `size` divided by the image's shorter side after resizing.
+        crop_pct: `size` divided by the image's shorter side after resizing.
         top1: Top-1 accuracy in per cent, or `None` if not published.
         top5: Top-5 accuracy in per cent, or `None` if not published.
     """
 
     size: int
-    crop: float
+    crop_pct: float
     top1: float | None = None
     top5: float | None = None
 
@@ -115,7 +115,7 @@ class Weights:
         train_size: Height and width of the training images, in pixels.
         evaluations: Published accuracies, the best first.
         interpolation: Filter of the resize, `"bilinear"` or `"bicubic"`.
-        layout: How the file names and shapes its tensors.
+        layout: Layout of the file: names and shapes of its tensors.
         classes: Number of classes of the classifier.
         dataset: Dataset of the classes and of the accuracy.
         mean: Per-channel mean (RGB) taken off pixels in [0, 1].
@@ -164,9 +164,9 @@ class Weights:
         return self.evaluations[0].size
 
     @property
-    def crop(self) -> float:
+    def crop_pct(self) -> float:
         """Crop size / resized shorter side of the best evaluation."""
-        return self.evaluations[0].crop
+        return self.evaluations[0].crop_pct
 
     @property
     def permissive(self) -> bool:

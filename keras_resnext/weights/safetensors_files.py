@@ -54,7 +54,7 @@ def open_safetensors(
     Args:
         path: Path of the file.
         stack: Stack that closes the file.
-        wanted: Prefix of a network's names, if the file holds several.
+        wanted: Prefix of a model's names, if the file contains several.
     """
     with safetensors.safe_open(path, framework="np") as checked:
         names = list(checked.keys())
@@ -73,7 +73,7 @@ def open_safetensors(
         code, shape = header[name]["dtype"], tuple(header[name]["shape"])
         if code not in _DTYPES:
             raise CheckpointError(
-                f"holds {shown(name)!r} in numbers of the kind {code}, which "
+                f"contains {shown(name)!r} in numbers of kind {code}, which "
                 "can't be read; use a checkpoint of float32 or float16"
             )
         dtype = _DTYPES[code]

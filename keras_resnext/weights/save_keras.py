@@ -18,7 +18,7 @@ def save_keras(model: keras.Model, path: str | os.PathLike[str]) -> None:
 
     Args:
         model: Any Keras model.
-        path: Where to write, ending in `.keras` or `.weights.h5`. A file of
+        path: Path of the file, ending in `.keras` or `.weights.h5`. A file of
             that name is replaced.
 
     Raises:

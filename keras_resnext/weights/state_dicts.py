@@ -38,7 +38,7 @@ def to_torch_state_dict(
 
     Returns:
         float32 tensors on the CPU. They load with `strict=True`; without the
-        top, into a network of `num_classes=0`.
+        top, into a model of `num_classes=0`.
 
     Raises:
         ImportError: If PyTorch is not installed; `save_torch_checkpoint`
@@ -165,15 +165,15 @@ def _check_complete(model: keras.Model, layers: Mapping[str, Any]) -> None:
         if getattr(layer, "quantization_mode", None):
             raise ValueError(
                 f"'{layer.name}' is quantized ({layer.quantization_mode}), "
-                "which PyTorch's layouts can't hold. Use the model before it "
-                "was quantized."
+                "which PyTorch's layouts can't represent. Use the model before "
+                "it was quantized."
             )
     for layer in layers.values():
         if isinstance(layer, Conv2D) and layer.use_bias:
             raise ValueError(
                 f"'{layer.name}' has its batch normalization folded into it, "
-                "which PyTorch's layouts can't hold. Use the model before it "
-                "was optimized for inference."
+                "which PyTorch's layouts can't represent. Use the model before "
+                "it was optimized for inference."
             )
     known = {id(x) for layer in layers.values() for x in layer.weights}
     lost = [

@@ -49,7 +49,7 @@ def variance_of_epsilon(epsilon: float) -> Transform:
     Both ways round once, from float64, so the way back is exact: between two
     powers of two every float moves by as many steps. Only where the shift
     crosses a power of two, above which floats are half as dense, do some pairs
-    of neighbours become one, in any formulation; one of the two then comes
+    of neighbors become one, in any formulation; one of the two then comes
     back as the other.
     """
     excess = float(np.float32(epsilon - 1e-5))  # so that zero comes back

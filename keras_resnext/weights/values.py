@@ -21,8 +21,8 @@ def check_dtype(dtype: np.dtype, variable: str, source: str) -> None:
     """
     if dtype.name not in FLOATS:
         raise CheckpointError(
-            f"The {variable} needs floating-point numbers, but {source} holds "
-            f"{dtype}. Use a checkpoint of {', '.join(FLOATS)}."
+            f"The {variable} needs floating-point numbers, but {source} "
+            f"contains {dtype}. Use a checkpoint of {', '.join(FLOATS)}."
         )
 
 
@@ -45,6 +45,6 @@ def check_values(value: np.ndarray, variable: str, source: str) -> None:
     else:
         return
     raise CheckpointError(
-        f"The {variable} holds {fault} in {source}. The file is damaged or its "
-        "training diverged; use another checkpoint."
+        f"The {variable} contains {fault} in {source}. The file is damaged or "
+        "its training diverged; use another checkpoint."
     )

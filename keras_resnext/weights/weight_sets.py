@@ -32,11 +32,11 @@ def find_sets(checkpoint: Any) -> Sets:
     """Find the sets of weights in a checkpoint.
 
     Args:
-        checkpoint: What `unpickle` returned.
+        checkpoint: Object that `unpickle` returned.
 
     Returns:
         Dicts with tensors by the keys that lead to them, joined by `/`; `""`
-        is the checkpoint itself. If one holds kernels of convolutions, dicts
+        is the checkpoint itself. If one contains kernels of convolutions, dicts
         without are left out: a table of metrics is no network.
     """
     found: Sets = {}
@@ -69,9 +69,9 @@ def choose(checkpoint: Any, wanted: str | None) -> tuple[str, str, Sets]:
     """Choose one set of weights.
 
     Args:
-        checkpoint: What `unpickle` returned.
+        checkpoint: Object that `unpickle` returned.
         wanted: Keys of the set, joined by `/`; what follows them is the
-            prefix of a network's names within the set. `None` takes timm's
+            prefix of a model's names within the set. `None` takes timm's
             choice: `"state_dict_ema"`, `"model_ema"`, `"state_dict"`,
             `"model"`; else the only averaged one, or the only one.
 
@@ -112,7 +112,7 @@ def _default(checkpoint: Any, sets: Sets) -> str:
     if len(averaged) == 1 or len(sets) == 1:
         return (averaged or [*sets])[0]
     raise CheckpointError(
-        f"holds several sets of weights; choose one with weight_set: {named}"
+        f"contains several sets of weights; choose one with weight_set: {named}"
     )
 
 
@@ -139,18 +139,18 @@ _UNREAD = {
 
 
 def _without_weights(checkpoint: Any) -> str:
-    """Say what a checkpoint without a state dict holds."""
+    """Say what a checkpoint without a state dict contains."""
     entries = _entries(checkpoint)
     if entries is None or (isinstance(checkpoint, Placeholder) and not entries):
         return (
-            f"holds no state dict but {_kind(checkpoint)}; open it where it "
+            f"contains no state dict but {_kind(checkpoint)}; open it where it "
             "was made and save the model's `state_dict()`"
         )
     if not entries:
-        return "holds no weights: its state dict is empty"
+        return "contains no weights: its state dict is empty"
     kinds = (f"{_quoted(key)} ({_kind(entries[key])})" for key in entries)
     return (
-        f"holds no weights in its entries {listed(kinds, _MAX_NAMED)}; save "
+        f"contains no weights in its entries {listed(kinds, _MAX_NAMED)}; save "
         "the model's `state_dict()`"
     )
 

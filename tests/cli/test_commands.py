@@ -45,10 +45,10 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
 
 
 @pytest.fixture
-def picture(tmp_path):
+def image(tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, (60, 80), "uint8")
-    PIL.Image.fromarray(pixels).save(tmp_path / "grey.png")
-    return "grey.png"
+    PIL.Image.fromarray(pixels).save(tmp_path / "gray.png")
+    return "gray.png"
 
 
 @pytest.mark.once
@@ -131,18 +131,18 @@ def test_info(run):
     ]
 
 
-def test_export(run, weights, picture, tiny, monkeypatch):
+def test_export(run, weights, image, tiny, monkeypatch):
     backend = keras.config.backend()
     name = "torch" if backend == "torch" else "saved_model"
     keras_resnext.ResNeXt(tiny, classes=3).save("tiny.keras")
     pathlib.Path("labels.txt").write_text("ant\nbee\ncat\n")
     words = "export", "tiny.keras", "out", "--labels", "labels.txt", "--json"
-    words += "--formats", name, "--pictures", picture, picture
+    words += "--formats", name, "--images", image, image
     status, out, err = run(*words)
     assert (status, err) == (0, "")
     found = json.loads(out)
     assert found["ok"]
-    assert found["pictures"] == 2
+    assert found["images"] == 2
     assert [row["format"] for row in found["rows"]] == [name]
     assert (pathlib.Path("out") / f"run_{name}.py").exists()
     called = {}
@@ -163,31 +163,31 @@ def test_benchmark(run):
     status, out, err = run(*words, "--json")
     assert (status, err) == (0, "")
     rows = json.loads(out)["rows"]
-    assert [row["network"] for row in rows] == ["as it is", "folded, float32"]
+    assert [row["model"] for row in rows] == ["as it is", "folded, float32"]
     for row in rows:
         assert row["images_per_second"] == pytest.approx(2000 / row["ms"])
         assert row["spread"] >= 0
 
 
-def test_predict(run, weights, picture):
+def test_predict(run, weights, image):
     options = "--model", MODEL, "--weights", weights, "--top", 3
-    status, out, err = run("predict", picture, *options)
+    status, out, err = run("predict", image, *options)
     assert (status, err) == (0, "")
-    assert out.split("\n")[0].strip() == picture
+    assert out.split("\n")[0].strip() == image
     shares = [float(w[:-1]) for w in out.split() if w[-1] == "%"]
     assert len(shares) == 3
     assert shares == sorted(shares, reverse=True)
 
 
-def test_predict_is_the_model_on_transformed_pixels(run, weights, picture):
+def test_predict_is_the_model_on_transformed_pixels(run, weights, image):
     options = "--model", MODEL, "--weights", weights, "--json"
-    status, out, _ = run("predict", picture, *options)
+    status, out, _ = run("predict", image, *options)
     assert status == 0
     [found] = json.loads(out)
-    assert found["picture"] == picture
+    assert found["image"] == image
     model = keras_resnext.get_model(MODEL, weights=weights)
-    transform = keras_resnext.EvaluationTransform(resize=36, crop=32)
-    with PIL.Image.open(picture) as image:
+    transform = keras_resnext.EvaluationTransform(resize=36, crop_size=32)
+    with PIL.Image.open(image) as image:
         pixels = transform(image)
     predicted = model.predict_on_batch(pixels[None])
     [expected] = keras_resnext.decode_predictions(predicted, top=1000)
@@ -200,24 +200,24 @@ def test_predict_is_the_model_on_transformed_pixels(run, weights, picture):
         np.testing.assert_allclose(probabilities, same, rtol=1e-4)
 
 
-def test_predict_finds_the_network_of_a_file(run, picture, tmp_path):
+def test_predict_finds_the_network_of_a_file(run, image, tmp_path):
     # Of as many classes as it has, for which there are no names.
     model = keras_resnext.get_model(MODEL, weights=None, classes=4)
     keras_resnext.save_torch_checkpoint(model, tmp_path / "own.safetensors")
     options = "--weights", "own.safetensors", "--top", 4, "--json"
-    status, out, _ = run("predict", picture, *options)
+    status, out, _ = run("predict", image, *options)
     assert status == 0
     names = {each["name"] for each in json.loads(out)[0]["classes"]}
     assert names == {f"class {i}" for i in range(4)}
-    status, _, err = run("predict", picture, *options[:2])
+    status, _, err = run("predict", image, *options[:2])
     assert status == 0
-    status, _, err = run("predict", picture, *options[:2], "--top", 5)
+    status, _, err = run("predict", image, *options[:2], "--top", 5)
     assert (status, err.count("\n")) == (2, 1)
     assert "--top 5" in err
 
 
-def test_predict_names_the_classes_of_the_weights(run, picture):
-    words = ("predict", picture, "--model", f"{MODEL}.cifar10", "--json")
+def test_predict_names_the_classes_of_the_weights(run, image):
+    words = ("predict", image, "--model", f"{MODEL}.cifar10", "--json")
     status, out, _ = run(*words)
     assert status == 0
     (found,) = json.loads(out)
@@ -225,11 +225,11 @@ def test_predict_names_the_classes_of_the_weights(run, picture):
     assert names < set(labels.CIFAR10)
 
 
-def test_mistakes_get_one_sentence(run, weights, picture, monkeypatch):
+def test_mistakes_get_one_sentence(run, weights, image, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    pathlib.Path("text.jpg").write_text("no picture")
+    pathlib.Path("text.jpg").write_text("no image")
     pathlib.Path("empty").mkdir()
-    predict = "predict", picture, "--model", MODEL
+    predict = "predict", image, "--model", MODEL
     expected = {
         (): (2, "COMMAND"),
         ("lst",): (2, "'lst'"),
@@ -249,17 +249,20 @@ def test_mistakes_get_one_sentence(run, weights, picture, monkeypatch):
         (*predict, "--weights", "nothing"): (2, "nothing"),
         (*predict, "--gradcam", "out.txt"): (2, ".png"),
         (*predict, "--gradcam", "none/out.png"): (1, "folder 'none'"),
-        ("predict", picture, "--model", "resnext51"): (2, "'resnext51'"),
-        ("predict", picture, "--weights", "text.jpg"): (1, "text.jpg"),
+        ("predict", image, "--model", "resnext51"): (2, "'resnext51'"),
+        ("predict", image, "--weights", "text.jpg"): (1, "text.jpg"),
         ("export", MODEL, "text.jpg"): (1, "'text.jpg' is no folder"),
         ("export", MODEL, "out", "--formats", "onxx", "--weights", weights): (
             2,
             "Did you mean 'onnx'",
         ),
-        ("export", weights, "out", "--weights", weights): (2, "no --weights"),
+        ("export", weights, "out", "--weights", weights): (
+            2,
+            "leave --weights",
+        ),
         ("export", weights, "out"): (2, "the file as --weights"),
         ("export", "resnext51", "out"): (2, "'resnext51'"),
-        ("export", MODEL, "out", "--pictures", "text.jpg"): (1, "text.jpg"),
+        ("export", MODEL, "out", "--images", "text.jpg"): (1, "text.jpg"),
         ("benchmark", "resnext51"): (2, "'resnext51'"),
         ("benchmark", MODEL, "--batches", "0"): (2, "--batches"),
     }
@@ -271,12 +274,12 @@ def test_mistakes_get_one_sentence(run, weights, picture, monkeypatch):
         assert part in err
 
 
-def test_weights_out_of_reach_are_a_failure(run, picture, monkeypatch):
+def test_weights_out_of_reach_are_a_failure(run, image, monkeypatch):
     def unavailable(*_, **__):
         raise keras_resnext.WeightsUnavailableError("Can't get the weights.")
 
     monkeypatch.setattr(keras_resnext, "get_model", unavailable)
-    status, _, err = run("predict", picture)
+    status, _, err = run("predict", image)
     assert (status, err) == (
         1,
         "keras-resnext: error: Can't get the weights.\n",
@@ -313,4 +316,4 @@ def test_help_states_the_exit_statuses(run):
     for words in ([], ["list"], ["predict"], ["convert"]):
         status, out, _ = run(*words, "--help")
         assert status == 0
-        assert "2 for wrong usage alone" in " ".join(out.split())
+        assert "2 for wrong arguments" in " ".join(out.split())

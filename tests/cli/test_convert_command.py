@@ -57,11 +57,11 @@ MISTAKES = {
     ),
     "told twice": (
         ["tiny.keras", "b.safetensors", "--model", MODEL],
-        "no --model then",
+        "leave --model out",
     ),
     "named twice": (
         ["resnext26ts.ra2_in1k", "b.keras", "--model", MODEL],
-        "no --model then",
+        "leave --model out",
     ),
     "unknown": (["resnext51.a1_in1k", "b.keras"], "no variant 'resnext51'"),
     "no tag": (["resnext26ts.a1_in1k", "b.keras"], "Use `None`, 'imagenet'"),
@@ -227,7 +227,7 @@ def test_summary(results: dict[str, Result], folder: pathlib.Path) -> None:
     # 384 features, and as many less classes than ImageNet's.
     parameters = whole - 993 * 385
     assert results["to keras"].stdout == (
-        "network        resnext26ts\n"
+        "model          resnext26ts\n"
         f"source         a.safetensors ({sizes[0]})\n"
         "layout         timm_byob\n"
         "classes        7\n"

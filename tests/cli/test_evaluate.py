@@ -26,7 +26,7 @@ ON_COLORS = ["--dataset", "colors"]
 ON_TFDS = ["--dataset", "plain_colors", "--data-dir", "tfds"]
 ON_WORDNET = ["--dataset", "wordnet"]
 
-# Top-1 and top-5, pictures and their size.
+# Top-1 and top-5, images and their size.
 MEASURED = {
     "colors": (
         ["colors.keras", *ON_COLORS, "--csv", "1.csv"],
@@ -44,7 +44,7 @@ MEASURED = {
         ["colors.keras", "--dataset", "parts", "--split", "test"],
         ("33.333", "100.000", 3, 8),
     ),
-    "network": (
+    "model": (
         [
             *("random.safetensors", *ON_WORDNET, "--size", SIZE),
             *("--batch-size", 4, "--csv", "2.csv"),
@@ -69,9 +69,9 @@ MEASURED = {
 }
 MISTAKES = {
     "no weights": (ON_COLORS, "the following arguments"),
-    "no data set": (
-        ["colors.keras", "--dataset", "colours"],
-        "'colours' is neither a folder nor a dataset",
+    "no dataset": (
+        ["colors.keras", "--dataset", "nowhere"],
+        "'nowhere' is neither a folder nor a dataset",
     ),
     "no split": (
         ["colors.keras", *ON_COLORS, "--split", "test"],
@@ -81,11 +81,11 @@ MISTAKES = {
         ["colors.keras", *ON_TFDS],
         "'plain_colors' has no split 'validation'. It has train.",
     ),
-    "no pictures": (
+    "no images": (
         ["colors.keras", "--dataset", "tfds"],
         "must contain one folder of images for each class",
     ),
-    "not a picture": (
+    "not an image": (
         ["colors.keras", "mistaken.keras", "--dataset", "broken"],
         "text.png': it is not an image.",
     ),
@@ -108,12 +108,15 @@ MISTAKES = {
         ["colors.keras", *ON_COLORS, "--size", 33],
         "takes images of 8 pixels only",
     ),
-    "any size": (["any.keras", *ON_COLORS], "Nothing tells the size"),
+    "any size": (
+        ["any.keras", *ON_COLORS],
+        "The size of the images is unknown",
+    ),
     "vectors": (
         ["vectors.keras", *ON_COLORS],
         "'vectors' contains no model that keras_resnext built",
     ),
-    "NaN": (["nan.keras", *ON_COLORS], "holds NaN or infinity"),
+    "NaN": (["nan.keras", *ON_COLORS], "contains NaN or infinity"),
     "no file": (["no.pth", *ON_COLORS], "There is no file 'no.pth'"),
     "not told": (["random.weights.h5", *ON_WORDNET], "Name it with --model"),
     "unknown": (
@@ -243,7 +246,7 @@ def test_lines_of_csv(results: dict[str, Result], folder: pathlib.Path) -> None:
         "split": "",
         "images": "15",
         "size": "8",
-        "crop": "0.875",
+        "crop_pct": "0.875",
         "interpolation": "bilinear",
         "backend": keras.backend.backend(),
         "dtype_policy": "float32",
@@ -270,7 +273,7 @@ def test_file_with_the_transform_of_a_record(
     assert record["model"] == MODEL
     assert record["tag"] == "random.safetensors"
     assert int(record["size"]) == known.eval_size != SIZE
-    assert float(record["crop"]) == known.crop
+    assert float(record["crop_pct"]) == known.crop_pct
     assert record["interpolation"] == "bicubic" != network["interpolation"]
     assert float(record["published_top1"]) == known.top1
     assert float(record["published_top5"]) == known.top5
@@ -286,7 +289,7 @@ def test_published_checkpoint_by_a_pattern(
     (row,) = rows(folder / "4.csv")
     assert (row["model"], row["tag"]) == tuple(RECORD.split("."))
     # No accuracy is published for that size.
-    assert (row["size"], row["crop"]) == (str(SIZE), "1")
+    assert (row["size"], row["crop_pct"]) == (str(SIZE), "1")
     assert row["published_top1"] == row["published_top5"] == ""
 
 
@@ -312,7 +315,7 @@ def test_one_that_fails_does_not_stop_the_next(
 ) -> None:
     status, stderr, stdout = results["other", "one of two"]
     assert status == 1
-    assert_one_sentence(stderr, "'nan.keras'", "holds NaN")
+    assert_one_sentence(stderr, "'nan.keras'", "contains NaN")
     assert stdout.startswith("colors.keras\n  top-1 80.000 %")
 
 

@@ -121,12 +121,50 @@ def test_finetune_in_two_phases(
     assert again["test_accuracy"] == record["test_accuracy"]
 
 
+OURS = ["--model", SMALL]
+ON_COLORS = ["colors", *OURS]
+MISTAKES = {
+    "unknown model": (["colors", "--model", "resnext51"], 2, "'resnext51'"),
+    "unknown recipe": (
+        [*ON_COLORS, "--recipe", "finetun"],
+        *(2, "Did you mean 'finetune'"),
+    ),
+    "unknown dataset": (["tf_flower", *OURS], 1, "Did you mean 'tf_flowers'"),
+    "no folder": (["no/folder", *OURS], 1, "neither a folder nor a dataset"),
+    "empty": (["empty", *OURS], 1, "two folders of images or more"),
+    "one class": (["one_class", *OURS], 1, "two folders of images or more"),
+    "few images": (["few", *OURS], 1, "too few images"),
+    "not an image": (["broken", *OURS], 1, "2.jpg' is not an image"),
+    "no labels": (["coco", *OURS], 1, "does not contain images with one label"),
+    "no epochs": ([*ON_COLORS, "--epochs", "0"], 2, "0 is less than 1"),
+    "no number": ([*ON_COLORS, "--batch-size", "many"], 2, "'many'"),
+    "field": (
+        [*ON_COLORS, "--set", "learning_rat=1"],
+        *(2, "Did you mean 'learning_rate'"),
+    ),
+    "size": ([*ON_COLORS, "--size", "3"], 2, "at least 4x4 pixels"),
+    "other size": (
+        [*ON_COLORS, "--recipe", "cifar_short", "--batch-size", 8],
+        *(1, "for images of 32x32"),
+    ),
+    "tag": (["colors", "--weights", "nothing"], 2, "nothing"),
+    "no weights file": (
+        [*ON_COLORS, "--weights", "missing.h5"],
+        *(1, "missing.h5"),
+    ),
+    "output is a file": ([*ON_COLORS, "--output", "a_file"], 1, "a_file"),
+    "format": ([*ON_COLORS, "--formats", "onxx"], 2, "Did you mean 'onnx'"),
+    "unavailable": (["colors"], 1, "Can't get the weights 'resnext50_32x4d"),
+}
+
+
 @pytest.fixture(scope="module")
 def mistakes(
     tmp_path_factory: pytest.TempPathFactory, colors: pathlib.Path
 ) -> dict[str, Result]:
     """Return the output for wrong arguments, by what is wrong."""
     folder = tmp_path_factory.mktemp("mistakes")
+    (folder / "colors").symlink_to(colors)
     save_image(folder / "one_class" / "red" / "1.png", 0, 0)
     for name in ("a", "b"):
         save_image(folder / "few" / name / "1.png", 0, 0)
@@ -134,69 +172,23 @@ def mistakes(
     (folder / "broken" / "a" / "2.jpg").write_text("no image")
     (folder / "a_file").touch()
     (folder / "empty").mkdir()
-    small = ["--model", SMALL]
-    lines = {
-        "unknown model": [colors, "--model", "resnext51"],
-        "unknown recipe": [colors, *small, "--recipe", "finetun"],
-        "unknown dataset": ["tf_flower", *small],
-        "no folder": [folder / "missing", *small],
-        "empty": [folder / "empty", *small],
-        "one class": [folder / "one_class", *small],
-        "few images": [folder / "few", *small],
-        "not an image": [folder / "broken", *small],
-        "no labels": ["coco", *small],
-        "no epochs": [colors, "--epochs", "0"],
-        "no number": [colors, "--batch-size", "many"],
-        "field": [colors, *small, "--set", "learning_rat=1"],
-        "size": [colors, *small, "--size", "3"],
-        "other size": [
-            *(colors, *small, "--recipe", "cifar_short", "--batch-size", 8)
-        ],
-        "tag": [colors, "--weights", "nothing"],
-        "no weights file": [colors, *small, "--weights", "missing.h5"],
-        "output is a file": [colors, *small, "--output", folder / "a_file"],
-        "format": [colors, *small, "--formats", "onxx"],
-        "unavailable": [colors],
-    }
     with pytest.MonkeyPatch.context() as patch:
         hub_cache.offline(patch, folder)
         results = run_commands(
             [
                 ["finetune", *line, "--data-dir", folder / "data"]
-                for line in lines.values()
+                for line, *_ in MISTAKES.values()
             ],
             folder,
         )
-    return dict(zip(lines, results, strict=True))
+    return dict(zip(MISTAKES, results, strict=True))
 
 
-@pytest.mark.parametrize(
-    ("mistake", "status", "part"),
-    [
-        ("unknown model", 2, "no variant 'resnext51'"),
-        ("unknown recipe", 2, "Did you mean 'finetune'"),
-        ("unknown dataset", 1, "Did you mean 'tf_flowers'"),
-        ("no folder", 1, "neither a folder nor a dataset"),
-        ("empty", 1, "two folders of images or more"),
-        ("one class", 1, "two folders of images or more"),
-        ("few images", 1, "too few images"),
-        ("not an image", 1, "2.jpg' is not an image"),
-        ("no labels", 1, "does not contain images with one label"),
-        ("no epochs", 2, "0 is less than 1"),
-        ("no number", 2, "'many'"),
-        ("field", 2, "Did you mean 'learning_rate'"),
-        ("size", 2, "at least 4x4 pixels"),
-        ("other size", 1, "for images of 32x32"),
-        ("tag", 2, "nothing"),
-        ("no weights file", 1, "missing.h5"),
-        ("output is a file", 1, "a_file"),
-        ("format", 2, "Did you mean 'onnx'"),
-        ("unavailable", 1, "Can't get the weights 'resnext50_32x4d"),
-    ],
-)
+@pytest.mark.parametrize("name", MISTAKES)
 def test_mistakes_get_one_sentence(
-    mistakes: dict[str, Result], mistake: str, status: int, part: str
+    mistakes: dict[str, Result], name: str
 ) -> None:
-    found, stderr, _ = mistakes[mistake]
+    _, status, part = MISTAKES[name]
+    found, stderr, _ = mistakes[name]
     assert found == status, stderr
     assert_one_sentence(stderr, part)

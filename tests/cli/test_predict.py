@@ -12,8 +12,8 @@ import pytest
 import keras_resnext
 from keras_resnext import cli
 from keras_resnext import imagenet
-from keras_resnext.cli import networks
-from keras_resnext.cli import pictures
+from keras_resnext.cli import image_files
+from keras_resnext.cli import loading
 from keras_resnext.cli import predict
 from keras_resnext.cli import printing
 
@@ -33,7 +33,7 @@ def models(tmp_path_factory):
     """Build a small model for each number of channels."""
     config = keras_resnext.ResNeXtConfig(
         depths=(1,),
-        grouping=keras_resnext.Template(2, 32),
+        grouping=keras_resnext.FixedCardinality(2, 32),
         out_channels=(8,),
         stem=keras_resnext.Stem(widths=(4,), kernel_size=3),
         default_size=8,
@@ -52,7 +52,7 @@ def run(capsys, monkeypatch, models):
 
     def run(*words, channels=3):
         model = models[channels]
-        monkeypatch.setattr(networks, "load", lambda *_: model)
+        monkeypatch.setattr(loading, "load", lambda *_: model)
         status = cli.main(["predict", *map(str, words)])
         return status, *capsys.readouterr()
 
@@ -68,7 +68,7 @@ def save(name, size=(20, 30), mode="RGB"):
 
 
 def names(out):
-    return [each["picture"] for each in json.loads(out)]
+    return [each["image"] for each in json.loads(out)]
 
 
 def lines(err):
@@ -120,12 +120,12 @@ def test_bad_images_end_nothing_but_themselves(run):
 def test_an_image_that_fails_in_the_middle(run, monkeypatch, error):
     words = [save(f"{i}.png") for i in range(7)]
 
-    def read(path, read=pictures.read):
+    def read(path, read=image_files.read):
         if path.name == "3.png":
             raise error
         return read(path)
 
-    monkeypatch.setattr(pictures, "read", read)
+    monkeypatch.setattr(image_files, "read", read)
     monkeypatch.setattr(predict, "BATCH", 2)
     status, out, err = run(*words, "--json")
     assert status == 1
@@ -136,7 +136,7 @@ def test_an_image_that_fails_in_the_middle(run, monkeypatch, error):
 
 @pytest.mark.parametrize("words", [[], ["--json"]])
 def test_no_image_at_all(run, monkeypatch, words):
-    monkeypatch.setattr(networks, "load", None)  # nothing is loaded
+    monkeypatch.setattr(loading, "load", None)  # nothing is loaded
     status, out, err = run("a.png", "b.png", *words)
     assert status == 1
     assert out == ("[]\n" if words else "")
@@ -147,12 +147,12 @@ def test_results_come_batch_by_batch(run, monkeypatch):
     words = [save(f"{i}.png") for i in range(5)]
     events = []
 
-    def read(path, read=pictures.read):
+    def read(path, read=image_files.read):
         events.append("read")
         return read(path)
 
     monkeypatch.setattr(predict, "BATCH", 2)
-    monkeypatch.setattr(pictures, "read", read)
+    monkeypatch.setattr(image_files, "read", read)
     monkeypatch.setattr(printing, "show", lambda _: events.append("show"))
     assert run(*words)[0] == 0
     two = ["read"] * 2 + ["show"] * 2
@@ -252,7 +252,7 @@ def test_output_that_is_not_finite(run, models, monkeypatch):
     status, out, err = run(*words, "--json", "--gradcam", "sheet.png")
     assert status == 1
     rows = json.loads(out, parse_constant=pytest.fail)
-    assert [row["picture"] for row in rows] == words
+    assert [row["image"] for row in rows] == words
     assert [bool(row["classes"]) for row in rows] == [True, False, True]
     assert "NaN" in rows[1]["error"]
     assert lines(err)[0].startswith("error: Can't name '1.png': ")

@@ -133,7 +133,7 @@ def test_rand_augments_draws_are_timms(monkeypatch):
         np.asarray(theirs(PIL.Image.fromarray(gray)))[0, 0, 0]
         for _ in range(5000)
     ]
-    # One pixel has no neighbours; both ways it moves to the fill.
+    # One pixel has no neighbors; both ways it moves to the fill.
     monkeypatch.setattr(operations, "sharpness", lambda x, factor: x)
     ours = draw(
         lambda seed: [

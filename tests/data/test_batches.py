@@ -64,7 +64,7 @@ def test_every_recipe(name):
 
 @pytest.mark.parametrize("name", ["paper", "cifar_paper", "torchvision_v2"])
 def test_an_epoch_goes_on_where_it_was(name):
-    recipe = recipes.get(name, *SMALL, "repeats=1")
+    recipe = recipes.get(name, *SMALL, "repeated_augment=1")
     whole = trained_on(recipe)
     (rest,) = trained_on(recipe, first_step=1)
     for part, expected in zip(rest, whole[1], strict=True):
@@ -77,8 +77,8 @@ def test_epochs_differ():
     assert (first[0][0] != other[0][0]).any()
 
 
-def test_padding_has_the_mean_colour():
-    recipe = recipes.get("cifar_paper", flip=False)
+def test_padding_has_the_mean_color():
+    recipe = recipes.get("cifar_paper", horizontal_flip=False)
     images = np.concatenate([each for each, _ in trained_on(recipe)])
     border = np.concatenate([images[:, 0].ravel(), images[:, :, 0].ravel()])
     assert (border == 0).any()
@@ -135,9 +135,9 @@ def test_evaluation_is_the_checkpoints(tmp_path: pathlib.Path):
     assert np.abs(images[0] - transform(image)).max() < 1.01 / 255 / 0.224
 
 
-def test_grey_pictures():
+def test_gray_images():
     images = IndexedSplit(NOISE[..., :1], IMAGES.classes)
-    recipe = recipes.get("cifar_paper", flip=False)
+    recipe = recipes.get("cifar_paper", horizontal_flip=False)
     found = batches.train_batches(dataset_of(images), recipe, 5, channels=1)
     assert found.element_spec[0].shape == (5, SIZE, SIZE, 1)
     assert len(found) == 2

@@ -1,4 +1,4 @@
-"""Colour jitter and lighting, against NumPy."""
+"""Color jitter and lighting, against NumPy."""
 
 import itertools
 

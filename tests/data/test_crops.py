@@ -47,7 +47,7 @@ def assert_pils(ours, theirs):
 
 class TestBox:
     @pytest.mark.parametrize("shape", [(375, 500), (500, 333), (7, 5), (1, 1)])
-    def test_lies_in_the_picture(self, shape):
+    def test_lies_in_the_image(self, shape):
         boxes = draw(
             lambda seed: crops.random_resized_box(*shape, seed),
             seed=0,
@@ -145,7 +145,7 @@ class TestRandomResized:
                     ours, whole = ours[inside], whole[inside]
                 np.testing.assert_allclose(ours, whole, atol=1)
 
-    def test_grey_file(self, photos):
+    def test_gray_file(self, photos):
         for format in ("JPEG", "PNG"):
             file = encoded(photos[0][..., 0], format)
             y = crops.random_resized(tf.constant(file), 32, (0, 0)).numpy()

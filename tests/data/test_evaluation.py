@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from keras_resnext import imagenet
+from keras_resnext.cli import loading
 from keras_resnext.cli import measurements
-from keras_resnext.cli import networks
 from keras_resnext.data import evaluation
 
 
@@ -22,12 +22,12 @@ def folders(tmp_path, monkeypatch):
 def test_classes_named_by_wordnet_ids():
     wnids = [each.wnid for each in imagenet.classes()]
     some = [wnids[i] for i in (999, 3, 500)]
-    found = evaluation.class_indices(some, 1000, "network")
+    found = evaluation.class_indices(some, 1000, "model")
     assert found.tolist() == [999, 3, 500]
-    # A network for just these has an order of its own.
-    assert evaluation.class_indices(some, 3, "network").tolist() == [0, 1, 2]
+    # A model for just these has an order of its own.
+    assert evaluation.class_indices(some, 3, "model").tolist() == [0, 1, 2]
     with pytest.raises(ValueError, match=r"as n01440764, not 'n00000001'\."):
-        evaluation.class_indices([*some, "n00000001"], 1000, "network")
+        evaluation.class_indices([*some, "n00000001"], 1000, "model")
 
 
 def test_a_part_of_a_folder_is_a_mixture(folders):
@@ -66,7 +66,7 @@ def test_channels_first(folders):
     keras.config.set_image_data_format("channels_first")
     model = color_models.by_color("colors", list(color_models.COLORS.values()))
     images = evaluation.load_labeled("colors", None, None, None)
-    transform = networks.transform_for(model)
+    transform = loading.transform_for(model)
     tally = evaluation.Tally()
     steps = list(evaluation.measure(model, transform, images, 4, tally))
     assert len(steps) == 4

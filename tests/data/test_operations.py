@@ -120,7 +120,7 @@ def test_geometry(photos, name, amounts, matrix, interpolation):
 
     for photo in photos:
         for amount in amounts:
-            # PIL rounds coordinates to 16 bits and may find a neighbour.
+            # PIL rounds coordinates to 16 bits and may find a neighbor.
             assert_same(
                 photo,
                 lambda x, amount=amount: ours(x, amount),

@@ -4,28 +4,30 @@ import dataclasses
 import json
 import pathlib
 from typing import NamedTuple
+from unittest.mock import Mock
 
 import keras
 import numpy as np
+import onnx.parser
 import PIL.Image
 import pytest
 from run_script import assert_one_sentence
 from run_script import run_commands
 from small_variants import shrink
 
-from examples.benchmark import artefacts
+from examples.benchmark import artifacts
 from examples.benchmark import models
 from examples.benchmark import results
 from examples.benchmark import steps
-from examples.benchmark.contestants import CONTESTANTS
-from examples.benchmark.contestants import FILES
+from examples.benchmark import worker
+from examples.benchmark.candidates import CANDIDATES
+from examples.benchmark.candidates import FILES
 from examples.benchmark.results import Result
 from examples.benchmark.setting import Setting
-from examples.benchmark.worker import Worker
 
 BACKEND = keras.backend.backend()
 SMALL = ("--model", "resnext23s_4x32d", "--size", 32, "--rounds", 1)
-# Each figure takes a process of each contestant: two are enough.
+# Each figure takes a process of each candidate: two are enough.
 OTHER = {
     "tensorflow": "saved-model",
     "jax": "jax-folded",
@@ -48,7 +50,7 @@ class Run(NamedTuple):
         }
 
 
-def asked(self: Worker, task: dict) -> float:
+def figure(task: dict) -> float:
     """Return the figure of a process that is not started."""
     return 1e9 if task["kind"].startswith("memory") else 4.0
 
@@ -67,11 +69,9 @@ def made(
     with pytest.MonkeyPatch.context() as patch:
         if not request.param:
             patch.setattr(models, "check_model", lambda _: None)
-            patch.setattr(artefacts, "order", lambda *_: None)
-            patch.setattr(Worker, "__init__", lambda *_: None)
-            patch.setattr(Worker, "ask", asked)
-            patch.setattr(Worker, "close", lambda _: None)
-        lines = [[*line, "--contestants", *names]]
+            patch.setattr(artifacts, "order", lambda *_: None)
+            patch.setattr(worker, "Worker", lambda *_: Mock(ask=figure))
+        lines = [[*line, "--candidates", *names]]
         [result] = run_commands(lines, folder, models.main)
     assert result.status == 0, result.stderr
     return Run(names, result.stdout, folder / "runs" / "benchmark")
@@ -97,15 +97,15 @@ def test_each_task_has_a_figure_of_everyone(made):
     assert 0.1 < peak < 8
 
 
-def test_the_terminal_has_it_and_a_table_and_a_picture(made):
+def test_the_terminal_has_it_and_a_table_and_a_image(made):
     text = (made.folder / "benchmark.md").read_text()
     assert text.startswith("resnext23s_4x32d, 32x32, ")
     for name in made.names:
-        label = CONTESTANTS[name].label
+        label = CANDIDATES[name].label
         assert label in made.stdout
         assert f"| {label} | " in text
-    with PIL.Image.open(made.folder / "benchmark.png") as picture:
-        assert min(picture.size) > 500
+    with PIL.Image.open(made.folder / "benchmark.png") as image:
+        assert min(image.size) > 500
 
 
 def test_ratios_are_to_timm():
@@ -136,7 +136,7 @@ def test_ratios_are_to_timm():
 def test_a_step_computes(name, dtype, training, monkeypatch):
     shrink(monkeypatch, SMALL[1])
     setting = Setting(SMALL[1], 32, 1, "cpu", "")
-    step = steps.keras(CONTESTANTS[name], setting, dtype, training)(2)()
+    step = steps.keras(CANDIDATES[name], setting, dtype, training)(2)()
     if training:
         assert 0 < step < 20
     else:
@@ -146,21 +146,13 @@ def test_a_step_computes(name, dtype, training, monkeypatch):
 @pytest.mark.once
 def test_a_process_measures_a_file(tmp_path, monkeypatch):
     """ONNX Runtime's, since its process starts in no time."""
-    from onnx import TensorProto
-    from onnx import helper
-
-    monkeypatch.setattr(models, "check_model", lambda _: None)
-    monkeypatch.setattr(artefacts, "order", lambda *_: None)
-    values = [
-        helper.make_tensor_value_info(name, TensorProto.FLOAT, None)
-        for name in "xy"
-    ]
-    node = helper.make_node("Relu", ["x"], ["y"])
-    graph = helper.make_graph([node], "graph", values[:1], values[1:])
-    model = helper.make_model(
-        graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8
+    model = onnx.parser.parse_model(
+        '<ir_version: 8, opset_import: ["": 17]>'
+        "same (float[n, h, w, c] x) => (float[n, h, w, c] y) {y = Identity(x)}"
     )
-    line = [*SMALL, "--batches", 3, "--contestants", "onnx"]
+    monkeypatch.setattr(models, "check_model", lambda _: None)
+    monkeypatch.setattr(artifacts, "order", lambda *_: None)
+    line = [*SMALL, "--batches", 3, "--candidates", "onnx"]
     file = tmp_path / "runs/benchmark/files" / FILES["onnx:ours"]
     file.parent.mkdir(parents=True)
     file.write_bytes(model.SerializeToString())
@@ -185,18 +177,18 @@ def test_mistakes_get_one_sentence(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     gpu = ["--device", "gpu"]
     lines = {
-        "invalid choice: 'tim'": ["--contestants", "tim"],
+        "invalid choice: 'tim'": ["--candidates", "tim"],
         "from 1, not '0'": ["--rounds", 0],
         "processors for --threads 9999": ["--threads", 9999],
         "There is no NVIDIA GPU here.": gpu,
-        "Not on a gpu: onnx.": [*gpu, "--contestants", "onnx"],
-        "Not installed: nothing_such, for onnx": ["--contestants", "onnx"],
+        "Not on a gpu: onnx.": [*gpu, "--candidates", "onnx"],
+        "Not installed: nothing_such, for onnx": ["--candidates", "onnx"],
         "Did you mean": ["--model", "resnext51_32x4d"],
         "File exists": ["--output", "file"],
     }
     # As if ONNX Runtime were another, and there were no driver.
-    other = dataclasses.replace(CONTESTANTS["onnx"], needs=("nothing_such",))
-    monkeypatch.setitem(CONTESTANTS, "onnx", other)
+    other = dataclasses.replace(CANDIDATES["onnx"], needs=("nothing_such",))
+    monkeypatch.setitem(CANDIDATES, "onnx", other)
     monkeypatch.setenv("PATH", "")
     *parts, part = lines
     found = run_commands([lines[key] for key in parts], tmp_path, models.main)

@@ -1,4 +1,4 @@
-"""examples/web, in a real browser: a picture in, the scores of Python out."""
+"""examples/web, in a real browser: an image in, the scores of Python out."""
 
 import contextlib
 import itertools
@@ -30,7 +30,7 @@ from run_script import without_chatter
 
 import keras_resnext
 from examples.web import serve
-from keras_resnext.cli import networks
+from keras_resnext.cli import loading
 
 pytestmark = pytest.mark.once
 
@@ -43,7 +43,7 @@ MISSING = [name for name in PROGRAMS if shutil.which(name) is None]
 needs_browser = [
     pytest.mark.skipif(
         keras.backend.backend() != "tensorflow",
-        reason="the page is the same whatever exported its network",
+        reason="the page is the same whatever exported its model",
     ),
     pytest.mark.skipif(
         bool(MISSING), reason=f"needs {', '.join(MISSING)} to be installed"
@@ -194,9 +194,9 @@ def photograph(name: str = "flower.jpg") -> PIL.Image.Image:
     return PIL.Image.fromarray(sklearn.datasets.load_sample_image(name))
 
 
-def expected(model: keras.Model, picture: PIL.Image.Image) -> np.ndarray:
-    transform = networks.transform_for(model)
-    return model.predict(transform(picture)[None], verbose=0)[0]
+def expected(model: keras.Model, image: PIL.Image.Image) -> np.ndarray:
+    transform = loading.transform_for(model)
+    return model.predict(transform(image)[None], verbose=0)[0]
 
 
 class TestBrowser:
@@ -204,14 +204,14 @@ class TestBrowser:
 
     pytestmark = needs_browser
 
-    def test_a_small_picture_scores_as_in_python(self, site, browser, tmp_path):
+    def test_a_small_image_scores_as_in_python(self, site, browser, tmp_path):
         path = tmp_path / "small.png"
-        picture = photograph().crop((200, 100, 456, 356)).resize((32, 32))
-        picture.save(path)
+        image = photograph().crop((200, 100, 456, 356)).resize((32, 32))
+        image.save(path)
         opened(browser, site)
         choose(browser, path)
         assert ended(browser) == "done", status(browser)
-        wanted = expected(site.model, picture)
+        wanted = expected(site.model, image)
         assert np.ptp(wanted) > 0.2
         np.testing.assert_allclose(scores(browser), wanted, atol=1e-3)
 
@@ -227,20 +227,20 @@ class TestBrowser:
         self, site, browser, tmp_path
     ):
         opened(browser, site)
-        transform = networks.transform_for(site.model)
+        transform = loading.transform_for(site.model)
         upright = photograph("china.jpg").crop((0, 0, 301, 426))
         enlarged = photograph().resize((31, 27))
         gray = photograph().convert("L")
         # Larger than a canvas of telephones.
         large = photograph().resize((6000, 4000))
-        for picture in (photograph(), upright, enlarged, gray, large):
-            picture.save(tmp_path / "photograph.png")
+        for image in (photograph(), upright, enlarged, gray, large):
+            image.save(tmp_path / "photograph.png")
             choose(browser, tmp_path / "photograph.png")
             assert ended(browser) == "done", status(browser)
             np.testing.assert_array_equal(
-                pixels(browser), transform.pixels(picture)
+                pixels(browser), transform.pixels(image)
             )
-            wanted = expected(site.model, picture)
+            wanted = expected(site.model, image)
             np.testing.assert_allclose(scores(browser), wanted, atol=1e-3)
 
     def test_jpeg_files_differ_by_few_gray_levels(
@@ -252,46 +252,46 @@ class TestBrowser:
         photograph("china.jpg").save(path, quality=90)
         choose(browser, path)
         assert ended(browser) == "done", status(browser)
-        with PIL.Image.open(path) as picture:
-            wanted = networks.transform_for(site.model).pixels(picture)
+        with PIL.Image.open(path) as image:
+            wanted = loading.transform_for(site.model).pixels(image)
         assert np.abs(pixels(browser) - wanted.astype(int)).max() <= 2
 
     def test_the_camera_s_orientation_counts(self, site, browser, tmp_path):
         opened(browser, site)
-        picture, exif = photograph(), PIL.Image.Exif()
+        image, exif = photograph(), PIL.Image.Exif()
         exif[0x0112] = 6  # to be turned clockwise
-        picture.save(tmp_path / "turned.png", exif=exif)
+        image.save(tmp_path / "turned.png", exif=exif)
         choose(browser, tmp_path / "turned.png")
         assert ended(browser) == "done", status(browser)
-        turned = picture.transpose(PIL.Image.Transpose.ROTATE_270)
+        turned = image.transpose(PIL.Image.Transpose.ROTATE_270)
         np.testing.assert_allclose(
             scores(browser), expected(site.model, turned), atol=1e-3
         )
 
-    def test_what_is_no_picture_gets_a_sentence(self, site, browser, tmp_path):
+    def test_what_is_no_image_gets_a_sentence(self, site, browser, tmp_path):
         opened(browser, site)
         path = tmp_path / "text.png"
-        path.write_text("No picture at all.")
+        path.write_text("No image at all.")
         choose(browser, path)
         assert ended(browser) == "error"
         assert status(browser) == (
-            "“text.png” is not a picture that this browser can read."
+            "“text.png” is not an image that this browser can read."
         )
-        # The next picture is none the worse for it.
+        # The next image is none the worse for it.
         photograph().save(tmp_path / "flower.jpg")
         choose(browser, tmp_path / "flower.jpg")
         assert ended(browser) == "done"
 
-    def test_pictures_are_dropped_and_pasted(self, site, browser):
+    def test_images_are_dropped_and_pasted(self, site, browser):
         opened(browser, site)
         for event in ("drop", "paste"):
-            send(browser, event, with_picture=True)
+            send(browser, event, with_image=True)
             assert ended(browser) == "done", event
             assert len(scores(browser)) == len(LABELS)
-            send(browser, event, with_picture=False)
+            send(browser, event, with_image=False)
             assert ended(browser) == "error", event
             assert status(browser) == (
-                "“notes.txt” is not a picture that this browser can read."
+                "“notes.txt” is not an image that this browser can read."
             )
 
     def test_only_the_page_is_served(self, site):
@@ -326,7 +326,7 @@ for (const { file, width, height, ...transform } of
 def test_the_page_resizes_as_the_evaluation_transform(interpolation, tmp_path):
     """Equal to the last bit, for several sizes and crop ratios."""
     landscape = photograph("china.jpg")
-    pictures = [
+    images = [
         landscape,
         photograph().transpose(PIL.Image.Transpose.ROTATE_90),
         landscape.crop((0, 0, 301, 426)),
@@ -335,17 +335,17 @@ def test_the_page_resizes_as_the_evaluation_transform(interpolation, tmp_path):
     ]
     crops = [(256, 224), (235, 224), (232, 224), (201, 176), (224, 224)]
     cases, wanted = [], []
-    for picture, (resize, crop) in itertools.product(pictures, crops):
+    for image, (resize, crop) in itertools.product(images, crops):
         case = {"file": str(len(cases)), "resize": resize, "crop": crop}
         case["interpolation"] = interpolation
-        case["width"], case["height"] = picture.size
-        rgba = picture.convert("RGBA").tobytes()
+        case["width"], case["height"] = image.size
+        rgba = image.convert("RGBA").tobytes()
         (tmp_path / f"{len(cases)}.rgba").write_bytes(rgba)
         cases.append(case)
         transform = keras_resnext.EvaluationTransform(
             resize, crop, interpolation
         )
-        wanted.append(transform.pixels(picture))
+        wanted.append(transform.pixels(image))
     (tmp_path / "cases.json").write_text(json.dumps(cases))
     shutil.copy(ROOT / "examples/web/resize.js", tmp_path / "resize.mjs")
     (tmp_path / "prepare.mjs").write_text(PREPARE)
@@ -358,7 +358,7 @@ def test_the_page_resizes_as_the_evaluation_transform(interpolation, tmp_path):
 
 
 SEND = """
-const [type, picture] = arguments;
+const [type, image] = arguments;
 document.body.dataset.state = "sent";
 const canvas = Object.assign(document.createElement("canvas"), {
   width: 50, height: 40,
@@ -367,7 +367,7 @@ canvas.getContext("2d").fillRect(5, 5, 20, 20);
 canvas.toBlob((blob) => {
   const transfer = new DataTransfer();
   transfer.items.add(
-    picture ? new File([blob], "it.png", { type: "image/png" })
+    image ? new File([blob], "it.png", { type: "image/png" })
             : new File(["text"], "notes.txt", { type: "text/plain" }));
   dispatchEvent(
     type === "drop" ? new DragEvent(type, { dataTransfer: transfer })
@@ -376,9 +376,9 @@ canvas.toBlob((blob) => {
 """
 
 
-def send(browser, event: str, with_picture: bool) -> None:
+def send(browser, event: str, with_image: bool) -> None:
     """Drop a file on the page, or paste one."""
-    browser.execute_script(SEND, event, with_picture)
+    browser.execute_script(SEND, event, with_image)
 
 
 def messages(browser) -> list[dict]:

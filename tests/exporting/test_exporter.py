@@ -27,7 +27,7 @@ LABELS = [f"class {i}" for i in range(10)]
 
 @functools.cache
 def network(config, **arguments):
-    """Build a model once; `network.__wrapped__` builds another to change."""
+    """Build a model once; `model.__wrapped__` builds another to change."""
     model = keras_resnext.ResNeXt(
         config, **{"classes": 10, "classifier_activation": None, **arguments}
     )
@@ -38,7 +38,7 @@ def network(config, **arguments):
     return model
 
 
-def pictures(count=12, size=32, channels=3):
+def images(count=12, size=32, channels=3):
     random = np.random.default_rng(count)
     shape = (count, size, size, channels)
     return random.integers(0, 256, shape).astype("uint8")
@@ -66,8 +66,8 @@ def stored(path):
 def run_example(monkeypatch, capsys):
     """Return a function that runs a script: scores by class, highest first."""
 
-    def run(path, picture):
-        monkeypatch.setattr(sys, "argv", [str(path), str(picture)])
+    def run(path, image):
+        monkeypatch.setattr(sys, "argv", [str(path), str(image)])
         runpy.run_path(str(path), run_name="__main__")
         rows = re.findall(
             r"^ *(-?[\d.]+)  (.+)$", capsys.readouterr().out, re.M
@@ -78,7 +78,7 @@ def run_example(monkeypatch, capsys):
 
 
 def test_every_format_is_the_model(tiny, tmp_path, run_example):
-    model, data = network(tiny), pictures()
+    model, data = network(tiny), images()
     report = keras_resnext.export(
         model, tmp_path, representative_data=data, labels=LABELS
     )
@@ -89,7 +89,7 @@ def test_every_format_is_the_model(tiny, tmp_path, run_example):
     ]
     assert [row.format for row in report.rows] == possible
     assert report.ok
-    assert (report.pictures, report.drawn) == (12, False)
+    assert (report.images, report.drawn) == (12, False)
     limits = {"tflite_float16": 1e-2, "tflite_dynamic": 0.1, "tflite_int8": 0.2}
     for row in report.rows:
         assert row.difference <= limits.get(row.format, 1e-4)
@@ -116,11 +116,11 @@ def test_every_format_is_the_model(tiny, tmp_path, run_example):
     assert record["ok"]
     assert [row["format"] for row in record["rows"]] == possible
 
-    # A picture of the network's size is neither resized nor cropped.
-    Image.fromarray(data[0]).save(tmp_path / "picture.png")
+    # An image of the model's size is neither resized nor cropped.
+    Image.fromarray(data[0]).save(tmp_path / "image.png")
     expected = logits(model, data[:1])[0]
     # All load as they were validated; what follows in the scripts is the same.
-    found = run_example(tmp_path / f"run_{QUICK}.py", tmp_path / "picture.png")
+    found = run_example(tmp_path / f"run_{QUICK}.py", tmp_path / "image.png")
     assert len(found) == 5
     for label, score in found.items():
         true = expected[LABELS.index(label)]
@@ -143,7 +143,7 @@ def test_onnx_needs_no_other_format_and_pads_within_its_operations(
         assert not kinds & {"Pad", "BatchNormalization"}
 
 
-def test_an_artefact_without_preprocessing_replaces_another(
+def test_an_artifact_without_preprocessing_replaces_another(
     tiny, tmp_path, run_example
 ):
     model = network.__wrapped__(tiny)
@@ -165,9 +165,9 @@ def test_an_artefact_without_preprocessing_replaces_another(
     assert files(tmp_path) == sorted(
         [path.name, "report.json", f"run_{QUICK}.py"]
     )
-    Image.fromarray(pictures(1)[0]).save(tmp_path / "picture.png")
-    found = run_example(tmp_path / f"run_{QUICK}.py", tmp_path / "picture.png")
-    expected = logits(model, pictures(1))[0]
+    Image.fromarray(images(1)[0]).save(tmp_path / "image.png")
+    found = run_example(tmp_path / f"run_{QUICK}.py", tmp_path / "image.png")
+    expected = logits(model, images(1))[0]
     assert list(found) == [str(i) for i in expected.argsort()[::-1][:5]]
 
 
@@ -189,7 +189,7 @@ def test_pixels_are_channels_last_for_a_network_that_is_not(tiny, tmp_path):
     keras.config.set_image_data_format("channels_first")
     model = network(tiny, input_shape=(3, 32, 32))
     report = keras_resnext.export(
-        model, tmp_path, [QUICK], representative_data=pictures()
+        model, tmp_path, [QUICK], representative_data=images()
     )
     assert report.ok
 
@@ -235,14 +235,14 @@ def test_what_does_not_run_is_an_error(tiny, tmp_path, monkeypatch):
     monkeypatch.setattr(
         exporter.Format, "write", lambda format, model, path: path.mkdir()
     )
-    with pytest.raises(exporting.ExportError, match="doesn't run"):
+    with pytest.raises(exporting.ExportError, match="does not run"):
         keras_resnext.export(network(tiny), tmp_path, [QUICK])
     assert files(tmp_path) == []
 
 
 def test_the_file_that_does_not_run_is_named(tmp_path):
     inputs, files = tmp_path / "inputs.npz", []
-    np.savez(inputs, **{"0": pictures(1)})
+    np.savez(inputs, **{"0": images(1)})
     for name, body in {
         "first": "return lambda x: {'y': x}",
         "second": "raise OSError('no such kernel')",
@@ -251,7 +251,7 @@ def test_the_file_that_does_not_run_is_named(tmp_path):
         loader = tmp_path / f"run_{name}.py"
         loader.write_text(f"def load(path):\n    {body}\n")
         files += [loader, loader, tmp_path / f"{name}.npz"]
-    match = "'second' was written but doesn't run: OSError: no such kernel"
+    match = "'second' was written but does not run: OSError: no such kernel"
     with pytest.raises(exporting.ExportError, match=match):
         exporter._run(files, inputs)
 
@@ -308,15 +308,15 @@ def test_other_models_are_refused(tiny, tmp_path):
 @pytest.mark.parametrize(
     ("data", "match"),
     [
-        (pictures(size=31), r"shape \(count, 32, 32, 3\)"),
-        (pictures()[0], "of shape"),
-        (pictures()[:0], "of shape"),
-        (pictures() / 255, r"pixels in \[0, 255\]"),
-        (pictures() - 100.0, r"pixels in \[0, 255\]"),
-        (pictures() * np.nan, "finite"),
-        ([pictures(2), pictures(2, 31)], "one shape"),
+        (images(size=31), r"shape \(count, 32, 32, 3\)"),
+        (images()[0], "of shape"),
+        (images()[:0], "of shape"),
+        (images() / 255, r"pixels in \[0, 255\]"),
+        (images() - 100.0, r"pixels in \[0, 255\]"),
+        (images() * np.nan, "finite"),
+        ([images(2), images(2, 31)], "one shape"),
         ([], "one shape"),
-        ("photos", "array of pictures"),
+        ("photos", "array of images"),
     ],
 )
 def test_other_data_are_refused(tiny, tmp_path, data, match):
@@ -325,7 +325,7 @@ def test_other_data_are_refused(tiny, tmp_path, data, match):
 
 
 def test_data_that_are_not_normalized_are_refused(tiny, tmp_path):
-    for data in (pictures(), pictures().astype("float32")):
+    for data in (images(), images().astype("float32")):
         check_refused(
             network(tiny),
             tmp_path,

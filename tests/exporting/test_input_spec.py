@@ -11,7 +11,7 @@ from keras_resnext.exporting.input_spec import check_images
 
 pytestmark = pytest.mark.once
 
-TRANSFORM = keras_resnext.EvaluationTransform(resize=40, crop=32)
+TRANSFORM = keras_resnext.EvaluationTransform(resize=40, crop_size=32)
 
 
 def input_spec(channels=3, data_format="channels_last", pixels=True):

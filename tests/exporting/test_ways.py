@@ -26,7 +26,9 @@ REFUSED = ("mixed_precision", "two_inputs")
 
 # Names of classes and statistics are not known, and not needed here.
 pytestmark = [
-    pytest.mark.filterwarnings("ignore:Nothing tells:UserWarning"),
+    pytest.mark.filterwarnings(
+        "ignore:The (names|normalization) of:UserWarning"
+    ),
     pytest.mark.filterwarnings(
         r"ignore:\s*Warning. tf.lite.Interpreter is deprecated:UserWarning"
     ),

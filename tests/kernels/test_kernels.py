@@ -77,7 +77,7 @@ def _lacks_onednn():
     ("groups", "group_width", "merged"),
     [(6, 3, 6), (6, 8, 3), (12, 6, 4), (5, 8, 1), (3, 40, 1), (2, 16, 2)],
 )
-def test_packed_merges_neighbours_and_equals_the_loop(
+def test_packed_merges_neighbors_and_equals_the_loop(
     groups, group_width, merged
 ):
     channels, filters = groups * group_width, groups * 2

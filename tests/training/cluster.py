@@ -94,7 +94,7 @@ predictions = []
 if workers == 1 or keras.backend.backend() != "jax":
     predictions = model.predict(strategy.distribute(batches(x)), verbose=0)
 if strategy.is_chief:
-    with strategy.alone():
+    with strategy.chief_only():
         model.save(f"{folder}/model.keras")
 np.savez(
     f"{folder}/{worker}.npz",

@@ -19,7 +19,7 @@ SIZES = ("train_size=16", "evaluation_size=16", "evaluation_resize=16")
 
 # Images of 16x16 pixels, of which shifts by 32 would leave nothing, and a
 # learning rate for batches of 32.
-FIELDS = (*SIZES, "flip=no", "policy=none", "crop_scale=0.5")
+FIELDS = (*SIZES, "horizontal_flip=no", "auto_augment=none", "crop_scale=0.5")
 RATE = "learning_rate=3.2"
 
 
@@ -35,7 +35,7 @@ def test_ten_epochs_of_torchvisions_recipe(tmp_path: pathlib.Path) -> None:
     )
     config = keras_resnext.ResNeXtConfig(
         depths=(1, 1),
-        grouping=keras_resnext.Template(8, 16),
+        grouping=keras_resnext.FixedCardinality(8, 16),
         out_channels=(32, 64),
         stem=keras_resnext.Stem((16,), kernel_size=3, strides=1, pool=None),
         default_size=16,

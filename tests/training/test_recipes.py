@@ -42,7 +42,7 @@ def test_table(name):
 def test_table_says_it_in_words():
     lines = str(recipes.get("paper")).splitlines()
     assert "nesterov             yes" in lines
-    assert "drops                30, 60, 90" in lines
+    assert "milestones           30, 60, 90" in lines
     assert "weight_decay         0.0001" in lines
 
 
@@ -79,7 +79,7 @@ def test_rate_follows_the_batch(name):
 def test_lamb_ends_at_the_least_rate(name):
     recipe = recipes.get(name)
     if recipe.optimizer == "lamb":
-        least = recipe.minimum_rate * recipe.learning_rate
+        least = recipe.min_factor * recipe.learning_rate
         assert least == pytest.approx(1e-6)
         assert least < recipe.rates()[-1] < 2 * least + 1e-5 * recipe.epochs
 
@@ -105,7 +105,7 @@ def test_optimizer(name):
 # Every block's kinds of variables, with biases outside of normalization.
 SMALL = keras_resnext.ResNeXtConfig(
     depths=(1, 1),
-    grouping=keras_resnext.Template(4, 4),
+    grouping=keras_resnext.FixedCardinality(4, 4),
     out_channels=(64, 128),
     attention=keras_resnext.Attention("se"),
 )
@@ -260,7 +260,7 @@ def test_torchvisions_three_recipes():
     names = ("", "_fixres", "_repeated")
     found = [recipes.get(f"torchvision_v2{name}") for name in names]
     assert [recipe.train_size for recipe in found] == [224, 176, 176]
-    assert [recipe.repeats for recipe in found] == [1, 1, 4]
+    assert [recipe.repeated_augment for recipe in found] == [1, 1, 4]
 
 
 @pytest.mark.parametrize("name", ["paper", "a2"])
@@ -279,11 +279,17 @@ def test_training(name):
 
 
 def test_override():
-    recipe = recipes.get("paper", "epochs=9", "drops=3,6", "nesterov=no")
-    assert (recipe.epochs, recipe.drops, recipe.nesterov) == (9, (3, 6), False)
+    recipe = recipes.get("paper", "epochs=9", "milestones=3,6", "nesterov=no")
+    assert (recipe.epochs, recipe.milestones, recipe.nesterov) == (
+        9,
+        (3, 6),
+        False,
+    )
     assert recipe.override(mixup=0.2).mixup == 0.2
-    assert recipe.override("mixup=0.2", "policy=rand_augment").mixup == 0.2
-    assert recipe.override("drops=").drops == ()
+    assert (
+        recipe.override("mixup=0.2", "auto_augment=rand_augment").mixup == 0.2
+    )
+    assert recipe.override("milestones=").milestones == ()
     assert recipes.get("paper").epochs == 100
 
 
@@ -304,7 +310,7 @@ def test_a_long_recipe_rises_as_fast():
     recipe = recipes.get("cifar_short")
     assert recipe.lasting(72).rates()[:3] == recipe.rates()[:3]
     assert recipe.lasting(recipe.epochs) == recipe
-    assert recipes.get("paper").lasting(200).drops == (60, 120, 180)
+    assert recipes.get("paper").lasting(200).milestones == (60, 120, 180)
     with pytest.raises(ValueError, match="`epochs` must be at least 1"):
         recipe.lasting(0)
 
@@ -319,7 +325,7 @@ def test_a_long_recipe_rises_as_fast():
         (["epochs=0"], "`epochs` must be at least 1"),
         (["mixup=much"], "`mixup` must be a number. Received: 'much'"),
         (["nesterov=perhaps"], "`nesterov` must be yes or no"),
-        (["drops=a,b"], "`drops` must be numbers, as 30,60"),
+        (["milestones=a,b"], "`milestones` must be numbers, as 30,60"),
         (["optimizer=adam"], "`optimizer` must be one of sgd, lamb"),
         (["bce_target_thresh=0.2"], "needs loss='binary_crossentropy'"),
         (["ema_decay=1"], "`ema_decay` must be at least 0 and below 1"),

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_resnext.training.schedules import ByEpoch
-from keras_resnext.training.schedules import cosine_rates
-from keras_resnext.training.schedules import step_rates
+from keras_resnext.training.schedules import EpochSchedule
+from keras_resnext.training.schedules import cosine
+from keras_resnext.training.schedules import multistep
 
 
 def torchs(rate, epochs, make):
@@ -27,7 +27,7 @@ def torchs(rate, epochs, make):
 @pytest.mark.parity
 def test_steps_are_torchs():
     expected = torchs(0.4, 100, lambda lr, o: lr.StepLR(o, 30, 0.1))
-    found = step_rates(0.4, 100, drops=(30, 60, 90))
+    found = multistep(0.4, 100, milestones=(30, 60, 90))
     np.testing.assert_allclose(found, expected, rtol=1e-12)
 
 
@@ -41,7 +41,7 @@ def test_cosine_is_torchvisions():
         return lr.SequentialLR(optimizer, [rise, fall], milestones=[5])
 
     expected = torchs(0.5, 600, make)
-    found = cosine_rates(0.5, 600, warmup_epochs=5, warmup_rate=0.005)
+    found = cosine(0.5, 600, warmup_epochs=5, warmup_factor=0.005)
     np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
 
 
@@ -56,14 +56,14 @@ def test_cosine_is_timms():
     theirs = scheduler.CosineLRScheduler(
         optimizer, 100, lr_min=1e-6, warmup_t=5, warmup_lr_init=1e-4
     )
-    found = cosine_rates(5e-3, 100, 5, 1e-4, 1e-6, cosine_after_warmup=False)
+    found = cosine(5e-3, 100, 5, 1e-4, 1e-6, cosine_after_warmup=False)
     for epoch, rate in enumerate(found):
         theirs.step(epoch)
         assert rate == pytest.approx(optimizer.param_groups[0]["lr"], 1e-9)
 
 
 def test_a_rate_lasts_an_epoch():
-    schedule = ByEpoch([0.4, 0.2, 0.1], steps_per_epoch=3)
+    schedule = EpochSchedule([0.4, 0.2, 0.1], steps_per_epoch=3)
     found = [
         float(ops.convert_to_numpy(schedule(ops.convert_to_tensor(step))))
         for step in range(12)
@@ -76,8 +76,8 @@ def test_a_rate_lasts_an_epoch():
 def test_the_rise_by_step_is_torchs():
     """So is mmengine's, made to go by step."""
     steps, epochs = 4, 3
-    rates = cosine_rates(0.5, 10, epochs, 0.5e-4)
-    schedule = ByEpoch(rates, steps, epochs)
+    rates = cosine(0.5, 10, epochs, 0.5e-4)
+    schedule = EpochSchedule(rates, steps, epochs)
     expected = torchs(
         *(0.5, epochs * steps + 1),
         lambda lr, o: lr.LinearLR(o, 1e-4, total_iters=epochs * steps),
@@ -93,7 +93,7 @@ def test_the_rise_by_step_is_torchs():
 
 
 def test_training_follows_it_and_keeps_it(tmp_path):
-    schedule = ByEpoch([1.0, 0.0], steps_per_epoch=2)
+    schedule = EpochSchedule([1.0, 0.0], steps_per_epoch=2)
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
     model.compile(keras.optimizers.SGD(schedule), "mse")
     x, y = np.ones((4, 2), "float32"), np.ones((4, 1), "float32")
@@ -115,4 +115,4 @@ def test_training_follows_it_and_keeps_it(tmp_path):
 @pytest.mark.parametrize(("rates", "steps"), [([], 5), ([0.1], 0)])
 def test_wrong_arguments(rates, steps):
     with pytest.raises(ValueError, match="needs the rate of one epoch"):
-        ByEpoch(rates, steps)
+        EpochSchedule(rates, steps)

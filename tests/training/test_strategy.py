@@ -289,7 +289,7 @@ def test_one_device_needs_no_strategy(name):
     assert alone == strategy.Strategy("none")
     assert alone.is_chief
     rows = object()
-    with alone.scope(), alone.alone():
+    with alone.scope(), alone.chief_only():
         assert alone.distribute(rows) is rows
 
 

@@ -185,7 +185,7 @@ def test_the_loss_that_is_no_number(
     command: Command, capsys: pytest.CaptureFixture
 ) -> None:
     line = ("--output", "run", "--set", "epochs=4", "schedule=step")
-    line += ("drops=2", "learning_rate=1e30")
+    line += ("milestones=2", "learning_rate=1e30")
     message = refused(command, capsys, *line)
     assert "Loss is NaN or infinite at step" in message
     assert "--set learning_rate=5e+29" in message
@@ -358,7 +358,7 @@ def test_a_dry_run(
     command: Command, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture
 ) -> None:
     line = ["--dry-run", "--recipe", "a3", "--set", "train_size=32"]
-    line += ["evaluation_size=32", "evaluation_resize=36", "policy=none"]
+    line += ["evaluation_size=32", "evaluation_resize=36", "auto_augment=none"]
     assert command(*line) == 0
     assert not list(tmp_path.iterdir())
     assert "noise" in capsys.readouterr().out

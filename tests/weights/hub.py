@@ -33,14 +33,14 @@ class Hub:
             the head now and then), `"together"` (answers only when two
             requests are there), `"redirect"` (the file is on the CDN),
             `"loop"` (a redirect to itself), `"page"` (HTML),
-            `"mislabelled"` (the hub says it has another hash), `"wrong"`
+            `"mislabeled"` (the hub says it has another hash), `"wrong"`
             (other bytes), `"truncated"` (half of it, as if that were all),
             `"longer"` (a byte more), `"shifted"` (a part that was not asked
             for), `"endless"` (no length, and no end), or half of what was
             asked for and then `"cut"` (the end), `"reset"` (the connection
             breaks), `"stall"` (silence) or `"trickle"` (a byte now and then);
             `"byte"` is a reset after one byte.
-        once: Whether a connection that broke off holds the next time.
+        once: Whether a connection that broke off contains the next time.
         ranges: Whether a part of a file can be asked for.
         headers: What the hub says of every file in place of the truth.
         tokens: The values of `Authorization` that came to each host.
@@ -202,10 +202,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 self.wfile.write(content)
 
     def _redirect(self, content: bytes, fault: str | None) -> None:
-        labelled = b"another" if fault == "mislabelled" else content
+        labeled = b"another" if fault == "mislabeled" else content
         headers = {
             "X-Repo-Commit": self.hub.commit,
-            "X-Linked-Etag": f'"{hashlib.sha256(labelled).hexdigest()}"',
+            "X-Linked-Etag": f'"{hashlib.sha256(labeled).hexdigest()}"',
             "X-Linked-Size": str(len(content)),
             # Another host, where a token must not go and none is asked for.
             "Location": f"http://localhost:{self.hub.port}"

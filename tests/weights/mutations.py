@@ -1,15 +1,26 @@
 """Strategies of files that are damaged, and of lying safetensors headers."""
 
+import collections
+import contextlib
+import faulthandler
 import io
 import json
+import pathlib
 import pickletools
 import re
 import struct
+from collections.abc import Callable
 from collections.abc import Iterator
 from typing import Any
 
 import h5py
+from hypothesis import HealthCheck
+from hypothesis import Phase
+from hypothesis import given
+from hypothesis import settings
 from hypothesis import strategies as st
+
+from keras_resnext.weights.files import CheckpointError
 
 Draw = Any  # what `st.composite` gives
 
@@ -19,6 +30,56 @@ NUMBERS = [
     *(2**n for n in (7, 8, 15, 16, 20, 31, 32, 40, 62, 63)),
     *(2**n - 1 for n in (7, 8, 15, 16, 31, 32, 63, 64)),
 ]
+
+
+SECONDS = 60  # for one file
+
+
+class Mutant(bytes):
+    """A file's bytes, of which hypothesis shall not print a hundred pages."""
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} bytes>"
+
+
+def assert_proper(error: CheckpointError) -> None:
+    assert str(error).isprintable()
+    assert str(error).endswith(".")
+    assert not isinstance(error.__cause__, (MemoryError, RecursionError))
+
+
+@contextlib.contextmanager
+def ending(folder: pathlib.Path) -> Iterator[None]:
+    """Ends the process should it hang, and says where in a file."""
+    with (folder / "hang").open("w") as file:
+        faulthandler.dump_traceback_later(SECONDS, exit=True, file=file)
+        try:
+            yield
+        finally:
+            faulthandler.cancel_dump_traceback_later()
+
+
+def outcomes_of(
+    mutants: Any, outcome: Callable[[bytes], str], count: int
+) -> dict[str, int]:
+    """Tries so many mutants, and counts how many of them ended how."""
+    outcomes: collections.Counter[str] = collections.Counter()
+
+    @settings(
+        max_examples=count,
+        derandomize=True,
+        deadline=None,
+        phases=[Phase.generate, Phase.shrink],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(mutants)
+    def check(content: bytes) -> None:
+        outcomes[outcome(content)] += 1
+
+    check()
+    assert outcomes.total() >= count
+    assert outcomes["refused"]
+    return dict(outcomes)
 
 
 def choose(draw: Draw, *values: Any) -> Any:

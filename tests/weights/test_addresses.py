@@ -19,7 +19,7 @@ from downloads import unreachable_hub
 import keras_resnext
 from keras_resnext import DataConfig
 from keras_resnext.cli import convert
-from keras_resnext.cli import networks
+from keras_resnext.cli import loading
 from keras_resnext.weights.addresses import FetchedCheckpoint
 from keras_resnext.weights.addresses import find_checkpoint
 from keras_resnext.weights.checkpoint import resolve
@@ -121,7 +121,7 @@ def test_all_shards_of_an_index(hub):
 def test_repository_without_an_answer(hub, files, after, message):
     hub.repository({name: name.encode() for name in files})
     with pytest.raises(CheckpointError, match=message) as info:
-        tinynet.build(weights=f"{HF}{after}")
+        find_checkpoint(f"{HF}{after}")
     assert f"'{HF}{after}'" in str(info.value)
     assert hub.downloads() == []
 
@@ -161,7 +161,7 @@ def test_answer_that_is_not_the_hub_s(hub, answer):
 
 def test_repository_that_is_not_there(hub):
     with pytest.raises(WeightsUnavailableError) as info:
-        tinynet.build(weights="hf://someone/nothing")
+        find_checkpoint("hf://someone/nothing")
     assert str(info.value).startswith("Can't get 'hf://someone/nothing': HTTP")
     assert "Check the address and the network" in str(info.value)
 
@@ -321,10 +321,10 @@ def test_model_knows_what_config_states(hub, weights):
     publish(hub, weights, stating(**stated, label_names=names))
     model = tinynet.build(weights=HF)
     tinynet.assert_values(model, tinynet.random_values(model))
-    labelled = dataclasses.replace(expected, labels=names)
-    assert keras_resnext.get_data_config(model) == labelled
+    labeled = dataclasses.replace(expected, labels=names)
+    assert keras_resnext.get_data_config(model) == labeled
     copy = keras.models.clone_model(model)
-    assert keras_resnext.get_data_config(copy) == labelled
+    assert keras_resnext.get_data_config(copy) == labeled
     model = tinynet.build(include_top=False, weights=HF)
     assert keras_resnext.get_data_config(model) == expected
 
@@ -400,7 +400,7 @@ def test_web_address_of_a_page(hub):
     source = hub.web_file(b"<html>", "tiny.pth")
     hub.faults[hub.path(source)] = "page"
     with pytest.raises(WeightsUnavailableError, match="is a web page"):
-        tinynet.build(weights=source.url)
+        find_checkpoint(source.url)
 
 
 @pytest.mark.parametrize(
@@ -413,7 +413,7 @@ def test_web_address_of_a_page(hub):
 )
 def test_web_address_without_an_answer(hub, address):
     with pytest.raises((ValueError, WeightsUnavailableError)) as info:
-        tinynet.build(weights=address)
+        find_checkpoint(address)
     assert "\n" not in str(info.value)
 
 
@@ -518,7 +518,7 @@ def test_address_on_the_command_line(hub, tmp_path):
     path = tmp_path / "model.keras"
     model.save(path)
     hub.repository({path.name: path.read_bytes()})
-    found = networks.load_for_export(HF, None)
+    found = loading.load_for_export(HF, None)
     tinynet.assert_values(found, tinynet.values(model))
     output = tmp_path / "model.weights.h5"
     report = convert.convert(HF, None, keras.Model.save_weights, output)

@@ -51,13 +51,13 @@ BOMBS = {
     + b"q\0"
     + PAIRS
     + b"("
-    + b"h\0h\1\x85R" * 200_000
+    + b"h\0h\1\x85R" * 20_000
     + b"t",
     "arguments": name("torch", "device")
     + b"q\0("
     + b"N" * 2000
     + b"tq\1("
-    + b"h\0h\1R" * 300_000
+    + b"h\0h\1R" * 100_000
     + b"t",
     "steps": b"N" * (1 << 20),
 }

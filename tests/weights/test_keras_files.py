@@ -177,7 +177,7 @@ def test_layer_of_layers_more(suffix, tmp_path):
 
 @SUFFIXES
 def test_other_classes_and_other_models(suffix, tmp_path):
-    model = finetuning.replace_classifier(shared(), 7)
+    model = finetuning.reset_classifier(shared(), 7)
     path = save(model, tmp_path / f"model{suffix}")
     assert_refused(shared(), path, "does not fit", "predictions")
     inputs = keras.Input((4,))
@@ -210,22 +210,42 @@ def test_half_loaded_file_is_taken_back(tmp_path):
 @pytest.mark.parametrize(
     ("suffix", "name", "new", "words"),
     [
-        (".keras", KERNEL, put(np.nan), "0 of 'stem_conv1' holds NaN or inf"),
-        (".weights.h5", KERNEL, put(-np.inf), "'stem_conv1' holds NaN or inf"),
+        (
+            ".keras",
+            KERNEL,
+            put(np.nan),
+            "0 of 'stem_conv1' contains NaN or inf",
+        ),
+        (
+            ".weights.h5",
+            KERNEL,
+            put(-np.inf),
+            "'stem_conv1' contains NaN or inf",
+        ),
         (".keras", KERNEL, of_dtype("uint8"), "needs floating-point numbers"),
-        (".weights.h5", KERNEL, of_dtype("int64"), "holds int64"),
+        (".weights.h5", KERNEL, of_dtype("int64"), "contains int64"),
         (".keras", KERNEL, of_dtype("bool"), f"nor integers in '{KERNEL}'"),
-        (".weights.h5", KERNEL, of_dtype("c8"), "holds neither floats nor"),
-        (".weights.h5", KERNEL, of_dtype("S4"), "holds neither floats nor"),
-        (".keras", VARIANCE, put(-1e-6), "'stem_bn1' holds negative numbers"),
-        (".weights.h5", VARIANCE, put(-1e-6), "variance of 'stem_bn1' holds"),
+        (".weights.h5", KERNEL, of_dtype("c8"), "contains neither floats nor"),
+        (".weights.h5", KERNEL, of_dtype("S4"), "contains neither floats nor"),
+        (
+            ".keras",
+            VARIANCE,
+            put(-1e-6),
+            "'stem_bn1' contains negative numbers",
+        ),
+        (
+            ".weights.h5",
+            VARIANCE,
+            put(-1e-6),
+            "variance of 'stem_bn1' contains",
+        ),
     ],
 )
 def test_numbers_that_are_refused(suffix, name, new, words, tmp_path):
     path = change(saved(tmp_path, suffix), name, new)
     assert_refused(other(), path, words, str(path))
     if suffix == ".keras":
-        with pytest.raises(CheckpointError, match="holds"):
+        with pytest.raises(CheckpointError, match="contains"):
             keras_resnext.model_from_checkpoint(path)
 
 
@@ -272,7 +292,7 @@ def test_too_large_for_the_variable(tmp_path):
     model = convolution("float16")
     path = save(model, tmp_path / "model.weights.h5")
     change(path, KERNEL, lambda value: put(1e6)(value.astype("float32")))
-    assert_refused(model, path, "kernel of 'stem_conv1' holds")
+    assert_refused(model, path, "kernel of 'stem_conv1' contains")
 
 
 # What else a file may contain
@@ -323,7 +343,7 @@ def test_layers_before_the_network(suffix, tmp_path):
         for key, value in expected.items():
             np.testing.assert_array_equal(own[key], value)
     change(path, "layers/normalization/vars/0", put(np.nan))
-    assert_refused(whole, path, "weight 0 of 'scale' holds NaN")
+    assert_refused(whole, path, "weight 0 of 'scale' contains NaN")
 
 
 @pytest.mark.parametrize(
@@ -348,7 +368,7 @@ def test_archive_that_keras_can_not_open(name, part, tmp_path):
     assert str(info.value).isprintable()
     assert str(path) in str(info.value)
     if name != "config.json":
-        assert_refused(shared(), path, "holds no model.weights.h5")
+        assert_refused(shared(), path, "contains no model.weights.h5")
 
 
 def test_archive_of_code(tmp_path):

@@ -10,7 +10,7 @@ import pytest
 import tinynet
 from torch_helpers import import_torchvision
 
-from keras_resnext import Template
+from keras_resnext import FixedCardinality
 from keras_resnext.variants import VARIANTS
 from keras_resnext.weights import convert
 from keras_resnext.weights import identify
@@ -28,7 +28,7 @@ def small(variant):
     return dataclasses.replace(
         config,
         depths=tuple(min(each, 2) for each in config.depths),
-        grouping=Template(1, 2),
+        grouping=FixedCardinality(1, 2),
         out_channels=(192,) * len(config.depths),
     )
 

@@ -1,10 +1,10 @@
 """Whatever became of a checkpoint file: it is refused, or loaded wholly.
 
-Every file tried here, read and loaded into a network, ends as one of:
+Every file tried here, read and loaded into a model, ends as one of:
 
-- refused: `CheckpointError` and nothing else, the network as it was before;
-- read: arrays, but not those of the network, which the loader refused;
-- loaded: the names, shapes and dtypes are those that the network needs, each
+- refused: `CheckpointError` and nothing else, the model as it was before;
+- read: arrays, but not those of the model, which the loader refused;
+- loaded: the names, shapes and dtypes are those that the model needs, each
   variable is finite and is what the file says, none was left out.
 
 Any other end is a silent load, and fails. Legacy `.pth`, `.h5` and safetensors
@@ -18,9 +18,7 @@ Should the interpreter itself die, `mutated` in pytest's folder killed it.
 """
 
 import codecs
-import collections
 import contextlib
-import faulthandler
 import functools
 import os
 import pathlib
@@ -38,44 +36,33 @@ from checkpoint_files import A
 from checkpoint_files import B
 from checkpoint_files import read_checkpoint
 from checkpoint_files import write_arrays
-from hypothesis import HealthCheck
-from hypothesis import Phase
-from hypothesis import given
-from hypothesis import settings
 from hypothesis import strategies as st
 from mutated_h5 import odd_h5
 from mutated_pickles import mispickled_legacy
 from mutated_pickles import repacked_zip
+from mutations import Mutant
+from mutations import assert_proper
 from mutations import choose
 from mutations import damaged
+from mutations import ending
 from mutations import faked_header
 from mutations import h5_fields
 from mutations import legacy_fields
 from mutations import misnumbered
 from mutations import misnumbered_header
+from mutations import outcomes_of
 from mutations import zip_fields
 
-from keras_resnext import ResNeXtConfig
-from keras_resnext import Stem
-from keras_resnext import Template
 from keras_resnext.weights import convert
 from keras_resnext.weights.checkpoint import load_checkpoint
-from keras_resnext.weights.checkpoint import variables_of
 from keras_resnext.weights.files import CheckpointError
 from keras_resnext.weights.values import FLOATS
 
 pytestmark = pytest.mark.once
 
-CONFIG = ResNeXtConfig(
-    depths=(1, 1),
-    grouping=Template(2, 16),
-    out_channels=(16, 32),
-    stem=Stem(widths=(4,), kernel_size=3),
-)
 FORMATS = ["safetensors", "zip", "legacy", "h5"]
 WAYS = ["bytes", "numbers", "contents"]
 FEW, MANY = 5, 900
-SECONDS = 60  # for one file
 # Python's own machinery, and what opcodes of one byte may become.
 BASE, FACTOR = 1 << 20, 64
 
@@ -84,22 +71,17 @@ def layout(kind):
     return "keras_applications" if kind == "h5" else "timm_resnet"
 
 
-@functools.cache
 def network():
-    model = tinynet.build(CONFIG)
-    fill(model)
-    return model
+    return tinynet.shared(tinynet.SMALLEST)
+
+
+def fill():
+    return tinynet.filled(network())
 
 
 @functools.cache
 def before():
     return tinynet.random_values(network(), seed=1)
-
-
-def fill(model):
-    values = tinynet.random_values(model, seed=1)
-    for key, variable in variables_of(model):
-        variable.assign(values[key])
 
 
 @functools.cache
@@ -126,13 +108,6 @@ def fields(kind, content):
 
 
 FIELDS = {"zip": zip_fields, "legacy": legacy_fields, "h5": h5_fields}
-
-
-class Mutant(bytes):
-    """A file's bytes, of which hypothesis shall not print a hundred pages."""
-
-    def __repr__(self):
-        return f"<{len(self)} bytes>"
 
 
 @st.composite
@@ -217,21 +192,11 @@ def read(path):
         assert peak < BASE + FACTOR * size, f"{peak} bytes for {size}"
 
 
-def assert_proper(error):
-    assert str(error).isprintable()
-    assert str(error).endswith(".")
-    assert not isinstance(error.__cause__, (MemoryError, RecursionError))
-
-
 def outcome(kind, way, content, folder):
     path = folder / "mutated"
     path.write_bytes(content)
-    with (folder / "hang").open("w") as file:
-        faulthandler.dump_traceback_later(SECONDS, exit=True, file=file)
-        try:
-            arrays = read(path)
-        finally:
-            faulthandler.cancel_dump_traceback_later()
+    with ending(folder):
+        arrays = read(path)
     assert not (folder / "canary").exists()
     if arrays is None:
         return "refused"
@@ -242,7 +207,7 @@ def outcome(kind, way, content, folder):
         if kind == "zip" and way != "contents":
             same = {**tensors(kind), "a": A, "b": B}[name]
             np.testing.assert_array_equal(array, same)
-    model = network()
+    model = fill()
     try:
         load_checkpoint(model, path)
         assert_loaded(model, arrays, kind)
@@ -250,8 +215,6 @@ def outcome(kind, way, content, folder):
         assert_proper(error)
         tinynet.assert_values(model, before())
         return "read"
-    finally:
-        fill(model)
     return "loaded"
 
 
@@ -295,26 +258,14 @@ def test_what_happens_is_noticed(folder):
 
 
 def try_files(kind, way, folder, count):
-    """Try so many mutants, and count how they ended."""
-    outcomes = collections.Counter()
     for other in FORMATS:
         originals(other, folder)  # not at random while hypothesis draws
-
-    @settings(
-        max_examples=count,
-        derandomize=True,
-        deadline=None,
-        phases=[Phase.generate, Phase.shrink],
-        suppress_health_check=list(HealthCheck),
+    outcomes = outcomes_of(
+        mutants(kind, way, folder),
+        lambda content: outcome(kind, way, content, folder),
+        count,
     )
-    @given(mutants(kind, way, folder))
-    def check(content):
-        outcomes[outcome(kind, way, content, folder)] += 1
-
-    check()
-    assert outcomes.total() >= count
-    assert outcomes["refused"]
-    print(f"{kind}, {way}: {dict(outcomes)}")
+    print(f"{kind}, {way}: {outcomes}")
 
 
 EVERY_FORMAT = pytest.mark.parametrize("kind", FORMATS)

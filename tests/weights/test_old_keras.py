@@ -1,11 +1,11 @@
-"""The `.h5` files of keras-applications, against the network they were for."""
+"""The `.h5` files of keras-applications, against the model they were for."""
 
 import functools
 from dataclasses import replace
 
 import keras
 import numpy as np
-import old_networks
+import old_models
 import pytest
 import tinynet
 from checkpoint_files import read_checkpoint
@@ -21,9 +21,7 @@ LAYOUT = "keras_applications"
 @functools.cache
 def filled_old_network(head):
     """With variances so small too that the epsilon is seen."""
-    model, stored = old_networks.keras_applications(
-        CONFIG, tinynet.CLASSES, head
-    )
+    model, stored = old_models.keras_applications(CONFIG, tinynet.CLASSES, head)
     sizes = tinynet.shapes(model)
     variances = [key for key in sizes if key[1] == "moving_variance"]
     values = tinynet.random(sizes, variances)
@@ -54,7 +52,7 @@ def error(old, model):
 )
 def test_outputs_are_the_old_networks(head, root, tmp_path):
     old, stored, values = filled_old_network(head)
-    path = old_networks.write(tmp_path / "old.h5", stored, values, root)
+    path = old_models.write(tmp_path / "old.h5", stored, values, root)
     model = load(path)
     assert error(old, model) <= 1e-5
     # The epsilon is seen here, and so whether it is carried over.
@@ -67,7 +65,7 @@ def test_outputs_are_the_old_networks(head, root, tmp_path):
 
 def test_every_array_comes_back_exactly(tmp_path):
     _, stored, values = filled_old_network("predictions")
-    path = old_networks.write(tmp_path / "old.h5", stored, values)
+    path = old_models.write(tmp_path / "old.h5", stored, values)
     tensors = read_checkpoint(path)
     model = load(path)
     back = convert.from_keras(
@@ -82,7 +80,7 @@ def test_every_array_comes_back_exactly(tmp_path):
 def test_file_without_the_classifier(tmp_path):
     _, stored, values = filled_old_network("predictions")
     for layers in (stored, stored[:-1]):
-        path = old_networks.write(tmp_path / "old.h5", layers, values)
+        path = old_models.write(tmp_path / "old.h5", layers, values)
         model = load(path, include_top=False)
         stem = tinynet.values(model)["stem_conv1", "kernel"]
         np.testing.assert_array_equal(stem, values["conv1_conv", "kernel"])

@@ -1,11 +1,11 @@
-"""qubvel's `.h5` files, against the networks that they were for."""
+"""qubvel's `.h5` files, against the models that they were for."""
 
 import functools
 import re
 
 import keras
 import numpy as np
-import old_networks
+import old_models
 import pytest
 import tinynet
 from checkpoint_files import read_checkpoint
@@ -32,8 +32,8 @@ STD = np.array([58.395, 57.12, 57.375])
 
 @functools.cache
 def filled(config, classes=tinynet.CLASSES):
-    """Qubvel's network, what a file of it holds, and the values."""
-    model, stored = old_networks.qubvel(config, classes, FIRST[config])
+    """Qubvel's model, what a file of it contains, and the values."""
+    model, stored = old_models.qubvel(config, classes, FIRST[config])
     sizes = {key: variable.shape for key, variable in variables(stored)}
     variances = [key for key in sizes if key[1] == "moving_variance"]
     values = tinynet.random(sizes, variances)
@@ -92,7 +92,7 @@ def error(actual, expected):
 )
 def test_outputs_are_qubvels(config, root, tmp_path):
     old, stored, values = filled(config)
-    path = old_networks.write(tmp_path / "old.h5", stored, values, root)
+    path = old_models.write(tmp_path / "old.h5", stored, values, root)
     tensors = read_checkpoint(path)
     assert identify.detect_layout(tensors) == "qubvel"
     expected, actual = outputs(old, load(config, path), config)
@@ -102,9 +102,9 @@ def test_outputs_are_qubvels(config, root, tmp_path):
 @BOTH
 def test_file_without_the_classifier(config, tmp_path):
     _, stored, values = filled(config)
-    whole = old_networks.write(tmp_path / "old.h5", stored, values)
+    whole = old_models.write(tmp_path / "old.h5", stored, values)
     expected = tinynet.values(load(config, whole))
-    path = old_networks.write(tmp_path / "no_top.h5", stored[:-1], values)
+    path = old_models.write(tmp_path / "no_top.h5", stored[:-1], values)
     for source in (path, whole):
         model = load(config, source, include_top=False)
         own = tinynet.shapes(model)
@@ -114,9 +114,9 @@ def test_file_without_the_classifier(config, tmp_path):
 def test_paths_with_names_of_their_own(tmp_path):
     """The library's first version named them, though by other words."""
     _, stored, values = filled(RESNEXT)
-    path = old_networks.write(tmp_path / "old.h5", stored, values)
+    path = old_models.write(tmp_path / "old.h5", stored, values)
     expected = tinynet.values(load(RESNEXT, path))
-    path = old_networks.write(
+    path = old_models.write(
         tmp_path / "named.h5",
         stored,
         values,
@@ -147,7 +147,7 @@ def learned():
 
 def test_learned_normalization_is_exact_inside_the_image(learned, tmp_path):
     old, stored, values = learned
-    path = old_networks.write(tmp_path / "old.h5", stored, values)
+    path = old_models.write(tmp_path / "old.h5", stored, values)
     model = load(RESNEXT, path)
     expected, actual = outputs(old, model, RESNEXT)
     assert error(actual, expected) < 0.01
@@ -196,9 +196,7 @@ def test_classes_of_senet_are_in_the_usual_order():
 
 def tensors_of(config):
     _, stored, values = filled(config)
-    return {
-        name: values[key] for key, name in old_networks.names(stored).items()
-    }
+    return {name: values[key] for key, name in old_models.names(stored).items()}
 
 
 @functools.cache

@@ -15,7 +15,7 @@ from checkpoint_files import read_checkpoint
 
 import keras_resnext
 from keras_resnext import Attention
-from keras_resnext import GroupWidth
+from keras_resnext import FixedGroupWidth
 from keras_resnext import Stem
 from keras_resnext.weights.checkpoint import load_checkpoint
 from keras_resnext.weights.checkpoint import save_torch_checkpoint
@@ -34,8 +34,8 @@ def filled(**changes):
         ({}, "layer1.0.conv2.weight"),
         ({"shortcut": "avg"}, "layer2.0.downsample.1.weight"),
         ({"attention": SE}, "layer1.0.se.fc1.weight"),
-        ({"grouping": GroupWidth(16)}, "stages.0.0.conv2_kxk.conv.weight"),
-        ({"transform": "selective_kernel"}, "layer1.0.conv2.paths.1.bn.bias"),
+        ({"grouping": FixedGroupWidth(16)}, "stages.0.0.conv2_kxk.conv.weight"),
+        ({"conv": "selective_kernel"}, "layer1.0.conv2.paths.1.bn.bias"),
         ({"stage": "cross_stage"}, "stages.0.conv_transition_b.conv.weight"),
         (
             {"attention": SE, "stem": Stem(pool="max_ceil")},

@@ -171,7 +171,7 @@ def test_own_row(row):
     assert row.tag == row.dataset
     assert row.license == "apache-2.0"
     (evaluation,) = row.evaluations
-    assert (evaluation.size, evaluation.crop) == (row.train_size, 1.0)
+    assert (evaluation.size, evaluation.crop_pct) == (row.train_size, 1.0)
     assert evaluation.top1 < evaluation.top5 < 100
     recipe = recipes.RECIPES["cifar_short"]
     assert (row.mean, row.std) == (recipe.mean, recipe.std)
@@ -189,7 +189,7 @@ def test_evaluations():
     for row in OTHERS:
         for evaluation in row.evaluations:
             assert evaluation.size in SIZES, row.name
-            assert 0.875 <= evaluation.crop <= 1.0, row.name
+            assert 0.875 <= evaluation.crop_pct <= 1.0, row.name
             if row.tag == "sw_in12k":  # nobody published its accuracy
                 assert evaluation.top1 is evaluation.top5 is None
             else:
@@ -198,7 +198,9 @@ def test_evaluations():
         assert figures == sorted(figures, reverse=True), row.name
         best = row.evaluations[0]
         assert (row.top1, row.top5) == (best.top1, best.top5), row.name
-        assert (row.eval_size, row.crop) == (best.size, best.crop), row.name
+        assert (row.eval_size, row.crop_pct) == (best.size, best.crop_pct), (
+            row.name
+        )
 
 
 def test_hub_files_are_timms_and_come_first():
@@ -280,7 +282,7 @@ def test_rows_agree_with_timm(timm_configs):
         assert getattr(row.sources[-1], "url", "") == config.url, name
         assert config.crop_mode == "center", name
 
-        transforms = {(row.size, row.crop) for row in row.evaluations}
+        transforms = {(row.size, row.crop_pct) for row in row.evaluations}
         assert (config.input_size[-1], config.crop_pct) in transforms, name
         if config.test_input_size:
             test = config.test_input_size[-1], config.test_crop_pct

@@ -1,6 +1,6 @@
 """Checkpoints as people have them: loaded like their own library's, or not.
 
-Each row saves what a library or a training loop saves, for one small network
+Each row saves what a library or a training loop saves, for one small model
 with two sets of weights, the trained and the averaged ones, and names which
 set is to be loaded, or words of the refusal.
 """
@@ -23,8 +23,8 @@ import tinynet
 from torch_helpers import import_torchvision
 
 import keras_resnext
+from keras_resnext import FixedCardinality
 from keras_resnext import ResNeXtConfig
-from keras_resnext import Template
 from keras_resnext.weights.files import CheckpointError
 
 torch = pytest.importorskip("torch")
@@ -37,7 +37,7 @@ pytestmark = [
 ]
 
 CONFIG = ResNeXtConfig(
-    depths=(1, 1), grouping=Template(2, 16), out_channels=(16, 32)
+    depths=(1, 1), grouping=FixedCardinality(2, 16), out_channels=(16, 32)
 )
 TRAINED, AVERAGED = 1, 2  # seeds
 
@@ -474,14 +474,14 @@ REFUSED = {
                 **state(prefix="module.encoder_k."),
             }
         },
-        "several networks. Choose one with weight_set: 'encoder_k', "
+        "several models. Choose one with weight_set: 'encoder_k', "
         "'encoder_q'",
     ),
     "a head of its own": (
         lambda: {**state(prefix="backbone."), "head.w": torch.ones(9)},
-        "other weights beside the network 'backbone': head.w.",
+        "other weights beside the model 'backbone': head.w.",
     ),
-    "another network": (
+    "another model": (
         lambda: {"state_dict": {"a.weight": torch.ones(1, 2, 3, 3)}},
         "names are those of no known layout",
     ),
@@ -614,7 +614,7 @@ def test_choice_of_weights(tmp_path, caplog):
 def test_choice_of_a_network(tmp_path):
     path = tmp_path / "last.ckpt"
     save(lightning(model=TRAINED, ema=AVERAGED), path, True)
-    assert_refused(path, "several networks. Choose one with weight_set")
+    assert_refused(path, "several models. Choose one with weight_set")
     assert_loaded(path, TRAINED, "model")
     assert_loaded(path, AVERAGED, "state_dict/ema")
     assert keras_resnext.inspect_checkpoint(path, "ema").weight_set == (

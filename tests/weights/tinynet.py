@@ -8,10 +8,10 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_resnext import FixedCardinality
 from keras_resnext import ResNeXt
 from keras_resnext import ResNeXtConfig
 from keras_resnext import Stem
-from keras_resnext import Template
 from keras_resnext.weights import convert
 from keras_resnext.weights.checkpoint import variables_of
 from keras_resnext.weights.records import Evaluation
@@ -20,12 +20,12 @@ from keras_resnext.weights.records import WebFile
 from keras_resnext.weights.records import Weights
 
 CONFIG = ResNeXtConfig(
-    depths=(1, 1), grouping=Template(2, 16), out_channels=(128, 256)
+    depths=(1, 1), grouping=FixedCardinality(2, 16), out_channels=(128, 256)
 )
 # Of one block, where there are several models.
 SMALLEST = ResNeXtConfig(
     depths=(1,),
-    grouping=Template(2, 16),
+    grouping=FixedCardinality(2, 16),
     out_channels=(16,),
     stem=Stem(widths=(4,), kernel_size=3),
 )

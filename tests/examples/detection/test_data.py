@@ -15,14 +15,14 @@ from keras_resnext.training import recipes
 
 pytestmark = pytest.mark.once
 
-RECIPE = recipes.get("retinanet_short", train_size=32, flip=False)
+RECIPE = recipes.get("retinanet_short", train_size=32, horizontal_flip=False)
 WIDTH, HEIGHT = 64, 48
 # Top, left, bottom and right edge as shares, the class, whether it's a crowd.
 GOOD = [
     ((0.25, 0.5, 0.75, 1.0), "cat", False),
     ((0.0, 0.0, 1.0, 0.5), "dog", True),
 ]
-# Of no height; and of no width within the picture.
+# Of no height; and of no width within the image.
 BAD = [
     ((0.5, 0.1, 0.5, 0.9), "cat", False),
     ((0.1, 1.0, 0.9, 1.0), "dog", False),
@@ -113,7 +113,7 @@ def test_a_data_set_without_objects_is_refused(tmp_path: pathlib.Path) -> None:
         data.dataset("cifar10", str(tmp_path))
     with pytest.raises(ValueError, match="no dataset named 'vox/2007'"):
         data.dataset("vox/2007", str(tmp_path))
-    with pytest.raises(ValueError, match="The pictures of 'nothings' have no"):
+    with pytest.raises(ValueError, match="The images of 'nothings' have no"):
         data.dataset("nothings", str(tmp_path))
 
 
@@ -122,7 +122,7 @@ def test_mirrored_boxes_enclose_the_mirrored_shape() -> None:
     plan = EpochPlan(seed=0, epoch=0, batch_size=4)
     flips = 0
     [(plain, before)] = data.train_batches(source.splits["train"], RECIPE, plan)
-    recipe = RECIPE.override(flip=True)
+    recipe = RECIPE.override(horizontal_flip=True)
     [(mirrored, after)] = data.train_batches(
         source.splits["train"], recipe, plan
     )

@@ -20,7 +20,7 @@ from keras_resnext.training import checkpoints
 SCRIPT = "examples.detection.train"
 SMALL = "resnext23s_4x32d"
 QUICK = (
-    *("--pictures", 12, "--size", 64, "--batch-size", 4, "--epochs", 2),
+    *("--images", 12, "--size", 64, "--batch-size", 4, "--epochs", 2),
     *("--deterministic", "--save-steps", 1),
 )
 
@@ -93,7 +93,7 @@ def test_dry_run(tmp_path: pathlib.Path) -> None:
 @pytest.mark.slow
 @on_tensorflow
 def test_a_run_goes_on(tmp_path: pathlib.Path) -> None:
-    """Two networks; and bit for bit the same from within an epoch."""
+    """Two models; and bit for bit the same from within an epoch."""
     models = ("--model", SMALL, f"{SMALL}:1x64d")
     line = (SCRIPT, *models, *QUICK)
     process = run_script(*line, "--output", "whole", cwd=tmp_path)

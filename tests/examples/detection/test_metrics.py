@@ -8,7 +8,7 @@ from examples.detection import metrics
 pytestmark = pytest.mark.once
 
 LABELS = ("circle", "square")
-# Of two pictures: edges, class, and whether it is uncertain.
+# Of two images: edges, class, and whether it is uncertain.
 TRUE = [
     np.array([[0, 0, 40, 40, 0, 0], [50, 50, 150, 150, 1, 0]], np.float32),
     np.array([[10, 20, 30, 60, 1, 0]], np.float32),

@@ -46,7 +46,7 @@ def test_a_seed_draws_the_same_again() -> None:
         assert (training != each).any((1, 2, 3)).all()
 
 
-def test_more_pictures_leave_the_others_as_they_are() -> None:
+def test_more_images_leave_the_others_as_they_are() -> None:
     few, many = (shapes.draw(count, 64, (0, 0)) for count in (3, 6))
     np.testing.assert_array_equal(few.contents, many.contents[:3])
 

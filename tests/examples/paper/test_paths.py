@@ -31,9 +31,9 @@ def test_a_path_that_does_nothing_adds_nothing(tiny):
 
 def test_figure(tmp_path: pathlib.Path) -> None:
     found = {"stage1_block1": np.arange(4.0), "stage2_block1": np.zeros(32)}
-    paths.draw(found, "A network", tmp_path / "paths.png")
-    with PIL.Image.open(tmp_path / "paths.png") as picture:
-        colors = picture.convert("RGB").getcolors(1 << 20)
+    paths.draw(found, "A model", tmp_path / "paths.png")
+    with PIL.Image.open(tmp_path / "paths.png") as image:
+        colors = image.convert("RGB").getcolors(1 << 20)
     # Those of four paths, from white to blue.
     assert len(colors) > 4
 
@@ -42,7 +42,7 @@ def test_a_users_lines(tmp_path: pathlib.Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (2, 40, 40, 3), "uint8")
     for number, each in enumerate(pixels):
         PIL.Image.fromarray(each).save(tmp_path / f"{number}.png")
-    (tmp_path / "notes.png").write_text("no picture")
+    (tmp_path / "notes.png").write_text("no image")
     model = ["--model", "resnext23s_4x32d.cifar10"]
     lines = [
         ["0.png", "1.png", *model, "--output", "found.png"],
@@ -55,7 +55,7 @@ def test_a_users_lines(tmp_path: pathlib.Path) -> None:
     assert done.status == 0
     assert "Written to found.png" in done.stdout
     assert (tmp_path / "found.png").exists()
-    words = ["missing.png", "notes.png", "'resnext5'", "PICTURE"]
+    words = ["missing.png", "notes.png", "'resnext5'", "IMAGE"]
     for result, status, word in zip(wrong, (2, 1, 2, 2), words, strict=True):
         assert result.status == status
         assert_one_sentence(result.stderr, word)

@@ -10,7 +10,7 @@ import scipy.stats
 from run_script import ROOT
 
 from examples.paper import figure
-from examples.paper import networks
+from examples.paper import models
 from examples.paper import results
 from examples.paper.results import Result
 
@@ -21,7 +21,7 @@ def result(name: str, group: str, errors: list[float]) -> Result:
     """Return a result of two epochs, the last with these errors."""
     found = next(
         each
-        for each in networks.contestants("small")
+        for each in models.candidates("small")
         if each.name == name and each.group == group
     )
     histories = [
@@ -38,7 +38,7 @@ def all_results(best: float, *, spread: float = 0.001) -> list[Result]:
     """Return results: `best` errors of 32x4d and of more paths, else 0.3."""
     seeds = np.array([-1, 0, 1]) * spread
     found = []
-    for each in networks.contestants("small"):
+    for each in models.candidates("small"):
         ahead = each.name == "32x4d" or each.group == "more paths"
         errors = (best if ahead else 0.3) + seeds
         found.append(result(each.name, each.group, list(errors)))
@@ -95,10 +95,10 @@ def test_the_page_says_what_the_figures_say() -> None:
     """examples/paper/README.md, from examples/paper/cardinality.json."""
     paper = ROOT / "examples" / "paper"
     rows = json.loads((paper / "cardinality.json").read_text())["results"]
-    contestants = {each.label: each for each in networks.contestants("small")}
+    candidates = {each.label: each for each in models.candidates("small")}
     found = [
         Result(
-            contestants[row["network"]],
+            candidates[row["model"]],
             row["parameters"],
             row["multiply_adds"],
             [
@@ -120,7 +120,7 @@ def test_seeds_that_agree_show_nothing() -> None:
 
 def test_one_seed_shows_nothing() -> None:
     few = [
-        Result(each.contestant, 1, 1, each.histories[:1])
+        Result(each.candidate, 1, 1, each.histories[:1])
         for each in all_results(0.1)
     ]
     assert "not shown" in results.verdict(few)[0]
@@ -128,14 +128,14 @@ def test_one_seed_shows_nothing() -> None:
 
 def test_markdown_holds_every_network() -> None:
     text = results.markdown(all_results(0.2))
-    for each in networks.contestants("small"):
+    for each in models.candidates("small"):
         assert f"| {each.label} |" in text
 
 
 def test_the_figure_is_drawn(tmp_path: pathlib.Path) -> None:
     file = tmp_path / "figure.png"
     figure.draw(all_results(0.2), "A title", file)
-    with PIL.Image.open(file) as picture:
-        pixels = np.asarray(picture.convert("RGB"))
+    with PIL.Image.open(file) as image:
+        pixels = np.asarray(image.convert("RGB"))
     assert pixels.shape[1] > 1000
     assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 50

@@ -13,10 +13,10 @@ _Regroup = Callable[[np.ndarray, int, int], np.ndarray]
 
 @dataclass(frozen=True)
 class Split:
-    """A network with more groups, and what it cost.
+    """A model with more groups, and what it cost.
 
     Args:
-        model: The network.
+        model: The model.
         errors: For each convolution that was split, the norm of what its
             kernel lost, as a share of the kernel's norm: 0 for none.
     """
@@ -34,10 +34,10 @@ class Split:
 def merge_groups(model: keras.Model, groups: int) -> keras.Model:
     """Build a model of fewer, wider groups that computes the same.
 
-    Neighbouring groups become one, whose kernel is zero where channels of
+    Neighboring groups become one, whose kernel is zero where channels of
     different groups would meet. A grouped convolution is a dense one whose
     kernel is sparse: https://arxiv.org/abs/1611.05431, section 3.3. Trained
-    further, a merged network uses what was zero.
+    further, a merged model uses what was zero.
 
     Args:
         model: A Functional model with grouped convolutions, such as any of
@@ -72,7 +72,7 @@ def split_groups(model: keras.Model, groups: int) -> Split:
     """Build the closest model of more, narrower groups.
 
     Each kernel keeps the weights between channels of one new group and loses
-    the others: of all kernels with so many groups of neighbouring channels
+    the others: of all kernels with so many groups of neighboring channels
     it is the one at the least distance (in the Euclidean norm of the
     weights). What `merge_groups` made comes back without loss.
 
@@ -82,7 +82,7 @@ def split_groups(model: keras.Model, groups: int) -> Split:
             theirs that divides their channels.
 
     Returns:
-        A `Split`: the network, not compiled, and the loss of each kernel.
+        A `Split`: the model, not compiled, and the loss of each kernel.
 
     Raises:
         ValueError: If nothing is grouped, or `groups` is no multiple of the

@@ -1,4 +1,4 @@
-"""Contestants of a benchmark: libraries, files and their runtimes."""
+"""Candidates of a benchmark: libraries, files and their runtimes."""
 
 import importlib.util
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from dataclasses import replace
 TASKS = ("predict", "train", "startup", "memory")
 DTYPES = ("float32", "bfloat16")
 
-# Where the file of a contestant's form lies, in the folder of who made it.
+# Where the file of a candidate's form lies, in the folder of who made it.
 FILES = {
     "saved_model:ours": "tensorflow/saved_model",
     "tflite:ours": "tensorflow/model.tflite",
@@ -23,20 +23,20 @@ _PREDICTION = ("predict", "startup", "memory")
 
 
 @dataclass(frozen=True)
-class Contestant:
+class Candidate:
     """Way of computing a model.
 
     Args:
-        name: As on the command line.
-        label: As in the tables.
+        name: Name on the command line.
+        label: Label in the tables.
         runs: The function of `steps` that prepares it.
         form: What that function should make: which kind of model, or which
-            artefact.
-        backend: That of Keras which makes the model or the artefact.
+            artifact.
+        backend: That of Keras which makes the model or the artifact.
         needs: Modules without which it can't take part.
-        tasks: Those of `TASKS` that it knows.
-        dtypes: Those of `DTYPES` that it knows.
-        devices: Where it runs.
+        tasks: Supported tasks, of `TASKS`.
+        dtypes: Supported dtypes, of `DTYPES`.
+        devices: Supported devices.
     """
 
     name: str
@@ -75,13 +75,13 @@ class Contestant:
         ]
 
 
-def _timm(name: str, label: str, form: str) -> Contestant:
-    return Contestant(name, f"timm, {label}", "timm", form, "torch", _TIMM)
+def _timm(name: str, label: str, form: str) -> Candidate:
+    return Candidate(name, f"timm, {label}", "timm", form, "torch", _TIMM)
 
 
-def _keras(backend: str) -> tuple[Contestant, ...]:
+def _keras(backend: str) -> tuple[Candidate, ...]:
     title = {"tensorflow": "TensorFlow", "jax": "JAX"}.get(backend, backend)
-    plain = Contestant(
+    plain = Candidate(
         backend,
         f"ours on {title}",
         "keras",
@@ -117,9 +117,9 @@ def _file(
     *needs: str,
     backend: str = "tensorflow",
     dtypes: tuple[str, ...] = DTYPES[:1],
-) -> Contestant:
+) -> Candidate:
     """Return a file that runs in a runtime, with which `form` begins."""
-    return Contestant(
+    return Candidate(
         name,
         label,
         form.partition(":")[0],
@@ -135,7 +135,7 @@ def _file(
 _TIMM = ("torch", "timm")
 _ONNX = ("onnxruntime", "onnxscript")
 
-CONTESTANTS = {
+CANDIDATES = {
     each.name: each
     for each in (
         _timm("timm", "channels_last", "channels_last"),
@@ -180,9 +180,9 @@ _LEFT_OUT = ("stock-jax", "stock-torch")
 
 
 def usual(device: str) -> list[str]:
-    """Return the contestants that are measured on a device by default."""
+    """Return the candidates that are measured on a device by default."""
     return [
         each.name
-        for each in CONTESTANTS.values()
+        for each in CANDIDATES.values()
         if device in each.devices and each.name not in _LEFT_OUT
     ]

@@ -1,4 +1,4 @@
-"""The networks that the words of a command line stand for."""
+"""The models that the words of a command line stand for."""
 
 import contextlib
 import os
@@ -29,11 +29,11 @@ def load(
     Args:
         name: `"variant"` or `"variant.tag"`, `None` where a file tells.
         weights: `"imagenet"`, a tag, or the path or address of a file.
-        size: Height and width of the pictures; `None` leaves them open.
+        size: Height and width of the images; `None` leaves them open.
 
     Raises:
         UsageError: If no variant or checkpoint has that name.
-        ValueError: If the network has no classifier, or the file is damaged.
+        ValueError: If the model has no classifier, or the file is damaged.
         OSError: If there is no such file, or weights are out of reach.
     """
     if weights is not None and is_file(weights):
@@ -45,7 +45,7 @@ def load(
             name or DEFAULT, input_shape=shape(size), **given
         )
     if len(model.output_shape) != 2:
-        raise ValueError(f"'{weights}' holds no classifier.")
+        raise ValueError(f"'{weights}' contains no classifier.")
     return model
 
 
@@ -57,23 +57,23 @@ def load_for_export(
     Args:
         name: `"variant"`, `"variant.tag"`, or the path or address of a file.
         weights: As in `load`; `None` where `name` is a file.
-        size: Height and width of the pictures; `None` takes the network's
+        size: Height and width of the images; `None` takes the model's
             own.
 
     Raises:
-        UsageError: As in `load`, or if a file does not tell its network.
+        UsageError: As in `load`, or if a file does not identify its model.
         ValueError: As in `load`.
         OSError: As in `load`.
     """
     if not is_file(name):
         return load(name, weights, size or own_size(name.partition(".")[0]))
     if weights is not None:
-        raise UsageError(f"'{name}' holds weights; no --weights then.")
+        raise UsageError(f"'{name}' contains weights; leave --weights out.")
     path = os.fspath(find_checkpoint(name))
     fitting = keras_resnext.inspect_checkpoint(path).variants
     if len(fitting) != 1 and not path.endswith(".keras"):
         raise UsageError(
-            f"'{name}' does not tell its network. Name it as MODEL, and the "
+            f"'{name}' does not identify its model. Name it as MODEL, and the "
             "file as --weights."
         )
     return load(None, name, size or own_size(*fitting[:1]))
@@ -114,8 +114,8 @@ def from_file(
         path: A file of any kind that can be read, or its address.
         variant: A name of `list_models()`, `None` where the file tells; a
             `.keras` file always does.
-        activation: Of the classifier, unless a `.keras` file tells.
-        size: Height and width of the pictures, unless a `.keras` file tells;
+        activation: Activation of the classifier, unless a `.keras` file has it.
+        size: Height and width of the images, unless a `.keras` file tells;
             `None` leaves them open.
 
     Raises:
@@ -132,7 +132,7 @@ def from_file(
         if len(info.variants) != 1:
             fitting = " or ".join(info.variants)
             raise UsageError(
-                f"'{path}' does not tell its network"
+                f"'{path}' does not identify its model"
                 + (f", which is {fitting}" if fitting else "")
                 + ". Name it with --model."
             )
@@ -179,7 +179,7 @@ def shape(size: int | None = None) -> tuple[int | None, ...]:
 
 
 def own_size(variant: str = "") -> int | None:
-    """Height and width of the pictures that a network was made for, if any."""
+    """Height and width of the images that a model was made for, if any."""
     config = keras_resnext.VARIANTS.get(variant)
     return config.default_size if config else None
 

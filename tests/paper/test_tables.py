@@ -77,8 +77,8 @@ def test_a_changed_claim_is_noticed(found):
 
 
 def test_what_nothing_computes():
-    claim = dataclasses.replace(CLAIMS[0], quantity="colour")
-    with pytest.raises(ValueError, match="no calculation for 'colour'"):
+    claim = dataclasses.replace(CLAIMS[0], quantity="color")
+    with pytest.raises(ValueError, match="no calculation for 'color'"):
         list(paper.check([claim]))
     wide = next(claim for claim in CLAIMS if claim.subject == "Wide ResNet")
     with pytest.raises(ValueError, match="no calculation for 'parameters"):

@@ -9,7 +9,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from keras_resnext.cli import pictures
+from keras_resnext.cli import image_files
 
 pytestmark = pytest.mark.once
 
@@ -22,7 +22,7 @@ def save(tmp_path: pathlib.Path, image: PIL.Image.Image, name: str, **options):
 
 
 def pixel(path, where=(0, 0)):
-    image = pictures.read(path)
+    image = image_files.read(path)
     assert image.mode == "RGB"
     return image.getpixel(where)
 
@@ -35,20 +35,20 @@ def plain(mode="RGB", color=RED):
     ("image", "name", "expected"),
     [
         (plain(), "rgb.png", RED),
-        (plain("L", 100), "grey.png", (100, 100, 100)),
-        (plain("LA", (100, 50)), "grey-alpha.png", (100, 100, 100)),
+        (plain("L", 100), "gray.png", (100, 100, 100)),
+        (plain("LA", (100, 50)), "gray-alpha.png", (100, 100, 100)),
         (plain("1", 1), "bits.png", (255, 255, 255)),
         (plain("RGBA", (*RED, 9)), "rgba.png", RED),
         (plain().convert("P"), "palette.png", RED),
         (plain("CMYK", (0, 255, 255, 0)), "cmyk.tif", RED),
-        (plain("I;16", 25700), "grey16.png", (100, 100, 100)),
-        (plain("I", 25700), "grey32.tif", (100, 100, 100)),
+        (plain("I;16", 25700), "gray16.png", (100, 100, 100)),
+        (plain("I", 25700), "gray32.tif", (100, 100, 100)),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_every_mode(tmp_path, image, name, expected):
     path = save(tmp_path, image, name)
-    pictures.check(path)
+    image_files.check(path)
     assert pixel(path) == expected
 
 
@@ -65,7 +65,7 @@ def test_turned_upright(tmp_path):
     exif = PIL.Image.Exif()
     exif[0x0112] = 6  # a quarter turn
     path = save(tmp_path, image, "turned.png", exif=exif)
-    assert pictures.read(path).size == (30, 40)
+    assert image_files.read(path).size == (30, 40)
     assert pixel(path, (0, 0)) == pixel(path, (29, 0)) == RED
     assert pixel(path, (0, 39)) == (255, 255, 255)
 
@@ -85,14 +85,14 @@ def noise():
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "TIFF", "WEBP", "BMP"])
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
-def test_truncated_pictures_are_refused(tmp_path, kind, share):
+def test_truncated_images_are_refused(tmp_path, kind, share):
     file = io.BytesIO()
     noise().save(file, kind)
     data = file.getvalue()
     path = tmp_path / "cut"
     path.write_bytes(data[: int(len(data) * share)])
-    with pytest.raises(pictures.ImageError, match=f"'{path}'") as caught:
-        pictures.read(path)
+    with pytest.raises(image_files.ImageError, match=f"'{path}'") as caught:
+        image_files.read(path)
     assert "\n" not in str(caught.value)
 
 
@@ -106,8 +106,8 @@ def test_truncated_pictures_are_refused(tmp_path, kind, share):
 )
 def test_unknown_ranges_are_refused(tmp_path, image, reason):
     path = save(tmp_path, image, "deep.tif")
-    with pytest.raises(pictures.ImageError, match=reason):
-        pictures.read(path)
+    with pytest.raises(image_files.ImageError, match=reason):
+        image_files.read(path)
 
 
 def test_of_an_animation_in_color_the_first(tmp_path):
@@ -120,7 +120,7 @@ def test_of_an_animation_in_color_the_first(tmp_path):
 
 
 def test_other_files_are_refused(tmp_path):
-    (tmp_path / "text.jpg").write_text("no picture")
+    (tmp_path / "text.jpg").write_text("no image")
     (tmp_path / "empty.png").touch()
     (tmp_path / "endless.eps").write_text(
         "%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"
@@ -145,8 +145,8 @@ def test_other_files_are_refused(tmp_path):
         ("text.jpg/a.png", "Not a directory"),
         ("a" * 300, "File name too long"),
     ):
-        for read in (pictures.check, pictures.read):
-            with pytest.raises(pictures.ImageError, match=match) as caught:
+        for read in (image_files.check, image_files.read):
+            with pytest.raises(image_files.ImageError, match=match) as caught:
                 read(tmp_path / name)
             assert name in str(caught.value)
 
@@ -154,8 +154,8 @@ def test_other_files_are_refused(tmp_path):
 def test_enormous_images_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(PIL.Image, "MAX_IMAGE_PIXELS", 500)
     path = save(tmp_path, plain(), "large.png")
-    with pytest.raises(pictures.ImageError, match="more than 1,000 pixels"):
-        pictures.check(path)
+    with pytest.raises(image_files.ImageError, match="more than 1,000 pixels"):
+        image_files.check(path)
 
 
 def test_images_of_a_folder(tmp_path):
@@ -167,10 +167,10 @@ def test_images_of_a_folder(tmp_path):
         (tmp_path / name).touch()
     (tmp_path / "z" / "round").symlink_to(tmp_path)
     errors = []
-    found = pictures.find(tmp_path, errors.append)
+    found = image_files.find(tmp_path, errors.append)
     assert [path.relative_to(tmp_path).as_posix() for path in found] == [
         *("a.jpeg", "b.PNG", "z/d.webp", "z/y/g.Tif")
     ]
     assert not errors
-    assert not list(pictures.find(tmp_path / "no", errors.append))
+    assert not list(image_files.find(tmp_path / "no", errors.append))
     assert "No such file" in str(errors[0])

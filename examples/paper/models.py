@@ -11,25 +11,25 @@ from dataclasses import replace
 import keras
 
 import keras_resnext
+from keras_resnext import FixedCardinality
 from keras_resnext import ResNeXtConfig
 from keras_resnext import Stem
-from keras_resnext import Template
 
 # Each cardinality, and the bottleneck width that it leaves.
 EQUAL = ((1, 64), (2, 40), (4, 24), (8, 14), (32, 4))
-WIDER = Template(1, 100)
-MORE_PATHS = (Template(2, 64), Template(64, 4))
+WIDER = FixedCardinality(1, 100)
+MORE_PATHS = (FixedCardinality(2, 64), FixedCardinality(64, 4))
 
 
 @dataclass(frozen=True)
-class Contestant:
-    """A network that takes part.
+class Candidate:
+    """A model that takes part.
 
     Args:
         name: Such as "32x4d".
         group: What it stands for: `"equal"`, or of twice the complexity
             `"deeper"`, `"wider"` or `"more paths"`.
-        config: The network.
+        config: The model.
     """
 
     name: str
@@ -40,7 +40,7 @@ class Contestant:
     def cardinality(self) -> int:
         """Paths of a block."""
         grouping = self.config.grouping
-        assert isinstance(grouping, Template)
+        assert isinstance(grouping, FixedCardinality)
         return grouping.cardinality
 
     @property
@@ -56,13 +56,13 @@ class Contestant:
         return self.label.replace(", ", "-").replace(" ", "-")
 
 
-def costs(contestant: Contestant, classes: int) -> tuple[int, int]:
+def costs(candidate: Candidate, classes: int) -> tuple[int, int]:
     """Return the parameters and the multiply-adds."""
-    size = contestant.config.default_size
+    size = candidate.config.default_size
     # Without a single weight.
     with keras.StatelessScope(initialize_variables=False):
         model = keras_resnext.ResNeXt(
-            contestant.config,
+            candidate.config,
             weights=None,
             input_shape=(size, size, 3),
             classes=classes,
@@ -75,7 +75,7 @@ def costs(contestant: Contestant, classes: int) -> tuple[int, int]:
 # half of ResNet's channels; and the paper's own 29 layers for CIFAR.
 _SMALL = ResNeXtConfig(
     depths=(1, 1, 1),
-    grouping=Template(*EQUAL[0]),
+    grouping=FixedCardinality(*EQUAL[0]),
     out_channels=(128, 256, 512),
     stem=Stem(widths=(32,), kernel_size=3, strides=2, pool=None),
     default_size=32,
@@ -86,19 +86,21 @@ SCALES = {
 }
 
 
-def contestants(scale: str) -> list[Contestant]:
+def candidates(scale: str) -> list[Candidate]:
     """Return the models of a scale, the equal ones by cardinality first."""
     base = SCALES[scale]
 
-    def make(group: str, grouping: Template, deeper: int = 1) -> Contestant:
+    def make(
+        group: str, grouping: FixedCardinality, deeper: int = 1
+    ) -> Candidate:
         name = f"{grouping.cardinality}x{grouping.bottleneck_width}d"
         depths = tuple(depth * deeper for depth in base.depths)
         config = replace(base, grouping=grouping, depths=depths)
-        return Contestant(name, group, config)
+        return Candidate(name, group, config)
 
     return [
-        *(make("equal", Template(*pair)) for pair in EQUAL),
-        make("deeper", Template(*EQUAL[0]), deeper=2),
+        *(make("equal", FixedCardinality(*pair)) for pair in EQUAL),
+        make("deeper", FixedCardinality(*EQUAL[0]), deeper=2),
         make("wider", WIDER),
         *(make("more paths", grouping) for grouping in MORE_PATHS),
     ]

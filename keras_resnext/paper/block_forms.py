@@ -19,10 +19,10 @@ from keras_resnext.blocks import channel_axis
 from keras_resnext.blocks import conv
 from keras_resnext.blocks import conv_shortcut
 from keras_resnext.config import Block
+from keras_resnext.config import FixedCardinality
 from keras_resnext.config import ResNeXtConfig
-from keras_resnext.config import Template
 from keras_resnext.kernels.generic import Tensor
-from keras_resnext.layers import Merge
+from keras_resnext.layers import AddActivation
 
 FORMS = ("a", "b", "c")
 TWO_LAYER_FORMS = ("a", "dense")
@@ -56,7 +56,7 @@ def aggregated_block(
     The forms are one function (https://arxiv.org/abs/1611.05431, Figure 3,
     Equations 2 and 3), of as many parameters: `convert_weights` turns those
     of one into those of another. Form "c" is the block that this package's
-    networks consist of. Batch normalization comes after the sum, as it must.
+    models consist of. Batch normalization comes after the sum, as it must.
 
     Args:
         form: `"a"` for paths that are summed, `"b"` for paths that are
@@ -90,7 +90,7 @@ def aggregated_block(
         channels, cardinality, bottleneck_width, strides, in_channels
     )
     config = ResNeXtConfig(
-        (1,), Template(cardinality, bottleneck_width), (channels,)
+        (1,), FixedCardinality(cardinality, bottleneck_width), (channels,)
     )
     block = Block(
         stage=1,
@@ -195,7 +195,7 @@ def named_weights(block: keras.Model) -> dict[str, np.ndarray]:
     """Return the weights of a block, by layer and variable.
 
     Args:
-        block: What `aggregated_block` or `two_layer_block` returned.
+        block: Block of `aggregated_block` or `two_layer_block`.
 
     Returns:
         Arrays by names such as `"conv2/kernel"`, of a path
@@ -220,8 +220,8 @@ def set_named_weights(
     """Set the weights of a block by their names.
 
     Args:
-        block: What `aggregated_block` or `two_layer_block` returned.
-        weights: As of `named_weights`, all of them.
+        block: Block of `aggregated_block` or `two_layer_block`.
+        weights: All weights, as `named_weights` returns them.
 
     Raises:
         ValueError: If one is missing, unknown or of another shape.
@@ -253,7 +253,7 @@ def convert_weights(
     so of every step of training.
 
     Args:
-        weights: As of `named_weights`, of any form.
+        weights: Weights of any form, as `named_weights` returns them.
         form: The form that they are to be of: `"a"`, `"b"` or `"c"` of a
             block of three layers, `"a"` or `"dense"` of one of two.
         cardinality: Number of paths.
@@ -342,7 +342,7 @@ def _residual(x: Tensor, y: Tensor, block: Block, name: str) -> keras.Model:
     residual = x
     if block.strides > 1 or x.shape[channel_axis()] != block.filters:
         residual = conv_shortcut(x, block, f"{block.name}_shortcut")
-    merge = Merge("relu", name=f"{block.name}_out")
+    merge = AddActivation("relu", name=f"{block.name}_out")
     return keras.Model(x, merge([y, residual]), name=name)
 
 

@@ -10,7 +10,7 @@ from keras_resnext.kernels.generic import Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_resnext")
-class Merge(keras.layers.Add):
+class AddActivation(keras.layers.Add):
     """Sum of a block's branch and its shortcut, activated.
 
     `keras.layers.Add` and an activation in one, so that no framework need
@@ -28,7 +28,7 @@ class Merge(keras.layers.Add):
 
     Example:
     >>> x = np.full((1, 7, 7, 16), -1.0, "float32")
-    >>> keras_resnext.layers.Merge(activation="relu")([x, x]).max()
+    >>> keras_resnext.layers.AddActivation(activation="relu")([x, x]).max()
     0.0
     """
 

@@ -1,8 +1,8 @@
 """The figures of the paper's tables, and what this package computes instead.
 
 https://arxiv.org/abs/1611.05431, Tables 1, 2, 3, 4 and 7. What follows from
-a network's shape is computed and judged. Errors take weeks of training: they
-are shown beside those of published weights of the same network, which were
+a model's shape is computed and judged. Errors take weeks of training: they
+are shown beside those of published weights of the same model, which were
 trained by other recipes.
 """
 
@@ -19,8 +19,8 @@ import keras
 
 from keras_resnext import complexity
 from keras_resnext.blocks import channel_axis
+from keras_resnext.config import FixedCardinality
 from keras_resnext.config import ResNeXtConfig
-from keras_resnext.config import Template
 from keras_resnext.models import ResNeXt
 from keras_resnext.variants import VARIANTS
 from keras_resnext.weights.catalog import get_weights
@@ -49,13 +49,13 @@ class Claim:
 
     Args:
         table: Number of the table.
-        subject: The network or block, in the table's words.
+        subject: The model or block, in the table's words.
         quantity: What the figure is of, with its unit: a key of
             `QUANTITIES`, or an error.
         value: The figure, as printed.
         tolerance: By how much a computed figure may differ; `None` for
             figures that no calculation gives.
-        config: The network, where it is one of this package.
+        config: The model, where it is one of this package.
         weights: Published weights of it, as `"variant.tag"`, if any.
     """
 
@@ -74,7 +74,7 @@ class Check:
 
     Args:
         claim: The claim.
-        computed: What a calculation gives, `None` if none does.
+        computed: Result of a calculation, `None` without one.
         published: The error of the published weights in per cent, if any.
     """
 
@@ -99,7 +99,7 @@ def check(claims: Iterable[Claim]) -> Iterator[Check]:
         claims: Such as `CLAIMS`, or some of them.
 
     Yields:
-        A `Check` for each claim, in order. Networks are built without their
+        A `Check` for each claim, in order. Models are built without their
         weights, each once.
 
     Raises:
@@ -206,8 +206,8 @@ def _multiply_adds(model: keras.Model, config: ResNeXtConfig) -> float:
 
 def _template(config: ResNeXtConfig) -> tuple[int, int]:
     grouping = config.grouping
-    if not isinstance(grouping, Template):
-        raise ValueError("A claim's network must have a cardinality.")
+    if not isinstance(grouping, FixedCardinality):
+        raise ValueError("A claim's model must have a cardinality.")
     return grouping.cardinality, grouping.bottleneck_width
 
 
@@ -241,7 +241,7 @@ def _name(network: str, cardinality: int, width: int) -> str:
 
 
 def _with(config: ResNeXtConfig, *template: int) -> ResNeXtConfig:
-    return replace(config, grouping=Template(*template))
+    return replace(config, grouping=FixedCardinality(*template))
 
 
 def _table1() -> Iterator[Claim]:

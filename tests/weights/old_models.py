@@ -102,7 +102,7 @@ def qubvel(
     """ResNeXt or, with attention, SE-ResNeXt.
 
     Args:
-        config: The network.
+        config: The model.
         classes: Number of classes, or `None` without a classifier.
         first: How many layers of a kind had their number before.
     """

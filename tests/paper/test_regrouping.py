@@ -8,8 +8,8 @@ import pytest
 
 import keras_resnext
 from keras_resnext import VARIANTS
-from keras_resnext import GroupWidth
-from keras_resnext import Template
+from keras_resnext import FixedCardinality
+from keras_resnext import FixedGroupWidth
 from keras_resnext import paper
 
 # One of each way to have groups; the last has 2 and 4 of them.
@@ -58,7 +58,9 @@ def assert_equal(found, expected):
 
 @pytest.mark.parametrize("name", KINDS)
 def test_merged_groups_compute_the_same(name):
-    grouping = GroupWidth(8) if name == KINDS[-1] else Template(8, 8)
+    grouping = (
+        FixedGroupWidth(8) if name == KINDS[-1] else FixedCardinality(8, 8)
+    )
     small = {"depths": (1, 1), "out_channels": (64, 128), "grouping": grouping}
     model = network(dataclasses.replace(VARIANTS[name], **small))
     expected = predict(model)
@@ -155,7 +157,7 @@ def test_both_save_load_and_train(tiny, tmp_path):
         )
 
 
-@pytest.mark.filterwarnings("ignore:Nothing tells:UserWarning")
+@pytest.mark.filterwarnings("ignore:The (names|normalization) of:UserWarning")
 def test_both_are_exported(tiny, tmp_path):
     kinds = {"tensorflow": "onnx", "jax": "saved_model", "torch": "torch"}
     kind = kinds[keras.backend.backend()]

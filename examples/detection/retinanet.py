@@ -2,7 +2,7 @@
 
 Lin et al., 2017, https://arxiv.org/abs/1708.02002. Anchors, targets, losses
 and the choice among boxes are keras-cv's. Its pyramid and heads have 256
-channels, whatever the network; here their number can be chosen.
+channels, whatever the model; here their number can be chosen.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from examples.detection.backbones import first_level
 
 # How keras-cv calls boxes of left, top, right and bottom edge in pixels.
 FORMAT = "xyxy"
-# Maps after those of the network, each half of the one before it.
+# Maps after those of the model, each half of the one before it.
 MORE = 2
 ANCHORS = {
     "aspect_ratios": [0.5, 1.0, 2.0],
@@ -51,8 +51,8 @@ def detector(
 
     Args:
         backbone: Without its classifier.
-        classes: How many there are to tell apart.
-        channels: Of the pyramid's maps.
+        classes: Number of classes.
+        channels: Channels of the pyramid's maps.
         depth: Convolutions of a head before its last one.
 
     Returns:
@@ -104,7 +104,7 @@ def pyramid(widths: Sequence[int], channels: int) -> keras.Model:
 
     Args:
         widths: Channels of each stage's map.
-        channels: Of the maps that it puts out.
+        channels: Channels of the maps that it returns.
     """
 
     def conv(name: str, size: int, strides: int = 1) -> keras.layers.Layer:
@@ -138,10 +138,10 @@ def head(
     """Build a head that returns so many numbers for each anchor.
 
     Args:
-        numbers: How many of an anchor.
-        channels: Of the maps of the pyramid, and between.
+        numbers: Numbers per anchor.
+        channels: Channels of the pyramid's maps, and between.
         depth: Convolutions before the last one.
-        prior: What the sigmoid of a number is at first.
+        prior: Initial sigmoid of a number.
     """
     hidden = [
         keras.layers.Conv2D(

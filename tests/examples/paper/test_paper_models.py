@@ -1,31 +1,31 @@
-"""examples/paper/networks.py: equal where the comparison needs them equal."""
+"""examples/paper/models.py: equal where the comparison needs them equal."""
 
 import pytest
 
-from examples.paper import networks
+from examples.paper import models
 
 pytestmark = pytest.mark.once
 
-SCALES = list(networks.SCALES)
+SCALES = list(models.SCALES)
 
 
 @pytest.mark.parametrize("scale", SCALES)
 def test_equal_networks_cost_the_same(scale: str) -> None:
-    found = networks.contestants(scale)
+    found = models.candidates(scale)
     equal = [each for each in found if each.group == "equal"]
     assert [each.cardinality for each in equal] == [1, 2, 4, 8, 32]
-    costs = [networks.costs(each, 10) for each in equal]
+    costs = [models.costs(each, 10) for each in equal]
     for figures in zip(*costs, strict=True):
         assert max(figures) < 1.1 * min(figures)
 
 
 @pytest.mark.parametrize("scale", SCALES)
 def test_rivals_cost_about_twice_as_much(scale: str) -> None:
-    found = networks.contestants(scale)
-    parameters, multiply_adds = networks.costs(found[0], 10)
+    found = models.candidates(scale)
+    parameters, multiply_adds = models.costs(found[0], 10)
     rivals = [each for each in found if each.group != "equal"]
     assert {each.group for each in rivals} == {"deeper", "wider", "more paths"}
-    costs = [networks.costs(each, 10) for each in rivals]
+    costs = [models.costs(each, 10) for each in rivals]
     for figures, base in zip(
         zip(*costs, strict=True), (parameters, multiply_adds), strict=True
     ):
@@ -36,13 +36,13 @@ def test_rivals_cost_about_twice_as_much(scale: str) -> None:
 
 def test_the_papers_complexity() -> None:
     """Section 5.2: 29 layers; 8x64d has 34.4 million parameters."""
-    config = networks.SCALES["paper"]
-    contestant = networks.Contestant("8x64d", "equal", config)
-    parameters, _ = networks.costs(contestant, 10)
+    config = models.SCALES["paper"]
+    candidate = models.Candidate("8x64d", "equal", config)
+    parameters, _ = models.costs(candidate, 10)
     assert parameters == 34_426_698
 
 
 def test_no_two_share_a_folder() -> None:
-    found = networks.contestants("small")
+    found = models.candidates("small")
     assert len({each.folder for each in found}) == len(found)
     assert not any(" " in each.folder for each in found)

@@ -1,4 +1,4 @@
-"""A sheet of held-out pictures with the true boxes and the found ones."""
+"""A sheet of held-out images with the true boxes and the found ones."""
 
 import pathlib
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ SURE = 0.5
 
 
 def draw(
-    pictures: Sequence[np.ndarray],
+    images: Sequence[np.ndarray],
     true: Sequence[np.ndarray],
     found: Sequence[np.ndarray],
     labels: Sequence[str],
@@ -23,13 +23,13 @@ def draw(
     """Draw the first images.
 
     Args:
-        pictures: Pixels in [0, 1].
-        true: Objects of each picture, as `metrics.measure` takes them.
-        found: Those that were found.
+        images: Pixels in [0, 1].
+        true: Objects of each image, as `metrics.measure` takes them.
+        found: Found objects.
         labels: Names of the classes.
-        file: The picture to write.
+        file: The image to write.
     """
-    rows = min(ROWS, -(-len(pictures) // COLUMNS))
+    rows = min(ROWS, -(-len(images) // COLUMNS))
     figure = Figure((12, 2.05 * rows + 0.4), dpi=130, layout="constrained")
     figure.suptitle(
         f"White: true boxes. In color: those found, from a score of {SURE}",
@@ -41,7 +41,7 @@ def draw(
     for axes in grid:
         axes.set_axis_off()
     for axes, pixels, truth, guess in zip(
-        grid, pictures, true, found, strict=False
+        grid, images, true, found, strict=False
     ):
         axes.imshow(pixels)
         for box in truth:

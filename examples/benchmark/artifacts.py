@@ -1,4 +1,4 @@
-"""The files that some contestants run, made ahead of the measurements."""
+"""The files that some candidates run, made ahead of the measurements."""
 
 import pathlib
 import subprocess
@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from examples.benchmark.contestants import FILES
-from examples.benchmark.contestants import Contestant
+from examples.benchmark.candidates import FILES
+from examples.benchmark.candidates import Candidate
 from examples.benchmark.setting import Setting
 
 FORMATS = {
@@ -20,10 +20,10 @@ FORMATS = {
 }
 
 
-def makers(contestants: Sequence[Contestant]) -> dict[str, list[str]]:
-    """Return the contestants that make files, and the forms of each."""
+def makers(candidates: Sequence[Candidate]) -> dict[str, list[str]]:
+    """Return the candidates that make files, and the forms of each."""
     needed: dict[str, list[str]] = {}
-    for each in contestants:
+    for each in candidates:
         if each.form in FILES:
             maker, _, _ = FILES[each.form].partition("/")
             needed.setdefault(maker, []).append(each.form)
@@ -68,7 +68,7 @@ def make(maker: str, forms: list[str], setting: Setting) -> None:
         input_shape=shape,
         classifier_activation=None,
     )
-    # One class stands out, lest artefacts that round be taken for wrong.
+    # One class stands out, lest artifacts that round be taken for wrong.
     model.layers[-1].bias.assign(np.eye(1, model.output_shape[-1])[0] * 100)
     keras_resnext.export(
         model,
