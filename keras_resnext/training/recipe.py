@@ -106,6 +106,11 @@ class Recipe:
 
     Raises:
         ValueError: If a choice is none of those, or a number out of range.
+
+    Example:
+    >>> recipe = keras_resnext.training.recipes.get("paper")
+    >>> recipe.optimizer, recipe.learning_rate, recipe.milestones
+    ('sgd', 0.1, (30, 60, 90))
     """
 
     name: str
@@ -183,8 +188,8 @@ class Recipe:
             )
         if self.evaluation_resize < self.evaluation_size:
             raise ValueError(
-                "Evaluation can't crop more than there is. Received: "
-                f"evaluation_size={self.evaluation_size}, "
+                "`evaluation_size` must be at most `evaluation_resize`. "
+                f"Received: evaluation_size={self.evaluation_size}, "
                 f"evaluation_resize={self.evaluation_resize}"
             )
 
@@ -204,7 +209,10 @@ class Recipe:
                 or if a value can't be read or is out of range.
 
         Example:
-        >>> recipes.get("paper").override("epochs=10", batch_size=64)
+        >>> from keras_resnext.training import recipes
+        >>> recipe = recipes.get("paper").override("epochs=10", batch_size=64)
+        >>> recipe.epochs, recipe.batch_size
+        (10, 64)
         """
         words = dict(
             assignment.partition("=")[::2] for assignment in assignments
@@ -222,9 +230,8 @@ class Recipe:
     def lasting(self, epochs: int) -> "Recipe":
         """Return the recipe in another number of epochs.
 
-        Drops keep their share of the epochs. So does the rise of the rate in
-        a shorter recipe, which would else be over before the rate falls; in a
-        longer one it stays as it is.
+        Milestones keep their share of the epochs. So does the warm-up of a
+        shorter recipe; a longer one keeps its epochs of warm-up.
 
         Args:
             epochs: Number of training epochs.
@@ -236,6 +243,7 @@ class Recipe:
             ValueError: If `epochs` is below 1.
 
         Example:
+        >>> from keras_resnext.training import recipes
         >>> recipes.get("torchvision_v1").lasting(10).milestones
         (3, 6, 9)
         """
@@ -267,7 +275,7 @@ class Recipe:
         """
         rising = self.warmup_epochs if self.warmup_by_step else 0
         schedule = EpochSchedule(
-            self.rates(batch_size), steps_per_epoch, rising
+            self.learning_rates(batch_size), steps_per_epoch, rising
         )
         kwargs = {"weight_decay": self.weight_decay, **kwargs}
         spared = [] if self.decay_norm else ["gamma$", "beta$"]
@@ -304,8 +312,10 @@ class Recipe:
             Place it before callbacks that save the model.
 
         Example:
+        >>> from keras_resnext.training import recipes
         >>> recipe = recipes.get("torchvision_v2", epochs=10)
-        >>> model.fit(dataset, callbacks=recipe.make_callbacks(500))
+        >>> [type(each).__name__ for each in recipe.make_callbacks(500)]
+        ['WeightAverage']
         """
         if not self.ema_decay:
             return []
@@ -338,7 +348,7 @@ class Recipe:
             return BinaryCrossentropy(self.bce_target_thresh or None)
         return CategoricalCrossentropy()
 
-    def rates(self, batch_size: int | None = None) -> list[float]:
+    def learning_rates(self, batch_size: int | None = None) -> list[float]:
         """Return the learning rate of each epoch, for a batch size."""
         rate = self.learning_rate * (batch_size or self.batch_size)
         rate /= self.batch_size
@@ -348,8 +358,8 @@ class Recipe:
             rate,
             self.epochs,
             self.warmup_epochs,
-            self.warmup_factor * rate,
-            self.min_factor * rate,
+            self.warmup_factor,
+            self.min_factor,
             self.cosine_after_warmup,
         )
 

@@ -184,16 +184,22 @@ class Trainer:
             (TensorFlow; on JAX they always are).
         save_steps: Steps from one checkpoint to the next; each epoch ends
             with one as well.
-        identity: JSON values that tell the run from others, besides those
-            that the trainer records.
+        identity: JSON values that identify the run, besides those that the
+            trainer records.
 
     Raises:
         ValueError: If the images don't fit the recipe or the devices.
 
     Example:
-    >>> recipe = keras_resnext.training.recipes.get("cifar_short")
-    >>> trainer = Trainer("resnext23s_4x32d", dataset, recipe, "runs/cifar")
-    >>> trainer.train()[-1]["val_accuracy"]
+    >>> from keras_resnext.training import recipes
+    >>> dataset = keras_resnext.data.load_dataset(
+    ...     "path/to/folder", validation=True
+    ... )
+    >>> recipe = recipes.get("cifar_short", epochs=1, batch_size=8)
+    >>> trainer = Trainer("resnext23s_4x32d", dataset, recipe, "runs/pets")
+    >>> epochs = trainer.train()
+    >>> len(epochs), 0 <= epochs[-1]["val_accuracy"] <= 1
+    (1, True)
     """
 
     def __init__(
@@ -387,7 +393,7 @@ class Trainer:
             measured = self._evaluate("validation", shown)
             row |= {f"val_{name}": value for name, value in measured.items()}
         return row | {
-            "learning_rate": self.recipe.rates(self.batch_size)[epoch],
+            "learning_rate": self.recipe.learning_rates(self.batch_size)[epoch],
             "images_per_second": (self.steps - first_step)
             * self.batch_size
             / seconds,

@@ -62,7 +62,7 @@ def test_table_says_it_in_words():
     ],
 )
 def test_rates(name, expected):
-    rates = recipes.get(name).rates()
+    rates = recipes.get(name).learning_rates()
     assert len(rates) == recipes.get(name).epochs
     for epoch, rate in expected.items():
         assert rates[epoch] == pytest.approx(rate)
@@ -71,8 +71,10 @@ def test_rates(name, expected):
 @EVERY_RECIPE
 def test_rate_follows_the_batch(name):
     recipe = recipes.get(name)
-    half = recipe.rates(recipe.batch_size // 2)
-    np.testing.assert_allclose(np.array(half) * 2, recipe.rates(), rtol=1e-12)
+    half = recipe.learning_rates(recipe.batch_size // 2)
+    np.testing.assert_allclose(
+        np.array(half) * 2, recipe.learning_rates(), rtol=1e-12
+    )
 
 
 @EVERY_RECIPE
@@ -81,7 +83,11 @@ def test_lamb_ends_at_the_least_rate(name):
     if recipe.optimizer == "lamb":
         least = recipe.min_factor * recipe.learning_rate
         assert least == pytest.approx(1e-6)
-        assert least < recipe.rates()[-1] < 2 * least + 1e-5 * recipe.epochs
+        assert (
+            least
+            < recipe.learning_rates()[-1]
+            < 2 * least + 1e-5 * recipe.epochs
+        )
 
 
 @EVERY_RECIPE
@@ -96,7 +102,7 @@ def test_optimizer(name):
     schedule = config["learning_rate"]["config"]
     rising = recipe.warmup_epochs if name in ("a1", "a2", "a3") else 0
     assert schedule == {
-        "rates": recipe.rates(),
+        "learning_rates": recipe.learning_rates(),
         "steps_per_epoch": 7,
         "warmup_epochs": rising,
     }
@@ -303,12 +309,14 @@ def test_override():
 )
 def test_a_short_recipe_falls_too(name, epochs, rates):
     recipe = recipes.get(name).lasting(epochs)
-    np.testing.assert_allclose(recipe.rates(), rates, rtol=1e-12)
+    np.testing.assert_allclose(recipe.learning_rates(), rates, rtol=1e-12)
 
 
 def test_a_long_recipe_rises_as_fast():
     recipe = recipes.get("cifar_short")
-    assert recipe.lasting(72).rates()[:3] == recipe.rates()[:3]
+    assert (
+        recipe.lasting(72).learning_rates()[:3] == recipe.learning_rates()[:3]
+    )
     assert recipe.lasting(recipe.epochs) == recipe
     assert recipes.get("paper").lasting(200).milestones == (60, 120, 180)
     with pytest.raises(ValueError, match="`epochs` must be at least 1"):
@@ -330,7 +338,7 @@ def test_a_long_recipe_rises_as_fast():
         (["bce_target_thresh=0.2"], "needs loss='binary_crossentropy'"),
         (["ema_decay=1"], "`ema_decay` must be at least 0 and below 1"),
         (["momentum=1"], "`momentum` must be at least 0 and below 1"),
-        (["evaluation_size=300"], "Evaluation can't crop more than there is"),
+        (["evaluation_size=300"], "must be at most `evaluation_resize`"),
     ],
     ids=str,
 )
