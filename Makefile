@@ -26,9 +26,10 @@ demo: $(STAMP)  ## Train on real digits, export, compare; some two minutes
 test: $(STAMP)  ## Run the tests on TensorFlow
 	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest
 
-check: $(STAMP)  ## Lint, formatting, layers and types
+check: $(STAMP)  ## Lint, formatting, spelling, layers and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/codespell
 	$(BIN)/lint-imports
 	$(BIN)/mypy
 
