@@ -1,4 +1,4 @@
-"""A sheet of held-out images with the true boxes and the found ones."""
+"""Sheet of test images with their true and predicted boxes."""
 
 import pathlib
 from collections.abc import Sequence
@@ -49,16 +49,25 @@ def draw(
         for box in guess[guess[:, 5] >= SURE]:
             color = f"C{int(box[4]) % 10}"
             _box(axes, box, color, 1.0)
-            axes.text(
-                *np.maximum(box[:2], 3),
-                f"{labels[int(box[4])]} {box[5]:.2f}",
-                fontsize=6,
-                color="white",
-                va="bottom",
-                clip_on=True,
-                bbox={"facecolor": color, "edgecolor": "none", "pad": 0.8},
-            )
+            _caption(axes, box, f"{labels[int(box[4])]} {box[5]:.2f}", color)
     figure.savefig(file)
+
+
+def _caption(axes: Axes, box: np.ndarray, text: str, color: str) -> None:
+    """Write at the box's upper corner that leaves more room in the image."""
+    left, top, right, _ = box[:4]
+    width = axes.get_xlim()[1]
+    on_the_left = left < width - right
+    axes.text(
+        max(left, 0) if on_the_left else min(right, width),
+        max(top, 0),
+        text,
+        fontsize=6,
+        color="white",
+        ha="left" if on_the_left else "right",
+        va="bottom" if top > 0.1 * width else "top",
+        bbox={"facecolor": color, "edgecolor": "none", "pad": 0.8},
+    )
 
 
 def _box(axes: Axes, box: np.ndarray, color: str, width: float) -> None:

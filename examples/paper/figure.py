@@ -27,14 +27,14 @@ ASIDE = {"equal": 0, "deeper": 0.3, "wider": 0.6, "more paths": 0.3}
 
 
 def draw(results: Sequence[Result], title: str, file: pathlib.Path) -> None:
-    """Training curves, and the error against cardinality.
+    """Draw training curves, and the error against cardinality.
 
     Args:
         results: Results of all models.
         title: Title: dataset, models and epochs.
         file: The image to write.
     """
-    figure = Figure((11, 4.6), dpi=150, layout="constrained")
+    figure = Figure((11, 5.1), dpi=150, layout="constrained")
     figure.suptitle(title, x=0.01, ha="left", color=INK)
     left, right = figure.subplots(1, 2, width_ratios=(1, 1.1))
     equal = [each for each in results if each.candidate.group == "equal"]
@@ -52,7 +52,7 @@ def _curves(axes: Axes, results: Sequence[Result]) -> None:
     for each, color in zip(results, (ORANGE, BLUE), strict=True):
         for key, style, what in (
             ("accuracy", "--", "training"),
-            ("val_accuracy", "-", "held out"),
+            ("val_accuracy", "-", "test"),
         ):
             curves = 1 - np.array(
                 [[row[key] for row in history] for history in each.histories]
@@ -74,7 +74,7 @@ def _curves(axes: Axes, results: Sequence[Result]) -> None:
                 lw=0,
             )
     axes.set_title(
-        "Error in training, mean and range of seeds",
+        "Error by epoch, mean and range of seeds",
         loc="left",
         color=INK,
         fontweight="bold",
@@ -82,13 +82,13 @@ def _curves(axes: Axes, results: Sequence[Result]) -> None:
     )
     axes.set_xlabel("epoch", color=INK)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    axes.legend(frameon=False, fontsize=9)
+    _legend(axes)
 
 
 def _errors(axes: Axes, results: Sequence[Result]) -> None:
     for group, color in COLORS.items():
         members = [each for each in results if each.candidate.group == group]
-        many = "same complexity" if group == "equal" else f"twice: {group}"
+        many = "same complexity" if group == "equal" else f"twice, {group}"
         places = [
             each.candidate.cardinality * 2 ** ASIDE[group] for each in members
         ]
@@ -122,10 +122,21 @@ def _errors(axes: Axes, results: Sequence[Result]) -> None:
     axes.margins(x=0.08, y=0.18)
     axes.set_xlabel("cardinality", color=INK)
     axes.set_title(
-        "Error at the end, mean and standard deviation",
+        "Test error at the end, mean and standard deviation",
         loc="left",
         color=INK,
         fontweight="bold",
         fontsize=10,
     )
-    axes.legend(frameon=False, fontsize=9)
+    _legend(axes)
+
+
+def _legend(axes: Axes) -> None:
+    """Add a legend below, where it hides nothing."""
+    axes.legend(
+        frameon=False,
+        fontsize=9,
+        loc="upper center",
+        bbox_to_anchor=(0.5, -0.14),
+        ncols=2,
+    )

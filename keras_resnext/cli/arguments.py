@@ -166,8 +166,8 @@ def _add_predict(predict: argparse.ArgumentParser) -> None:
         "--gradcam",
         type=path,
         metavar="OUT.png",
-        help="file for Grad-CAM heat maps of the first class of each image, "
-        "side by side, of at most 100 images",
+        help="file for a sheet of images, their most probable class and its "
+        "Grad-CAM heat map (at most 100 images)",
     )
 
 

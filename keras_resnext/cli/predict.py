@@ -16,6 +16,8 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 import PIL.Image
+import PIL.ImageDraw
+import PIL.ImageFont
 import rich.console
 import rich.progress
 
@@ -30,8 +32,9 @@ from keras_resnext.cli import note
 from keras_resnext.cli import printing
 
 BATCH = 64
-# Height and width of an image on the sheet of `--gradcam`, and how many fit.
-WIDTH = 320
+# The sheet of `--gradcam`, in pixels: side of an image, height of its caption,
+# size of letters; and the number of images that fit.
+SIDE, CAPTION, LETTERS = 320, 32, 18
 MAX_DRAWN = 100
 ENDINGS = (".png", ".jpg", ".jpeg")
 
@@ -183,7 +186,7 @@ def predictions(
         top: Number of classes for each image.
         names: Names of the classes, if they are known.
         skipped: Called for each image whose prediction is not finite.
-        sights: A list that receives what the model looked at, or `None`.
+        sights: A list that receives a drawing of each image, or `None`.
 
     Yields:
         The path of each image and its most probable classes, `None` if the
@@ -195,7 +198,8 @@ def predictions(
             x = x.transpose(0, 3, 1, 2)
         predicted = np.asarray(model.predict_on_batch(x), "float32")
         finite = np.isfinite(predicted).all(-1)
-        found = iter(best(predicted[finite], top, names))
+        decoded = best(predicted[finite], top, names)
+        found = iter(decoded)
         for path, is_finite in zip(paths, finite, strict=True):
             result = {"image": os.fspath(path), "classes": None}
             if is_finite:
@@ -208,7 +212,7 @@ def predictions(
             chosen = np.flatnonzero(finite)[: MAX_DRAWN - len(sights)]
             if len(chosen):
                 heat = keras_resnext.explain.grad_cam(model, x[chosen])
-                sights += sight(pixels[chosen], heat)
+                sights += map(sight, pixels[chosen], heat, decoded)
 
 
 def best(
@@ -257,23 +261,34 @@ def show(result: dict) -> None:
 
 
 def sight(
-    pixels: np.ndarray, heatmaps: np.ndarray
-) -> Iterator[PIL.Image.Image]:
-    """Draw where the model looked, on what it saw."""
-    for image, heatmap in zip(pixels, heatmaps, strict=True):
-        gray_or_rgb = image[..., 0] if image.shape[-1] == 1 else image
-        seen = PIL.Image.fromarray(gray_or_rgb).convert("RGB")
-        seen = seen.resize((WIDTH, WIDTH))
-        yield keras_resnext.explain.overlay(seen, heatmap)
+    pixels: np.ndarray, heatmap: np.ndarray, classes: list[dict]
+) -> PIL.Image.Image:
+    """Draw an image and its heat map side by side, above its best class."""
+    gray_or_rgb = pixels[..., 0] if pixels.shape[-1] == 1 else pixels
+    image = PIL.Image.fromarray(gray_or_rgb).convert("RGB")
+    image = image.resize((SIDE, SIDE))
+    tile = PIL.Image.new("RGB", (2 * SIDE, SIDE + CAPTION), "white")
+    tile.paste(image, (0, 0))
+    tile.paste(keras_resnext.explain.overlay(image, heatmap), (SIDE, 0))
+    best = classes[0]
+    PIL.ImageDraw.Draw(tile).text(
+        (LETTERS // 2, SIDE + CAPTION // 2),
+        printing.printable(f"{best['name']}  {best['probability']:.0%}"),
+        fill="black",
+        font=PIL.ImageFont.load_default(LETTERS),
+        anchor="lm",
+    )
+    return tile
 
 
 def side_by_side(sights: list[PIL.Image.Image]) -> PIL.Image.Image:
-    """Return one image of all, in as many columns as rows."""
-    columns = math.ceil(math.sqrt(len(sights)))
+    """Return one image of all drawings, about as wide as it is high."""
+    width, height = sights[0].size
+    columns = max(1, round(math.sqrt(len(sights) * height / width)))
     rows = math.ceil(len(sights) / columns)
-    sheet = PIL.Image.new("RGB", (columns * WIDTH, rows * WIDTH), "white")
-    for i, image in enumerate(sights):
-        sheet.paste(image, (i % columns * WIDTH, i // columns * WIDTH))
+    sheet = PIL.Image.new("RGB", (columns * width, rows * height), "white")
+    for i, tile in enumerate(sights):
+        sheet.paste(tile, (i % columns * width, i // columns * height))
     return sheet
 
 

@@ -57,27 +57,42 @@ def draw_curves(
                 epochs, history[name], color=color, label=label, marker=marker
             )
         if unfrozen:
-            axes.axvline(unfrozen + 0.5, color=INK, ls=":", lw=1)
-        axes.set_title(title, loc="left", color=INK, fontweight="bold")
+            _mark_phases(axes, unfrozen + 0.5)
+        axes.set_title(
+            title,
+            loc="left",
+            color=INK,
+            fontweight="bold",
+            pad=18 if unfrozen else None,
+        )
         axes.set_xlabel("epoch", color=INK)
         axes.set_xlim(0.5, len(epochs) + 0.5)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.grid(color=FAINT, lw=0.7)
         bare(axes, keep=("left", "bottom"))
     left.set_ylim(0, 1.04 * left.get_ylim()[1])
-    if unfrozen:
-        right.annotate(
-            " all layers",
-            (unfrozen + 0.5, 0.02),
-            xycoords=("data", "axes fraction"),
-            fontsize=9,
-            color=INK,
-        )
     right.yaxis.set_major_formatter(PercentFormatter(1))
     right.set_ylim(top=1 + 0.02 * np.ptp(right.get_ylim()))
     for axes in (left, right):
         axes.legend(frameon=False)
     save(figure, path)
+
+
+def _mark_phases(axes: Axes, epoch: float) -> None:
+    """Draw the moment at which all layers begin to train, not one alone."""
+    axes.axvline(epoch, color=INK, ls=":", lw=1)
+    for text, side in (
+        ("classifier trains ", "right"),
+        (" all layers train", "left"),
+    ):
+        axes.annotate(
+            text,
+            (epoch, 1.01),
+            xycoords=("data", "axes fraction"),
+            ha=side,
+            fontsize=8,
+            color=INK,
+        )
 
 
 def draw_confusion(

@@ -260,7 +260,7 @@ def test_output_that_is_not_finite(run, models, monkeypatch):
     assert status == 1
     assert "nan" not in out
     with PIL.Image.open("sheet.png") as sheet:
-        assert sheet.size == (640, 320)
+        assert sheet.size == (640, 2 * 352)  # original, heat map; caption
 
 
 def test_gradcam_draws_so_many(run, monkeypatch):
@@ -271,8 +271,10 @@ def test_gradcam_draws_so_many(run, monkeypatch):
     assert (status, len(names(out))) == (0, 6)
     assert lines(err) == ["--gradcam draws the first 3 of 6 images."]
     with PIL.Image.open("sheet.png") as sheet:
-        assert sheet.size == (640, 640)
-        assert sheet.getpixel((639, 639)) == (255, 255, 255)
+        assert sheet.size == (640, 3 * 352)
+        for top in range(0, sheet.height, 352):  # each caption is written
+            caption = sheet.crop((0, top + 320, 320, top + 352)).convert("L")
+            assert caption.getextrema() == (0, 255)
 
 
 def test_imagenet_has_word_net_ids():
