@@ -199,17 +199,19 @@ let queue = loading.then(
 /** @param {FileList | undefined} files of which the first one counts */
 function take(files) {
   const [file] = files ?? [];
-  queue = queue
-    .then(() => {
-      if (!file) {
-        throw new Problem("That was no file; drop or paste an image.");
-      }
-      return predict(file);
-    })
-    .catch((error) => {
-      clear();
-      say("error", sentence(error));
-    });
+  enqueue(() => {
+    if (!file) {
+      throw new Problem("That was no file; drop or paste an image.");
+    }
+    return predict(file);
+  });
+}
+
+function enqueue(work) {
+  queue = queue.then(work).catch((error) => {
+    clear();
+    say("error", sentence(error));
+  });
 }
 
 $("file").addEventListener("change", ({ target }) => {
@@ -217,6 +219,10 @@ $("file").addEventListener("change", ({ target }) => {
   // So that the same file may be chosen again.
   target.value = "";
 });
+
+$("sample").addEventListener("click", () =>
+  enqueue(async () => predict(new Blob([await download("sample.jpg")]))),
+);
 
 addEventListener("paste", ({ clipboardData }) => take(clipboardData.files));
 

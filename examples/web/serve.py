@@ -30,7 +30,7 @@ from keras_resnext.cli import scripts
 HERE = pathlib.Path(__file__).resolve().parent
 HOST = "127.0.0.1"
 DEFAULT = "resnext23s_4x32d.cifar10"
-PAGE = ("index.html", "page.js", "resize.js", "style.css")
+PAGE = ("index.html", "page.js", "resize.js", "style.css", "sample.jpg")
 RUNTIME = "onnxruntime-web"
 RUNTIME_FILES = (
     f"{RUNTIME}/dist/ort.wasm.bundle.min.mjs",
@@ -200,6 +200,7 @@ def fetch_runtime(folder: pathlib.Path) -> None:
 TYPES = {
     ".css": "text/css",
     ".html": "text/html",
+    ".jpg": "image/jpeg",
     ".js": "text/javascript",
     ".json": "application/json",
     ".mjs": "text/javascript",

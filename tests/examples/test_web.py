@@ -294,6 +294,14 @@ class TestBrowser:
                 "“notes.txt” is not an image that this browser can read."
             )
 
+    def test_a_sample_image_is_offered(self, site, browser):
+        opened(browser, site)
+        browser.find_element("id", "sample").click()
+        assert ended(browser) == "done", status(browser)
+        with PIL.Image.open(ROOT / "examples" / "web" / "sample.jpg") as image:
+            wanted = loading.transform_for(site.model).pixels(image)
+        assert np.abs(pixels(browser) - wanted.astype(int)).max() <= 2
+
     def test_only_the_page_is_served(self, site):
         for name in ("", "page.js", "model.onnx", "index.html?x=1"):
             with urllib.request.urlopen(site.address + name) as answer:
