@@ -208,8 +208,8 @@ def train_batches(
 
     Args:
         images: A split of a `Dataset`.
-        recipe: Says what size images have, and whether they are mirrored.
-        plan: Says which images come when.
+        recipe: Recipe, which sets the image size and horizontal flips.
+        plan: Selection and order of the images.
 
     Returns:
         Pairs of normalized images, float32 of shape `(rows, train_size,
@@ -245,6 +245,8 @@ def train_batches(
         (0.0, {"boxes": -1.0, "classes": -1.0}),
         drop_remainder=True,
     )
+    steps = len(plan.positions(images.count)) // plan.rows
+    dataset = dataset.apply(tf.data.experimental.assert_cardinality(steps))
     return dataset.prefetch(2)
 
 

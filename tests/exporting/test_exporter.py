@@ -174,7 +174,7 @@ def test_an_artifact_without_preprocessing_replaces_another(
 def test_images_of_many_channels_are_no_pixels(tiny, tmp_path):
     for channels in (4, 2):
         model = network(tiny, input_shape=(32, 32, channels))
-        check_refused(model, tmp_path, "which are no pixels")
+        check_refused(model, tmp_path, "which are not pixels")
     report = keras_resnext.export(
         model, tmp_path, [QUICK], include_preprocessing=False, labels=LABELS
     )
@@ -346,7 +346,7 @@ def test_other_labels_are_refused(tiny, tmp_path, labels):
 @pytest.mark.parametrize(
     "name", ["resnext50_32x4d", "seresnext26d_32x4d", "resnext23s_4x32d"]
 )
-def test_real_networks(name, tmp_path):
+def test_real_models(name, tmp_path):
     # Random weights say the same of everything: quantized, nothing is left.
     exact = [
         each.name
@@ -356,6 +356,7 @@ def test_real_networks(name, tmp_path):
         and each.tolerance is not None
     ]
     model = keras_resnext.get_model(name, weights=None)
+    keras_resnext.set_data_config(model, size=model.input_shape[1])
     report = keras_resnext.export(model, tmp_path, exact)
     assert [row.format for row in report.rows] == exact
     assert report.ok

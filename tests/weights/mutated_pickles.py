@@ -245,7 +245,7 @@ def repacked_zip(draw: Draw, content: bytes, canary: str) -> bytes:
                 order = choose(draw, b"little", b"big", b"\xff", b"x" * 9999)
                 parts.append(("archive/byteorder", order))
             case "name":
-                names = ["data.pkl", "/data.pkl", "../x", "model.weights.h5"]
+                names = ["data.pkl", "/data.pkl", "../x", "model.weights"]
                 parts[here] = choose(draw, *names), part
             case "bomb":
                 packing = zipfile.ZIP_DEFLATED
