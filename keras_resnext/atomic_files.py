@@ -57,7 +57,7 @@ class WriteError(OSError):
 
 
 class InUseError(OSError):
-    """Another process contains the lock on a folder."""
+    """Another process holds the lock on a folder."""
 
 
 def write(path: str | os.PathLike[str], content: bytes) -> None:
@@ -71,7 +71,7 @@ def write(path: str | os.PathLike[str], content: bytes) -> None:
         WriteError: If that is impossible, such as on a full disk.
 
     Example:
-    >>> atomic_files.write("result.json", b"{}")
+    >>> write("result.json", b"{}")
     """
     with replacing(path) as part:
         part.write_bytes(content)
@@ -92,8 +92,8 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
         WriteError: If that is impossible, such as on a full disk.
 
     Example:
-    >>> with atomic_files.replacing("model.onnx") as part:
-    ...     onnx.save(model, part)
+    >>> with replacing("model.keras") as part:
+    ...     model.save(part)
     """
     target = pathlib.Path(os.path.realpath(path))
     if target.exists() and not target.is_file():
@@ -156,12 +156,12 @@ def lock(folder: pathlib.Path) -> Iterator[None]:
     File systems without locks let every process in.
 
     Raises:
-        InUseError: If another process, or this one already, contains it.
+        InUseError: If another process, or this one already, holds it.
         WriteError: If nothing can be written there.
 
     Example:
-    >>> with atomic_files.lock(pathlib.Path("runs/first")):
-    ...     train()
+    >>> with lock(pathlib.Path(".")):
+    ...     write("result.json", b"{}")
     """
     path, holder = folder / ".lock", ""
     with contextlib.ExitStack() as stack:

@@ -20,9 +20,8 @@ class Cost:
 
     Args:
         name: Name of the layer or the stage.
-        parameters: Its weights, without what batch normalization counts.
-        multiply_adds: Its multiplications, each with an addition, of one
-            image.
+        parameters: Number of weights, without moving statistics.
+        multiply_adds: Number of multiply-adds for one image.
     """
 
     name: str
@@ -31,10 +30,13 @@ class Cost:
 
 
 def num_parameters(model: keras.Model | keras.layers.Layer) -> int:
-    """Count weights as papers do, without the statistics of normalization.
+    """Count weights as papers do, without moving statistics.
 
     Args:
         model: A model or a layer; its weights may be frozen.
+
+    Returns:
+        The number of weights.
 
     Example:
     >>> model = keras_resnext.ResNeXt50(weights=None)
@@ -56,14 +58,17 @@ def num_parameters(model: keras.Model | keras.layers.Layer) -> int:
 
 
 def multiply_adds(model: keras.Model) -> int:
-    """Count the multiplications, each with an addition, of one image.
+    """Count the multiply-adds of convolutions and dense layers for one image.
 
-    Those of convolutions and dense layers, as the paper counts its "FLOPs"
-    (Xie et al., 2017, https://arxiv.org/abs/1611.05431, Table 1).
+    The paper calls them "FLOPs" (Xie et al., 2017,
+    https://arxiv.org/abs/1611.05431, Table 1).
 
     Args:
         model: A Functional or Sequential model of images of a known size;
             models within it are counted too.
+
+    Returns:
+        The number of multiply-adds.
 
     Raises:
         ValueError: If the size of the images is not known.
@@ -159,7 +164,7 @@ def block_parameters(
     Args:
         cardinality: Number of paths C.
         bottleneck_width: Channels d of a path.
-        channels: Channels that the block takes and puts out.
+        channels: Number of input and of output channels of the block.
 
     Raises:
         ValueError: If a number is not positive.
@@ -183,9 +188,9 @@ def width_at_constant_complexity(
 
     Args:
         cardinality: Number of paths C.
-        channels: Channels that the block takes and puts out.
-        parameters: What the block's convolutions are to have; by default as
-            many as ResNet's block of 256 channels, 69,632.
+        channels: Number of input and of output channels of the block.
+        parameters: Number of weights of the block's convolutions; by default
+            that of ResNet's block of 256 channels, 69,632.
 
     Returns:
         Channels d of a path.

@@ -35,6 +35,14 @@ class FixedCardinality:
     Args:
         cardinality: Number of groups C, at every stage.
         bottleneck_width: Channels d of one group in the first stage.
+
+    Raises:
+        ValueError: If a number is not a positive whole number.
+
+    Example:
+    >>> grouping = keras_resnext.FixedCardinality(32, 4)
+    >>> grouping.width_and_groups(256), grouping.width_and_groups(512)
+    ((128, 32), (256, 32))
     """
 
     cardinality: int
@@ -52,7 +60,7 @@ class FixedCardinality:
         if group_width < 1:
             raise ValueError(
                 f"A bottleneck width of {self.bottleneck_width} leaves no "
-                f"channel for a group when a block puts out {out_channels}. "
+                f"channel for a group of a block of {out_channels} channels. "
                 f"Use a width of at least {-(-64 // max(planes, 1))}."
             )
         return group_width * self.cardinality, self.cardinality
@@ -60,10 +68,15 @@ class FixedCardinality:
 
 @dataclass(frozen=True)
 class FixedGroupWidth:
-    """Groups of one width at every stage, as many as it takes.
+    """Groups of one width at every stage, as many as the stage's width holds.
 
     Args:
         channels: Channels of one group.
+
+    Example:
+    >>> grouping = keras_resnext.FixedGroupWidth(16)
+    >>> grouping.width_and_groups(256), grouping.width_and_groups(512)
+    ((64, 4), (128, 8))
     """
 
     channels: int
@@ -87,8 +100,15 @@ class Stem:
         kernel_size: Kernel size of each of them.
         strides: Strides of the first.
         pool: `"max"` for a 3x3 max pooling of stride 2, padded alike on both
-            sides; `"max_ceil"`, padded below and on the right only, as Caffe
-            had it; `"avg"` for a 2x2 average pooling; or `None`.
+            sides; `"max_ceil"`, padded below and on the right only, as in
+            Caffe; `"avg"` for a 2x2 average pooling; or `None`.
+
+    Raises:
+        ValueError: If a number is not positive, or the pooling is unknown.
+
+    Example:
+    >>> keras_resnext.Stem(widths=(32, 32, 64), kernel_size=3).total_strides
+    4
     """
 
     widths: tuple[int, ...] = (64,)
@@ -104,7 +124,7 @@ class Stem:
 
     @property
     def total_strides(self) -> int:
-        """Pixels of the image per pixel behind the stem, along one side."""
+        """Ratio of the image's height to that of the stem's output."""
         return self.strides * (1 if self.pool is None else 2)
 
 
@@ -117,6 +137,17 @@ class Attention:
             attention), `"gc"` (global context) or `"bat"` (bilinear, which
             needs images of a multiple of 256 pixels).
         position: After the `"output"` convolution or in the `"bottleneck"`.
+
+    Raises:
+        ValueError: If the kind or the position is unknown.
+
+    Example:
+    >>> keras_resnext.get_model(
+    ...     "resnext50_32x4d",
+    ...     weights=None,
+    ...     attention=keras_resnext.Attention("eca"),
+    ... ).count_params()
+    25097214
     """
 
     kind: str
@@ -134,7 +165,7 @@ class Block:
     Args:
         stage: Number of its stage, from 1.
         number: Number within its stage, from 1.
-        filters: Channels that it puts out.
+        filters: Number of output channels.
         width: Channels of the 3x3.
         groups: Groups of the 3x3.
         strides: Strides of the 3x3.
@@ -159,36 +190,48 @@ class Block:
 
 @dataclass(frozen=True)
 class ResNeXtConfig:
-    """Everything that tells one ResNeXt from another.
+    """Architecture of a ResNeXt, and its regularization in training.
 
     Args:
-        depths: Blocks of each stage.
+        depths: Number of blocks of each stage.
         grouping: Width and groups of the 3x3 of a block.
-        out_channels: Channels that each stage puts out.
+        out_channels: Number of output channels of each stage.
         stem: Layers before the first stage.
         shortcut: `"conv"`, a strided 1x1 convolution where shapes change
             (the paper's type B), or `"avg"`, a 2x2 average pooling and then
             a 1x1 convolution.
-        downsample: `"stride"`, in the 3x3, or `"avg_pool"`, a 2x2 average
-            pooling after it instead (anti-aliasing).
+        antialias: Whether a 2x2 average pooling after the 3x3 halves the maps,
+            instead of a strided 3x3 (timm's `aa_layer`).
         attention: Attention to the channels that a block adds, or `None`.
         conv: Convolution between the 1x1 convolutions of a block:
-            `"grouped_conv"`, or `"selective_kernel"`, two of them of which
-            one is dilated, and a choice between their channels.
+            `"grouped_conv"`, or `"selective_kernel"`, two grouped convolutions
+            of which one is dilated, and attention that weighs their channels.
         stage: `"residual"`, or `"cross_stage"`, whose blocks work on half of
-            the channels while the other half passes them by.
-        activation: Name of the activation, everywhere; "leaky_relu" is
-            PyTorch's, of slope 0.01.
+            the channels while the other half bypasses them.
+        activation: Name of all activations; `"leaky_relu"` has PyTorch's
+            slope of 0.01.
         dropout: Share of the features that training drops before the
             classifier.
-        stochastic_depth: How often training leaves out what the last block
-            adds; less often, in equal steps from 0, before it.
-        output_stride: Pixels of the image for one of the last feature map;
-            less than a model's own (32, for ImageNet's) makes stages
-            dilate that would have strided. Weights fit as ever.
-        zero_init_last: Whether training starts with the last scale of each
-            block at zero, as timm's does and the paper's does not.
-        default_size: Height and width of an image when none is given.
+        stochastic_depth: Drop rate of the last block in training; increases
+            linearly with depth, from 0.
+        output_stride: Ratio of the image's size to the last feature map's;
+            below a model's own (32, for ImageNet's), later stages dilate
+            instead of striding. The same weights fit.
+        zero_init_last: Whether the last scale of each block starts at zero,
+            as timm's does and the paper's does not.
+        default_size: Default height and width of an image, in pixels.
+
+    Raises:
+        ValueError: If a field is out of range, or no choice that exists.
+
+    Example:
+    >>> config = keras_resnext.ResNeXtConfig(
+    ...     depths=(1, 1),
+    ...     out_channels=(64, 128),
+    ...     grouping=keras_resnext.FixedCardinality(8, 16),
+    ... )
+    >>> keras_resnext.ResNeXt(config, classes=10).output_shape
+    (None, 10)
     """
 
     depths: tuple[int, ...]

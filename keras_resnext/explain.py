@@ -118,7 +118,8 @@ def group_ablation(
             classifier, or there is no such block or class.
 
     Example:
-    >>> group_ablation(model, pixels, "stage4_block3").shape
+    >>> paths = keras_resnext.explain.group_ablation
+    >>> paths(model, pixels, "stage4_block3").shape
     (1, 32)
     """
     graph = graph_of_ours(model)
@@ -172,6 +173,7 @@ def overlay(
         ValueError: If the heat map has another shape or range.
 
     Example:
+    >>> heatmap = np.eye(7)
     >>> keras_resnext.explain.overlay(image, heatmap).save("cat.png")
     """
     heatmap = np.asarray(heatmap, "float32")

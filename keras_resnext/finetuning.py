@@ -205,7 +205,7 @@ def update_batch_norm(
         ValueError: If the model has no batch normalization to change.
 
     Example:
-    >>> keras_resnext.finetuning.update_batch_norm(model, train_images)
+    >>> keras_resnext.finetuning.update_batch_norm(model, images)
     """
     layers = [
         layer

@@ -207,7 +207,7 @@ def _normalized(
 ) -> dict[int, keras.layers.BatchNormalization]:
     """Return the batch normalization of convolutions, by the latter's `id`.
 
-    It is that which alone reads what the convolution puts out.
+    It must be the only layer that reads the convolution's output.
     """
     counts = Counter(id(node.operation) for node in calls)
     readers = Counter(id(x) for node in calls for x in node.input_tensors)

@@ -309,7 +309,7 @@ def check_graph(model: Any) -> None:
     """
     if not isinstance(model, keras.Model):
         raise ValueError(
-            f"This is no keras.Model but a {type(model).__name__}."
+            f"Expected a keras.Model. Received: {type(model).__name__}."
         )
     if is_graph(model):
         return

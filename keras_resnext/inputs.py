@@ -16,7 +16,7 @@ def images(
     """Return a model's input: the tensor given, or a new one that fits.
 
     Raises:
-        ValueError: If no network of `config` can take such images.
+        ValueError: If no model of `config` can take such images.
     """
     if input_tensor is not None and keras.utils.is_keras_tensor(input_tensor):
         given = tuple(input_tensor.shape[1:])

@@ -59,6 +59,7 @@ def ResNeXt(
     ...     depths=(3, 4, 6, 3), grouping=keras_resnext.FixedCardinality(8, 14)
     ... )
     >>> keras_resnext.ResNeXt(config).count_params()
+    25667464
     """
     rows = {row.architecture(): key for key, row in VARIANTS.items()}
     variant = rows.get(config.architecture())
@@ -90,7 +91,7 @@ def list_models(pattern: str = "*") -> list[str]:
 
     Example:
     >>> keras_resnext.list_models("*_64x4d")
-    ['resnext101_64x4d']
+    ['resnext101_64x4d', 'seresnext101_64x4d']
     """
     return sorted(fnmatch.filter(VARIANTS, pattern))
 
@@ -102,6 +103,9 @@ def get_model(name: str, /, **kwargs: Any) -> keras.Model:
         name: A name of `list_models()`, or `"variant.tag"` as timm writes it.
         **kwargs: Arguments of `ResNeXt50`, and fields of `ResNeXtConfig` to
             change, such as `stochastic_depth=0.1` or `output_stride=8`.
+
+    Returns:
+        A `ResNeXtModel`.
 
     Raises:
         ValueError: If there is no such variant; the message lists them.

@@ -135,8 +135,8 @@ def decode_predictions(
         labels = class_names(model)
         if labels is None:
             raise ValueError(
-                f"'{model.name}' has no names of its classes. Let "
-                "it know: keras_resnext.set_data_config(model, labels=[...])."
+                f"'{model.name}' has no names for its classes. Set "
+                "them: keras_resnext.set_data_config(model, labels=[...])."
             )
         if list(labels) != [name for _, name in names]:
             names = [(str(i), label) for i, label in enumerate(labels)]
@@ -308,9 +308,10 @@ class EvaluationTransform:
             ValueError: As above.
 
         Example:
-        >>> transform = keras_resnext.evaluation_transform(model.weights_info)
-        >>> images = np.stack([transform.pixels(each) for each in images])
-        >>> keras_resnext.export(model, "out", representative_data=images)
+        >>> transform = keras_resnext.evaluation_transform(model)
+        >>> pixels = transform.pixels(image)
+        >>> pixels.shape, pixels.dtype
+        ((224, 224, 3), dtype('uint8'))
         """
         image = resizing.to_mode(image, "RGB" if self.channels == 3 else "L")
         image = resizing.resize_and_crop(
@@ -342,7 +343,7 @@ def evaluation_transform(
 
     Raises:
         ValueError: If `size` is less than one pixel or not the model's, if
-            nothing tells the size, or if there is no such checkpoint.
+            the size is unknown, or if there is no such checkpoint.
         TypeError: If `source` is something else.
 
     Example:

@@ -35,9 +35,16 @@ _ELEMENTWISE = (
 
 @keras.saving.register_keras_serializable(package="keras_resnext")
 class ResNeXtModel(keras.Model):
-    """Functional model that computes nothing of its own.
+    """Functional model of an image, as all callables and `get_model` return.
 
-    What it knows of its images and classes, it reads in its layers.
+    Its first layer stores the preparation of images (`get_data_config`), its
+    `Classifier` the labels, so that saving, cloning and nesting keep them.
+
+    Example:
+    >>> model = keras_resnext.ResNeXt50(weights=None)
+    >>> model.save("model.keras")
+    >>> type(keras.saving.load_model("model.keras")).__name__
+    'ResNeXtModel'
     """
 
     @property
@@ -109,7 +116,11 @@ def set_data_config(model: keras.Model, **changes: Any) -> DataConfig:
             not carry labels, or has another number of classes.
 
     Example:
-    >>> keras_resnext.set_data_config(model, size=160, labels=["cat", "dog"])
+    >>> model = keras_resnext.ResNeXt50(weights=None, classes=2)
+    >>> keras_resnext.set_data_config(
+    ...     model, size=160, labels=["cat", "dog"]
+    ... ).labels
+    ('cat', 'dog')
     """
     fields = [field.name for field in dataclasses.fields(DataConfig)]
     if unknown := sorted(set(changes) - set(fields)):

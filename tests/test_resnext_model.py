@@ -34,7 +34,7 @@ TINY = keras_resnext.ResNeXtConfig(
 
 
 def built(**kwargs):
-    """Tiny model that knows what a checkpoint for CIFAR-10 would tell it."""
+    """Tiny model with the data config of a checkpoint for CIFAR-10."""
     model = keras_resnext.ResNeXt(
         TINY, input_shape=(SIZE, SIZE, 3), classes=10, **kwargs
     )

@@ -56,7 +56,7 @@ keras-resnext evaluate 'resnext50*' --dataset path/to/val --csv runs.csv
 keras-applications saved into files of Keras, and back into timm's; it loads
 what it wrote and compares it bit for bit. `evaluate` measures top-1 and top-5
 accuracy as it was published: the same size, crop and interpolation, by Pillow.
-`--help` tells the rest.
+`--help` lists all options.
 
 ## Licenses
 

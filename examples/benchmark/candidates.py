@@ -30,9 +30,8 @@ class Candidate:
         name: Name on the command line.
         label: Label in the tables.
         runs: The function of `steps` that prepares it.
-        form: What that function should make: which kind of model, or which
-            artifact.
-        backend: That of Keras which makes the model or the artifact.
+        form: Kind of model, or artifact, that the function makes.
+        backend: Keras backend of the model or the artifact.
         needs: Modules without which it can't take part.
         tasks: Supported tasks, of `TASKS`.
         dtypes: Supported dtypes, of `DTYPES`.

@@ -19,7 +19,7 @@ def draw(results: Sequence[Result], title: str, file: pathlib.Path) -> None:
     """Draw each task's medians and spreads, ours in blue, the best on top.
 
     Args:
-        results: What to draw: of each kind and dtype the largest batch.
+        results: Results; the largest batch of each kind and dtype is drawn.
         title: Title: measurement and machine.
         file: The image to write.
     """

@@ -31,7 +31,7 @@ class Setting:
 
         Args:
             option: `"--worker"` or `"--maker"`.
-            **values: What the process needs besides the setting.
+            **values: Values for the process besides the setting.
         """
         content = json.dumps(values | asdict(self))
         module = "examples.benchmark.models"

@@ -117,7 +117,7 @@ def work(candidate: Candidate, setting: Setting) -> None:
 def _limit(library: str, threads: int) -> None:
     """Limit a library to a number of threads."""
     if hasattr(os, "sched_setaffinity"):
-        # What cannot be told how many, JAX, counts these.
+        # JAX can't be given a number of threads; it counts these.
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
     if library == "torch":
         import torch

@@ -19,12 +19,12 @@ class Measures:
     Args:
         map: Mean average precision: over classes, and over overlaps with the
             true box from 0.5 to 0.95.
-        map50: That of an overlap of 0.5.
-        map75: That of an overlap of 0.75.
-        small: That of `map` for objects of fewer than 32² pixels.
-        medium: For those of up to 96² pixels.
-        large: For those above.
-        classes: That of `map` for each class, by its name.
+        map50: mAP at an overlap of 0.5.
+        map75: mAP at an overlap of 0.75.
+        small: mAP of objects of fewer than 32² pixels.
+        medium: mAP of objects of up to 96² pixels.
+        large: mAP of larger objects.
+        classes: mAP of each class, by its name.
     """
 
     map: float | None

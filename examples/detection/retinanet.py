@@ -27,7 +27,7 @@ ANCHORS = {
 ANCHORS_A_PLACE = 9
 # Of an anchor that nothing was learnt about to show a class.
 PRIOR = 0.01
-# What is below it, or covers a surer box by more, is not put out.
+# What is below it, or covers a surer box by more, is dropped.
 CONFIDENCE, OVERLAP, MOST = 0.05, 0.5, 100
 
 

@@ -73,8 +73,8 @@ class Detection:
 
         It loads without keras-cv, which `retinanet.detector` needs.
         """
-        network = build(None)
-        return keras.Model(network.inputs[0], network.output)
+        model = build(None)
+        return keras.Model(model.inputs[0], model.output)
 
     def text(self, row: Mapping[str, Any]) -> str:
         """Return the mean average precisions of an epoch in words."""

@@ -11,12 +11,12 @@ Without arguments a small model that knows CIFAR-10, and comes with the
 package, learns to find circles, squares and triangles, which are drawn as it
 starts: no network connection is needed. Datasets with boxes of TensorFlow
 Datasets go the same way. Of several models, trained by one recipe, a table
-tells which finds more; "resnext50_32x4d:1x64d" is ResNet-50, of cardinality 1
+shows which finds more; "resnext50_32x4d:1x64d" is ResNet-50, of cardinality 1
 and bottleneck width 64.
 
 The output folder, runs/DATASET-RECIPE, receives all of each run, a sheet of
-held-out images with true and found boxes, and COCO's measures of each
-model as JSON. A run that was stopped goes on with --resume.
+test images with true and predicted boxes, and COCO's measures of each
+model as JSON. --resume continues a run that was stopped.
 """
 
 import argparse
@@ -287,10 +287,10 @@ def conclude(
     )
     for title, name in TITLES.items():
         values = [getattr(each.measures, name) for each in results]
-        table.add_row(title, *map(told, values))
+        table.add_row(title, *map(formatted, values))
     for label in dataset.labels:
         values = [each.measures.classes[label] for each in results]
-        table.add_row(f"mAP of {label}", *map(told, values))
+        table.add_row(f"mAP of {label}", *map(formatted, values))
     CONSOLE.print(table)
     record = [asdict(each) for each in results]
     content = {"dataset": dataset.name, "results": record}
@@ -298,7 +298,7 @@ def conclude(
     (output / "detection.json").write_text(text, "utf-8")
 
 
-def told(value: float | None) -> str:
+def formatted(value: float | None) -> str:
     """Return a measure as in the table; there may be nothing to measure."""
     return "none" if value is None else f"{value:.3f}"
 

@@ -26,9 +26,9 @@ class Candidate:
     """A model that takes part.
 
     Args:
-        name: Such as "32x4d".
-        group: What it stands for: `"equal"`, or of twice the complexity
-            `"deeper"`, `"wider"` or `"more paths"`.
+        name: Cardinality and bottleneck width, such as "32x4d".
+        group: `"equal"` complexity, or at twice the complexity `"deeper"`,
+            `"wider"` or `"more paths"`.
         config: The model.
     """
 

@@ -58,7 +58,7 @@ def p_value(first: Sequence[float], second: Sequence[float]) -> float:
         second: Errors of another model.
 
     Returns:
-        One if the seeds tell nothing of chance: if there is one only, or all
+        1 if the seeds say nothing about chance: if there is one only, or all
         give the same.
     """
     if not spread(first) and not spread(second):

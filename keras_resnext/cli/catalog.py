@@ -28,10 +28,9 @@ def print_networks(pattern: str, as_json: bool) -> None:
     names = sorted(fnmatch.filter(VARIANTS, pattern))
     if not names:
         raise UsageError(
-            f"No network is called '{pattern}'."
-            f"{did_you_mean(pattern, VARIANTS)}"
+            f"No model matches '{pattern}'.{did_you_mean(pattern, VARIANTS)}"
         )
-    rows = [network(name) for name in names]
+    rows = [describe(name) for name in names]
     if as_json:
         return printing.print_json(rows)
     table = printing.table(
@@ -49,7 +48,7 @@ def print_networks(pattern: str, as_json: bool) -> None:
     printing.show(table)
 
 
-def network(name: str) -> dict:
+def describe(name: str) -> dict:
     """Return the columns of a model in the list."""
     config, weights = VARIANTS[name], default_weights(name)
     grouping = config.grouping

@@ -70,7 +70,7 @@ def check(args: argparse.Namespace) -> Callable:
     if output.is_dir():
         raise Failure(f"'{output}' is a folder.")
     if output.exists() and not args.force:
-        raise Failure(f"There is '{output}' already; --force replaces it.")
+        raise Failure(f"'{output}' exists already; --force replaces it.")
     if args.model and args.source.endswith(".keras"):
         raise UsageError("A .keras file contains its model; leave --model out.")
     if args.model and not loading.is_file(args.source):
@@ -79,19 +79,19 @@ def check(args: argparse.Namespace) -> Callable:
 
 
 def convert(
-    source: str, network: str | None, writer: Callable, output: pathlib.Path
+    source: str, variant: str | None, writer: Callable, output: pathlib.Path
 ) -> dict:
     """Convert a file, and return what was done.
 
     Args:
         source: File, address or name of a checkpoint.
-        network: The model's name, if the file does not tell.
+        variant: Name of the variant, if the file does not name it.
         writer: Called with the model and a path.
         output: Path of the output file.
     """
     with loading.reading(source):
         if loading.is_file(source):
-            model = loading.from_file(source, network)
+            model = loading.from_file(source, variant)
             keras_resnext.block_outputs(model)  # which refuses other models
             before = keras_resnext.inspect_checkpoint(source)
             license = None

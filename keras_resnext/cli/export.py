@@ -22,7 +22,7 @@ from keras_resnext.exporting import formats
 def run(args: argparse.Namespace) -> int:
     """Export a model, and print the report."""
     if args.directory.exists() and not args.directory.is_dir():
-        raise Failure(f"'{args.directory}' is no folder.")
+        raise Failure(f"'{args.directory}' is not a folder.")
     try:
         with usage():
             formats.choose(

@@ -20,7 +20,7 @@ def run(args: argparse.Namespace) -> int:
     more = len(found["weights"]) - len(top)
     names = ", ".join(top) + (f" and {more} more" if more else "")
     printing.print_pairs(
-        network=found["name"],
+        model=found["name"],
         parameters=f"{found['parameters']:,}",
         multiply_adds=f"{found['multiply_adds']:,} at {size}x{size}",
         weights=names or "none",

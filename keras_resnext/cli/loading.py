@@ -119,7 +119,7 @@ def from_file(
             `None` leaves them open.
 
     Raises:
-        UsageError: If the variant is neither told nor given.
+        UsageError: If neither the file nor the user names the variant.
         ValueError: If the file can't be read, or the variant is the wrong
             one.
         OSError: If there is no such file.

@@ -48,7 +48,7 @@ class Subject:
     Args:
         name: The checkpoint's name, or the file's path.
         path: The path, `None` for a published one.
-        variant: Name of the variant, `None` if the file tells it.
+        variant: Name of the variant, `None` if the file names it.
         record: The published checkpoint, or the one whose transform a file
             takes.
     """

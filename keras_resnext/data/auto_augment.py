@@ -20,8 +20,8 @@ def trivial_augment_wide(
     """Apply one operation of one strength, all equally probable.
 
     Operations, the 31 strengths of each and their signs are torchvision's
-    `TrivialAugmentWide`. It takes the nearest pixel unless told otherwise;
-    the recipe of its weights tells it `"bilinear"`.
+    `TrivialAugmentWide`. It takes the nearest pixel by default;
+    the recipe of its weights sets `"bilinear"`.
 
     Args:
         image: Pixels of shape `(height, width, 3)`, whole numbers in

@@ -60,13 +60,15 @@ def train_batches(
             another size than the recipe pads.
 
     Example:
-    >>> recipe = keras_resnext.training.recipes.get("cifar_paper")
-    >>> model.compile(
-    ...     recipe.make_optimizer(len(train_batches(dataset, recipe))),
-    ...     recipe.make_loss(),
+    >>> from keras_resnext.training import recipes
+    >>> dataset = keras_resnext.data.load_dataset("path/to/folder")
+    >>> recipe = recipes.get("cifar_paper", epochs=1, batch_size=8)
+    >>> batches = keras_resnext.data.train_batches(dataset, recipe)
+    >>> model = keras_resnext.ResNeXt23s_4x32d(
+    ...     weights=None, classes=2, classifier_activation=None
     ... )
-    >>> batches = train_batches(dataset, recipe)  # shuffled already
-    >>> model.fit(batches, epochs=recipe.epochs, shuffle=False)
+    >>> model.compile(recipe.make_optimizer(len(batches)), recipe.make_loss())
+    >>> model.fit(batches, epochs=recipe.epochs, shuffle=False)  # it is already
     """
     import tensorflow as tf
 
@@ -147,8 +149,12 @@ def evaluation_batches(
         ValueError: If the dataset has no such split.
 
     Example:
-    >>> batches = evaluation_batches(dataset, recipe, "test")
-    >>> model.evaluate(batches)
+    >>> dataset = keras_resnext.data.load_dataset("path/to/folder")
+    >>> recipe = keras_resnext.training.recipes.get("cifar_paper")
+    >>> batches = keras_resnext.data.evaluation_batches(dataset, recipe, "test")
+    >>> images, labels, weights = next(iter(batches))
+    >>> images.shape, labels.shape, float(sum(weights))
+    (TensorShape([128, 32, 32, 3]), TensorShape([128, 2]), 11.0)
     """
     import tensorflow as tf
 

@@ -191,11 +191,16 @@ class Dataset:
     Args:
         name: Name of the dataset.
         labels: Names of the classes.
-        splits: Images of `"train"`, and of `"validation"` and `"test"` as far
-            as they exist.
+        splits: Images of `"train"`, and of `"validation"` and `"test"` if they
+            exist.
         channels: Number of channels of the images, 1 or 3.
         skipped: Number of files that are no images and were skipped.
         identity: JSON values by split by which a run recognizes the images.
+
+    Example:
+    >>> dataset = keras_resnext.data.load_dataset("path/to/folder")
+    >>> {name: split.count for name, split in dataset.splits.items()}
+    {'train': 24, 'test': 11}
     """
 
     name: str

@@ -55,7 +55,9 @@ def choose(
             f"{names!r}"
         )
     if not names:
-        raise ValueError("`formats` is empty. Use None for all there are.")
+        raise ValueError(
+            "`formats` is empty. Use None for all available formats."
+        )
     for name in names:
         if name not in FORMATS:
             raise ValueError(

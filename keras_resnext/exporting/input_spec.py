@@ -69,7 +69,7 @@ class InputSpec:
         size = shape[2:4] if first else shape[1:3]
         if pixels and channels not in (1, 3):
             raise ValueError(
-                f"'{model.name}' takes {channels} channels, which are no "
+                f"'{model.name}' takes {channels} channels, which are not "
                 "pixels. Use include_preprocessing=False."
             )
         if transform is None:

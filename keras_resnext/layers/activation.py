@@ -13,7 +13,7 @@ def activate(x: Tensor, activation: Callable[[Tensor], Tensor]) -> Tensor:
 
     Args:
         x: A tensor that nothing else needs, such as a convolution's result.
-        activation: Such as `keras.activations.get` gives.
+        activation: An activation, as `keras.activations.get` returns it.
 
     Returns:
         A tensor of the shape and dtype of `x`.

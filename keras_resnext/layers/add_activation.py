@@ -28,7 +28,8 @@ class AddActivation(keras.layers.Add):
 
     Example:
     >>> x = np.full((1, 7, 7, 16), -1.0, "float32")
-    >>> keras_resnext.layers.AddActivation(activation="relu")([x, x]).max()
+    >>> y = keras_resnext.layers.AddActivation(activation="relu")([x, x])
+    >>> float(keras.ops.max(y))
     0.0
     """
 

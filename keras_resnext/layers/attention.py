@@ -12,7 +12,7 @@ Shape = tuple[int | None, ...]
 
 
 class ChannelAttention(keras.layers.Layer):
-    """A layer whose image tells each of its channels something.
+    """Base class of channel attention.
 
     Args:
         data_format: `"channels_last"` or `"channels_first"`; `None` for

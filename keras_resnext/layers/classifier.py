@@ -28,6 +28,9 @@ class Classifier(keras.layers.Dense):
         ValueError: If `labels` are not one line of text for each class.
 
     Example:
+    >>> backbone = keras_resnext.ResNeXt50(
+    ...     include_top=False, weights=None, pooling="avg"
+    ... )
     >>> outputs = keras_resnext.layers.Classifier(
     ...     2, labels=["cat", "dog"], activation="softmax"
     ... )(backbone.output)

@@ -31,8 +31,8 @@ class Conv2D(SymmetricPadding, keras.layers.Conv2D):
             `"valid"`, none.
         dilation_rate: Distance of the kernel's taps; may be combined with
             strides.
-        data_config: How the images of a model are prepared that this is the
-            first convolution of, a `DataConfig`; nothing is computed with it.
+        data_config: Preparation of images, a `DataConfig`, stored in the first
+            convolution of a model; it does not affect the computation.
         **kwargs: Every other argument of `keras.layers.Conv2D`.
 
     Call arguments:

@@ -61,7 +61,7 @@ def aggregated_block(
     Args:
         form: `"a"` for paths that are summed, `"b"` for paths that are
             concatenated, `"c"` for a grouped convolution.
-        channels: Channels that the block puts out.
+        channels: Number of output channels.
         cardinality: Number of paths C.
         bottleneck_width: Channels d of a path.
         strides: Strides of the 3x3.
@@ -224,7 +224,12 @@ def set_named_weights(
         weights: All weights, as `named_weights` returns them.
 
     Raises:
-        ValueError: If one is missing, unknown or of another shape.
+        ValueError: If a weight is missing, unknown or of another shape.
+
+    Example:
+    >>> from keras_resnext import paper
+    >>> first, second = (paper.aggregated_block("c") for _ in range(2))
+    >>> paper.set_named_weights(second, paper.named_weights(first))
     """
     own = {
         _name(layer, weight): weight
@@ -308,7 +313,7 @@ def _whole(
         if axis is None or more or len(parts) < cardinality:
             raise ValueError(
                 f"`weights` must be those of a block of {cardinality} paths; "
-                f"those called '{name}' are not."
+                f"'{name}' is not."
             )
         whole[name] = np.concatenate(parts, axis)
     return whole

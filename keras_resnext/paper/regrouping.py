@@ -13,12 +13,13 @@ _Regroup = Callable[[np.ndarray, int, int], np.ndarray]
 
 @dataclass(frozen=True)
 class Split:
-    """A model with more groups, and what it cost.
+    """Result of `split_groups`: a model with more groups, and its errors.
 
     Args:
         model: The model.
-        errors: For each convolution that was split, the norm of what its
-            kernel lost, as a share of the kernel's norm: 0 for none.
+        errors: Norm of the difference between the old and the new kernel of
+            each convolution that was split, as a share of the old kernel's
+            norm.
     """
 
     model: keras.Model
@@ -166,7 +167,7 @@ def _merged(kernel: np.ndarray, before: int, after: int) -> np.ndarray:
     """Return the block-diagonal kernel of fewer groups."""
     rows, columns, width, filters = kernel.shape
     many = before // after
-    # Groups that become one, and what each of them reads and puts out.
+    # Groups that become one, and the channels that each reads and returns.
     parts = kernel.reshape(rows, columns, width, after, many, -1)
     made = np.einsum("rciamo,nm->rcniamo", parts, np.eye(many))
     return made.reshape(rows, columns, many * width, filters).astype(

@@ -50,13 +50,12 @@ class Claim:
     Args:
         table: Number of the table.
         subject: The model or block, in the table's words.
-        quantity: What the figure is of, with its unit: a key of
-            `QUANTITIES`, or an error.
+        quantity: Quantity and its unit: a key of `QUANTITIES`, or an error.
         value: The figure, as printed.
-        tolerance: By how much a computed figure may differ; `None` for
-            figures that no calculation gives.
-        config: The model, where it is one of this package.
-        weights: Published weights of it, as `"variant.tag"`, if any.
+        tolerance: Largest difference from a computed figure; `None` for
+            figures that are not computed.
+        config: Configuration of the model, `None` for other models.
+        weights: Published weights, as `"variant.tag"`, or `None`.
     """
 
     table: int
@@ -70,12 +69,13 @@ class Claim:
 
 @dataclass(frozen=True)
 class Check:
-    """A claim beside what is found here.
+    """Claim of the paper beside the figure that was computed for it.
 
     Args:
         claim: The claim.
-        computed: Result of a calculation, `None` without one.
-        published: The error of the published weights in per cent, if any.
+        computed: The computed figure, `None` without one.
+        published: Top-1 error of the published weights in per cent, `None`
+            without them.
     """
 
     claim: Claim
@@ -96,7 +96,7 @@ def check(claims: Iterable[Claim]) -> Iterator[Check]:
     """Compute the figures of claims.
 
     Args:
-        claims: Such as `CLAIMS`, or some of them.
+        claims: Claims of the paper, such as `CLAIMS`.
 
     Yields:
         A `Check` for each claim, in order. Models are built without their
@@ -165,11 +165,13 @@ def _width(stage: int) -> Callable[[keras.Model, ResNeXtConfig], int]:
 
 
 def _constant_width(model: keras.Model, config: ResNeXtConfig) -> int:
-    return complexity.width_at_constant_complexity(_template(config)[0])
+    return complexity.width_at_constant_complexity(
+        _cardinality_and_width(config)[0]
+    )
 
 
 def _group_conv_width(model: keras.Model, config: ResNeXtConfig) -> int:
-    return _template(config)[0] * _constant_width(model, config)
+    return _cardinality_and_width(config)[0] * _constant_width(model, config)
 
 
 def _block_parameters(model: keras.Model, config: ResNeXtConfig) -> float:
@@ -204,7 +206,7 @@ def _multiply_adds(model: keras.Model, config: ResNeXtConfig) -> float:
     return complexity.multiply_adds(model) / 1e9
 
 
-def _template(config: ResNeXtConfig) -> tuple[int, int]:
+def _cardinality_and_width(config: ResNeXtConfig) -> tuple[int, int]:
     grouping = config.grouping
     if not isinstance(grouping, FixedCardinality):
         raise ValueError("A claim's model must have a cardinality.")
@@ -236,24 +238,24 @@ _50 = VARIANTS["resnext50_32x4d"]
 _101 = VARIANTS["resnext101_32x4d"]
 
 
-def _name(network: str, cardinality: int, width: int) -> str:
-    return f"{network}, {cardinality}x{width}d"
+def _name(model: str, cardinality: int, width: int) -> str:
+    return f"{model}, {cardinality}x{width}d"
 
 
-def _with(config: ResNeXtConfig, *template: int) -> ResNeXtConfig:
-    return replace(config, grouping=FixedCardinality(*template))
+def _with(config: ResNeXtConfig, *grouping: int) -> ResNeXtConfig:
+    return replace(config, grouping=FixedCardinality(*grouping))
 
 
 def _table1() -> Iterator[Claim]:
-    for network, template, parameters, multiply_adds in (
+    for model, grouping, parameters, multiply_adds in (
         ("ResNet-50", (1, 64), 25.5, 4.1),
         ("ResNeXt-50", (32, 4), 25.0, 4.2),
     ):
-        config = _with(_50, *template)
-        subject = _name(network, *template)
+        config = _with(_50, *grouping)
+        subject = _name(model, *grouping)
         for index, size in enumerate((112, 56, 28, 14, 7)):
             yield Claim(1, subject, f"conv{index + 1} map", size, 0, config)
-        first = 64 if network == "ResNet-50" else 128
+        first = 64 if model == "ResNet-50" else 128
         for index in range(4):
             quantity = f"conv{index + 2} 3x3 width"
             yield Claim(1, subject, quantity, first * 2**index, 0, config)
@@ -292,8 +294,8 @@ def _table3() -> Iterator[Claim]:
     for depth, base, multiply_adds in (("50", _50, 4.1), ("101", _101, 7.8)):
         for cardinality, width, *errors in _CONSTANT:
             config = _with(base, cardinality, width)
-            network = "ResNet" if cardinality == 1 else "ResNeXt"
-            subject = _name(f"{network}-{depth}", cardinality, width)
+            model = "ResNet" if cardinality == 1 else "ResNeXt"
+            subject = _name(f"{model}-{depth}", cardinality, width)
             if cardinality in (1, 32):
                 yield Claim(
                     3,
@@ -314,7 +316,7 @@ def _table3() -> Iterator[Claim]:
 
 
 def _table4() -> Iterator[Claim]:
-    for network, template, top1, top5, weights in (
+    for model, grouping, top1, top5, weights in (
         ("ResNet-101", (1, 64), 22.0, 6.0, None),
         ("ResNeXt-101", (32, 4), 21.2, 5.6, "resnext101_32x4d.gluon_in1k"),
         ("ResNet-200", None, 21.7, 5.8, None),
@@ -322,9 +324,9 @@ def _table4() -> Iterator[Claim]:
         ("ResNeXt-101", (2, 64), 20.7, 5.5, None),
         ("ResNeXt-101", (64, 4), 20.4, 5.3, "resnext101_64x4d.gluon_in1k"),
     ):
-        config = _with(_101, *template) if template else None
-        subject = _name(network, *template) if template else network
-        if template == (64, 4):
+        config = _with(_101, *grouping) if grouping else None
+        subject = _name(model, *grouping) if grouping else model
+        if grouping == (64, 4):
             yield Claim(
                 4, subject, MULTIPLY_ADDS, 15.6, 15.6 * AS_RESNET, config
             )

@@ -11,7 +11,7 @@ from keras_resnext.training.weight_decay import check_share
 class WeightAverage(keras.callbacks.Callback):
     """Exponential moving average of all weights, batch statistics included.
 
-    Training goes on with the weights themselves. Validation, callbacks at the
+    Training continues with the weights themselves. Validation, callbacks at the
     end of an epoch and the model that `fit` returns use the averages, as
     torchvision's `ExponentialMovingAverage` does with `use_buffers=True`.
     Keras' own `use_ema` averages trainable weights only and leaves them with
@@ -31,7 +31,10 @@ class WeightAverage(keras.callbacks.Callback):
 
     Example:
     >>> average = WeightAverage(decay=0.999, steps=32, warmup_steps=500)
-    >>> model.fit(dataset, epochs=10, callbacks=[average])
+    >>> model = keras_resnext.ResNeXt23s_4x32d(weights=None)
+    >>> model.compile("sgd", "sparse_categorical_crossentropy")
+    >>> x, y = np.zeros((4, 32, 32, 3)), np.arange(4)
+    >>> model.fit(x, y, epochs=2, callbacks=[average])
     """
 
     def __init__(

@@ -11,23 +11,21 @@ from keras_resnext.training.strategy import sum_over_replicas
 class LossScaleOptimizer(keras.optimizers.LossScaleOptimizer):
     """Keras' own, whose replicas agree on which steps to leave out.
 
-    A step with infinite or undefined gradients is left out, and the scale of
-    the loss halved. Keras asks one replica whether its share of the gradients
-    is finite, or lets each worker decide for itself, and so takes the others'
-    infinities in, or waits for ever for a worker that leaves the step out.
-    `compile` wraps an optimizer in Keras' under "mixed_float16": wrap it in
-    this one before.
+    A step with infinite or undefined gradients is skipped, and the scale of
+    the loss halved. Keras' optimizer tests the gradients of one replica only,
+    or lets each worker decide for itself, so that infinities of another
+    replica enter the weights, or a worker that skips the step blocks the
+    others. `compile` wraps an optimizer in Keras' under "mixed_float16": wrap
+    it in this one before.
 
     Args:
         inner_optimizer: The optimizer that steps.
         **kwargs: As Keras': `initial_scale`, `dynamic_growth_steps`, `name`.
 
     Example:
-    ```python
-    optimizer = keras_resnext.training.optimizers.SGD(0.1)
-    optimizer = keras_resnext.training.optimizers.LossScaleOptimizer(optimizer)
-    model.compile(optimizer, "sparse_categorical_crossentropy")
-    ```
+    >>> optimizers = keras_resnext.training.optimizers
+    >>> optimizer = optimizers.LossScaleOptimizer(optimizers.SGD(0.1))
+    >>> model.compile(optimizer, "sparse_categorical_crossentropy")
     """
 
     def check_finite(self, grads: list[Tensor]) -> Tensor:

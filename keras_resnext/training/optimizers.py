@@ -35,8 +35,8 @@ class SGD(Coupled):
         v ← m·v + (1 - d)·g          (v ← g in the first step)
         w ← w - rate·v               (w - rate·(g + m·v) with `nesterov`)
 
-    So decay is multiplied by momentum as the gradient is, and the learning
-    rate stands outside v: when it drops, it does so at once.
+    Weight decay is coupled (an L2 penalty), and the learning rate is not
+    folded into the velocity v: a drop takes effect at once.
 
     Args:
         learning_rate: A float, or a schedule of Keras'.
@@ -66,12 +66,10 @@ class SGD(Coupled):
         [`torch.optim.SGD`](https://docs.pytorch.org/docs/stable/generated/torch.optim.SGD.html).
 
     Example:
-    ```python
-    optimizer = keras_resnext.training.optimizers.SGD(
-        0.1, momentum=0.9, nesterov=True, weight_decay=1e-4
-    )
-    model.compile(optimizer, "sparse_categorical_crossentropy")
-    ```
+    >>> optimizer = keras_resnext.training.optimizers.SGD(
+    ...     0.1, momentum=0.9, nesterov=True, weight_decay=1e-4
+    ... )
+    >>> model.compile(optimizer, "sparse_categorical_crossentropy")
     """
 
     def __init__(
@@ -182,12 +180,10 @@ class LAMB(Coupled):
         A2 and A3).
 
     Example:
-    ```python
-    optimizer = keras_resnext.training.optimizers.LAMB(
-        5e-3, weight_decay=0.02
-    )
-    model.compile(optimizer, "binary_crossentropy")
-    ```
+    >>> optimizer = keras_resnext.training.optimizers.LAMB(
+    ...     5e-3, weight_decay=0.02
+    ... )
+    >>> model.compile(optimizer, "binary_crossentropy")
     """
 
     def __init__(

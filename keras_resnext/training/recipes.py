@@ -85,7 +85,12 @@ def get(name: str, *assignments: str, **values: Any) -> Recipe:
 
 
 def list_recipes() -> list[str]:
-    """Return the names of all recipes."""
+    """Return the names of all recipes.
+
+    Example:
+    >>> keras_resnext.training.recipes.list_recipes()[:2]
+    ['paper', 'cifar_paper']
+    """
     return list(RECIPES)
 
 

@@ -138,8 +138,8 @@ def describe(recipe: Recipe, identity: dict[str, Any]) -> dict[str, Any]:
 
     Args:
         recipe: The recipe, with what was overridden.
-        identity: JSON values that tell the run from others: the model, the
-            dataset, the seed.
+        identity: JSON values that identify the run: the model, the dataset,
+            the seed.
 
     Returns:
         A dictionary of JSON values.
@@ -187,7 +187,7 @@ def hardware() -> list[str]:
 
 
 def processor() -> str:
-    """Return the name of the processor, which Python tells on Linux only."""
+    """Return the name of the processor."""
     names = pathlib.Path("/proc/cpuinfo")
     if names.exists():
         for line in names.read_text("utf-8").splitlines():

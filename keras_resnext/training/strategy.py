@@ -42,12 +42,12 @@ class Strategy:
         worker: This process among them, from 0.
 
     Example:
-    ```python
-    model.fit(strategy.distribute(dataset))
-    if strategy.is_chief:
-        with strategy.chief_only():
-            model.save("model.keras")
-    ```
+    >>> strategy = keras_resnext.training.strategy.start("none")
+    >>> with strategy.scope():
+    ...     model = keras_resnext.ResNeXt23s_4x32d(weights=None)
+    >>> if strategy.is_chief:
+    ...     with strategy.chief_only():
+    ...         model.save("model.keras")
     """
 
     name: str
@@ -155,20 +155,19 @@ def start(name: str = "auto") -> Strategy:
 def synchronize_batch_norm(model: keras.Model) -> None:
     """Let all replicas normalize by the statistics of the whole batch.
 
-    By default TensorFlow's normalize each by those of its own share, which is
-    cheaper, and as good where a share has 16 images or more. Compile
-    afterwards. On JAX nothing changes: there it is always so.
+    By default each replica of TensorFlow normalizes by the statistics of its
+    own share, which is cheaper, and as good for shares of 16 images or more.
+    JAX always normalizes by the whole batch. Compile afterwards.
 
     Args:
         model: A model, whose `BatchNormalization` layers are changed.
 
     Example:
-    ```python
-    with strategy.scope():
-        model = keras_resnext.ResNeXt50(weights=None)
-        keras_resnext.training.strategy.synchronize_batch_norm(model)
-        model.compile(...)
-    ```
+    >>> strategy = keras_resnext.training.strategy.start("auto")
+    >>> with strategy.scope():
+    ...     model = keras_resnext.ResNeXt50(weights=None)
+    ...     keras_resnext.training.strategy.synchronize_batch_norm(model)
+    ...     model.compile("sgd", "sparse_categorical_crossentropy")
     """
     if keras.config.backend() != "tensorflow":
         return

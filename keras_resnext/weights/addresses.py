@@ -60,8 +60,8 @@ class FetchedCheckpoint(os.PathLike[str]):
     Args:
         path: The file on this machine.
         address: The address, for example `"hf://owner/name"`.
-        data_config: What timm's `config.json` beside the file states of
-            images and labels; `None` without such a file.
+        data_config: Preparation of images and labels, from timm's
+            `config.json` beside the file; `None` without such a file.
     """
 
     path: pathlib.Path
@@ -172,7 +172,7 @@ def _from_web(address: str) -> FetchedCheckpoint:
 def _unavailable(address: str, error: Exception) -> WeightsUnavailableError:
     return WeightsUnavailableError(
         f"Can't get '{shown(address)}': {first_line(error)}. Check the address "
-        "and the network, or download the file and pass its path."
+        "and the connection, or download the file and pass its path."
     )
 
 
@@ -286,7 +286,7 @@ def _read_json(path: pathlib.Path) -> Any:
         return json.loads(path.read_text("utf-8"))
     except (RecursionError, ValueError) as error:
         raise CheckpointError(
-            f"'{path}' is no JSON file ({first_line(error)})."
+            f"'{path}' is not a JSON file ({first_line(error)})."
         ) from error
 
 

@@ -30,7 +30,7 @@ def get_weights(name: str) -> Weights:
             names.
 
     Example:
-    >>> weights = get_weights("resnext50_32x4d.a1_in1k")
+    >>> weights = keras_resnext.get_weights("resnext50_32x4d.a1_in1k")
     >>> weights.license, weights.top1, weights.eval_size
     ('apache-2.0', 81.48, 288)
     """

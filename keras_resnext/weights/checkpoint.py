@@ -48,11 +48,11 @@ class Checkpoint:
     puts the weights into a model, `write` into a file.
 
     Args:
-        layout: Whose names and shapes the tensors have: `"timm_resnet"`
+        layout: Layout of the tensors' names and shapes: `"timm_resnet"`
             (torchvision's too), …, or `"keras"`.
-        variants: The names of `list_models()` that it fits: several that
-            differ in nothing that has weights, none if it is another
-            model's, and none of `"keras"`, which is not told.
+        variants: Names of `list_models()` that the weights fit: several if
+            those differ in nothing that has weights, none for another model
+            and for the layout `"keras"`, which is not identified.
         classes: Number of classes, `None` without a classifier.
         num_tensors: Number of tensors in the set of weights.
         weight_set: Keys and prefix that lead to the weights, such as
@@ -63,15 +63,17 @@ class Checkpoint:
         data_config: Preparation of images and labels, as the catalog or timm's
             `config.json` beside the file states them, or `None`.
         path: The file on this machine, or `None` of a model's weights.
-        chosen: Whether the set of weights was asked for.
-        tensors: The tensors by name. `np.asarray` reads one, while the file
-            is open; a closed checkpoint has none.
+        chosen: Whether the set of weights was named by the caller.
+        tensors: Tensors by name. `np.asarray` reads one while the file is
+            open; empty after it is closed.
 
     Example:
-    >>> with keras_resnext.Checkpoint.open("last.pth.tar") as checkpoint:
+    >>> model = keras_resnext.ResNeXt50(weights=None, classes=10)
+    >>> with keras_resnext.Checkpoint.open("flowers.safetensors") as checkpoint:
     ...     print(checkpoint.variants, checkpoint.classes)
     ...     checkpoint.assign(model)
-    >>> keras_resnext.Checkpoint.of_model(model).write("flowers.safetensors")
+    ('resnext50_32x4d',) 10
+    >>> keras_resnext.Checkpoint.of_model(model).write("copy.safetensors")
     """
 
     layout: str
@@ -338,9 +340,8 @@ def load_checkpoint(
             is then left as it was.
 
     Example:
-    >>> keras_resnext.save_torch_checkpoint(model, "flowers.safetensors")
+    >>> model = keras_resnext.ResNeXt50(weights=None, classes=10)
     >>> keras_resnext.load_checkpoint(model, "flowers.safetensors")
-    >>> keras_resnext.load_checkpoint(model, "last.pth.tar", "state_dict")
     """
     include_top = any(layer.name == HEAD for layer in model.layers)
     with Checkpoint.open(path, weight_set, include_top) as checkpoint:
@@ -436,8 +437,8 @@ def check_head(record: Weights, classes: int, activation: object) -> None:
     """
     if classes != record.classes:
         raise ValueError(
-            f"The weights '{record.name}' tell {record.classes:,} classes "
-            f"apart. Received: classes={classes}. Build the model with "
+            f"The weights '{record.name}' distinguish {record.classes:,} "
+            f"classes. Received: classes={classes}. Build the model with "
             f"classes={record.classes} and call keras_resnext.finetuning."
             f"reset_classifier(model, {classes}), or use include_top=False."
         )

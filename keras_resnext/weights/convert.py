@@ -128,7 +128,7 @@ def _places(
         alternatives = foreign_name(names, layer)
         if alternatives is None:
             raise MismatchError(
-                f"Checkpoints of this layout have no word for '{layer}'. They "
+                f"Checkpoints of this layout have no name for '{layer}'. They "
                 "fit another architecture."
             )
         suffix, transform = layout.variable(layer, variable)

@@ -24,7 +24,7 @@ class WeightsUnavailableError(OSError):
 def fetch(record: Weights, with_head: bool = True) -> pathlib.Path:
     """Return the path of a checkpoint, downloaded unless it is cached.
 
-    A file in a cache is used without asking the network. Else the sources are
+    A file in a cache is used without a connection. Else the sources are
     tried in their order, the next one if one can't be reached. Each time the
     file's content is compared with the hash that `source.verified_by` names.
 
@@ -62,7 +62,7 @@ def fetch(record: Weights, with_head: bool = True) -> pathlib.Path:
         except Exception as error:
             failures.append(f"{_address(source)}: {first_line(error)}")
     raise WeightsUnavailableError(
-        f"Can't get the weights '{record.name}'. Check the network, or "
+        f"Can't get the weights '{record.name}'. Check the connection, or "
         "download a file elsewhere and pass its path as `weights`. Tried "
         + "; ".join(failures)
     )

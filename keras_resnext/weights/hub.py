@@ -84,7 +84,7 @@ def download(
     Args:
         source: The file.
         check: Function that gets a path and the hub's hash of the file, if
-            the hub tells one, and raises unless they fit.
+            the hub states one, and raises unless they fit.
 
     Returns:
         The path in the cache.

@@ -89,7 +89,7 @@ def find_network(tensors: dict[str, Tensor], prefix: str = "") -> Network:
         The model.
 
     Raises:
-        CheckpointError: If there is no network that is known, several, or one
+        CheckpointError: If the model is unknown, or there are several, or one
             beside other weights.
     """
     if prefix:

@@ -161,7 +161,7 @@ def _check_fit(stored: KerasTensors, own: KerasTensors, model: str) -> None:
     ]
     if more:
         raise CheckpointError(
-            f"{refused} has {len(more)} weights more, such as "
+            f"{refused} has {len(more)} more weights, such as "
             f"{stored.label(more[0])}."
         )
     for path in sorted(own.of_layers):

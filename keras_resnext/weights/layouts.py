@@ -37,10 +37,10 @@ class Layout:
             `"conv2.kernel"` stands before `"kernel"` for a layer whose name
             ends in `conv2`.
         separator: Text between a layer's and a variable's name.
-        special: Names that hold instead where a model has a layer that
-            matches the key.
-        prepare: What makes of a file's tensors, in its order, those that the
-            names here stand for; it returns others as they are.
+        special: Names to use instead for a model with a layer that matches
+            the key.
+        prepare: Function that converts a file's tensors, in the file's order,
+            to those of the names here, and returns other tensors unchanged.
         ignored: Pattern of foreign tensors that carry no weights.
     """
 

@@ -1,9 +1,9 @@
 """The `.h5` files of qubvel's classification_models, put in our terms.
 
 https://github.com/qubvel/classification_models has one convolution for each
-path of a block, and most of its layers are named by a counter. So layers are
-told apart by their order in the file, which is that of Keras' `model.layers`,
-and by their shapes.
+path of a block, and a counter in most of its layers' names. So layers are
+distinguished by their order in the file, which is that of Keras'
+`model.layers`, and by their shapes.
 """
 
 import itertools

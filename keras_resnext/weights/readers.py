@@ -64,10 +64,9 @@ def open_checkpoint(
             weights, or if it is not clear which of its weights are meant.
 
     Example:
-    ```python
-    with open_checkpoint("resnext50_32x4d.pth") as contents:
-        contents.tensors["conv1.weight"].shape  # (64, 3, 7, 7)
-    ```
+    >>> with open_checkpoint("flowers.safetensors") as contents:
+    ...     contents.tensors["conv1.weight"].shape
+    (64, 3, 7, 7)
     """
     path = pathlib.Path(path)
     if match := _SHARD.fullmatch(path.name):
@@ -135,7 +134,7 @@ def _naming(path: pathlib.Path, label: str = "") -> Iterator[None]:
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         article = "an" if label == "index" else "a"
         raise CheckpointError(
-            f"{path} can not be read as {article} {label} file "
+            f"{path} can't be read as {article} {label} file "
             f"({shown(reason)}); "
             f"it is cut or damaged, {NEW_COPY}."
         ) from error

@@ -123,7 +123,7 @@ class Weights:
         note: Further remarks for users.
 
     Example:
-    >>> weights = find_weights("resnext50_32x4d", "tv2_in1k")
+    >>> weights = keras_resnext.get_weights("resnext50_32x4d.tv2_in1k")
     >>> weights.name, weights.license, weights.top1
     ('resnext50_32x4d.tv2_in1k', 'bsd-3-clause', 81.19)
     """

@@ -32,9 +32,9 @@ def to_torch_state_dict(
     Args:
         model: A model built here, fine-tuned or not, with or without its top,
             or a Functional or Sequential model that contains one.
-        layout: Whose names to use: `"timm_resnet"` (torchvision's too),
+        layout: Layout of the names: `"timm_resnet"` (torchvision's too),
             `"timm_byob"`, `"timm_sk"`, `"timm_senet"` or `"timm_csp"`;
-            `None` finds out by the model's structure.
+            `None` derives it from the model's structure.
 
     Returns:
         float32 tensors on the CPU. They load with `strict=True`; without the
@@ -48,9 +48,9 @@ def to_torch_state_dict(
             other layers than those, quantized or optimized for inference.
 
     Example:
-    >>> net = timm.create_model("resnext50_32x4d", num_classes=10)
     >>> state_dict = keras_resnext.to_torch_state_dict(model)
-    >>> net.load_state_dict(state_dict, strict=True)
+    >>> state_dict["fc.weight"].shape
+    torch.Size([1000, 2048])
     """
     try:
         import torch

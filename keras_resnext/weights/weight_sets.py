@@ -37,7 +37,7 @@ def find_sets(checkpoint: Any) -> Sets:
     Returns:
         Dicts with tensors by the keys that lead to them, joined by `/`; `""`
         is the checkpoint itself. If one contains kernels of convolutions, dicts
-        without are left out: a table of metrics is no network.
+        without are left out: a table of metrics is no model.
     """
     found: Sets = {}
     seen: set[int] = set()

@@ -251,7 +251,7 @@ def test_mistakes_get_one_sentence(run, weights, image, monkeypatch):
         (*predict, "--gradcam", "none/out.png"): (1, "folder 'none'"),
         ("predict", image, "--model", "resnext51"): (2, "'resnext51'"),
         ("predict", image, "--weights", "text.jpg"): (1, "text.jpg"),
-        ("export", MODEL, "text.jpg"): (1, "'text.jpg' is no folder"),
+        ("export", MODEL, "text.jpg"): (1, "'text.jpg' is not a folder"),
         ("export", MODEL, "out", "--formats", "onxx", "--weights", weights): (
             2,
             "Did you mean 'onnx'",

@@ -163,7 +163,7 @@ def test_repository_that_is_not_there(hub):
     with pytest.raises(WeightsUnavailableError) as info:
         find_checkpoint("hf://someone/nothing")
     assert str(info.value).startswith("Can't get 'hf://someone/nothing': HTTP")
-    assert "Check the address and the network" in str(info.value)
+    assert "Check the address and the connection" in str(info.value)
 
 
 # Which revision
@@ -351,7 +351,7 @@ def test_config_that_does_not_fit(hub, weights, stated, message):
 def test_config_that_is_no_json(hub, weights):
     for content in (b"{", b"\xff", b"[" * 100_000):
         hub.repository({"model.safetensors": weights, "config.json": content})
-        with pytest.raises(CheckpointError, match="is no JSON file"):
+        with pytest.raises(CheckpointError, match="is not a JSON file"):
             find_checkpoint(HF)
 
 

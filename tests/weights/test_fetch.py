@@ -77,7 +77,7 @@ def test_everything_unreachable(hub, monkeypatch, web_cache):
     message = str(info.value)
     assert isinstance(info.value, OSError)
     assert "'tiny.test'" in message
-    assert "Check the network, or download a file elsewhere" in message
+    assert "Check the connection, or download a file elsewhere" in message
     assert "pass its path as `weights`" in message
     assert "hub file someone/tiny/model.bin: " in message
     assert f"{missing.url}: HTTP Error 404" in message

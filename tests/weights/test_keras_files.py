@@ -170,7 +170,7 @@ def test_layer_of_layers_more(suffix, tmp_path):
     path = save(keras.Model(inputs, more(inputs)), tmp_path / f"more{suffix}")
     with pytest.raises(
         CheckpointError,
-        match="2 weights more, such as weight 0 of 'stage1_block1_att",
+        match="2 more weights, such as weight 0 of 'stage1_block1_att",
     ):
         load_checkpoint(keras.Model(inputs, inputs), path)
 
