@@ -23,7 +23,7 @@ import sklearn.datasets
 import keras_resnext
 
 Arrays = list[jax.Array]
-EPOCHS, BATCH, RATE = 3, 64, 0.05
+EPOCHS, BATCH, LEARNING_RATE = 3, 64, 1e-3
 
 
 def load() -> tuple[np.ndarray, np.ndarray]:
@@ -45,9 +45,7 @@ def main() -> None:
     )
     weights = [v.value for v in model.trainable_variables]
     state = [v.value for v in model.non_trainable_variables]
-    optimizer = optax.chain(
-        optax.add_decayed_weights(5e-4), optax.sgd(RATE, momentum=0.9)
-    )
+    optimizer = optax.adamw(LEARNING_RATE)
     moments = optimizer.init(weights)
 
     def loss_of(

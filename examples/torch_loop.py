@@ -21,7 +21,7 @@ import torch.distributed as dist
 
 import keras_resnext
 
-EPOCHS, BATCH, RATE = 3, 64, 0.05
+EPOCHS, BATCH, LEARNING_RATE = 3, 64, 1e-3
 
 
 def load() -> tuple[torch.Tensor, torch.Tensor]:
@@ -54,7 +54,7 @@ def main() -> None:
     if world > 1:
         module = torch.nn.parallel.DistributedDataParallel(model)
     parameters = [v.value for v in model.trainable_variables]
-    optimizer = torch.optim.SGD(parameters, RATE, 0.9, weight_decay=5e-4)
+    optimizer = torch.optim.AdamW(parameters, LEARNING_RATE)
 
     images, classes = load()
     order = torch.randperm(

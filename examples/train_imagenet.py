@@ -84,7 +84,12 @@ def main() -> None:
         model.compile(
             recipe.make_optimizer(len(train), args.batch_size),
             recipe.make_loss(),
-            weighted_metrics=["accuracy", "top_k_categorical_accuracy"],
+            weighted_metrics=[
+                "accuracy",
+                keras.metrics.TopKCategoricalAccuracy(
+                    min(5, len(dataset.labels)), name="top_5_accuracy"
+                ),
+            ],
         )
     args.output.mkdir(parents=True, exist_ok=True)
     model.fit(
