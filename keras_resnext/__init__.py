@@ -1,7 +1,6 @@
 """ResNeXt for Keras 3, on TensorFlow, JAX and torch."""
 
 from keras_resnext import complexity as complexity
-from keras_resnext import data as data
 from keras_resnext import explain as explain
 from keras_resnext import finetuning as finetuning
 from keras_resnext import layers as layers

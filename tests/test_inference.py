@@ -450,8 +450,8 @@ def others():
     inputs = keras.Input((4,))
     unbuilt = keras.Sequential([keras.layers.Dense(2)], name="unbuilt")
     return {
-        "is no keras.Model but a list": [],
-        "is no keras.Model but a Dense": keras.layers.Dense(2),
+        "Expected a keras.Model. Received: list": [],
+        "Expected a keras.Model. Received: Dense": keras.layers.Dense(2),
         "'unbuilt' is not built": unbuilt,
         "'other' must be a model built by keras_resnext": keras.Model(
             inputs, keras.layers.Dense(2)(inputs), name="other"

@@ -95,7 +95,7 @@ def test_what_has_no_graph_is_refused(tiny):
 
     base = ways.backbone(tiny)
     refused = {
-        "no keras.Model but a Dense": keras.layers.Dense(2),
+        "Expected a keras.Model. Received: Dense": keras.layers.Dense(2),
         "'unbuilt' is not built": keras.Sequential(
             [keras.layers.Dense(2)], name="unbuilt"
         ),

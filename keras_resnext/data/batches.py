@@ -60,10 +60,11 @@ def train_batches(
             another size than the recipe pads.
 
     Example:
+    >>> from keras_resnext import data
     >>> from keras_resnext.training import recipes
-    >>> dataset = keras_resnext.data.load_dataset("path/to/folder")
+    >>> dataset = data.load_dataset("path/to/folder")
     >>> recipe = recipes.get("cifar_paper", epochs=1, batch_size=8)
-    >>> batches = keras_resnext.data.train_batches(dataset, recipe)
+    >>> batches = data.train_batches(dataset, recipe)
     >>> model = keras_resnext.ResNeXt23s_4x32d(
     ...     weights=None, classes=2, classifier_activation=None
     ... )
@@ -149,9 +150,10 @@ def evaluation_batches(
         ValueError: If the dataset has no such split.
 
     Example:
-    >>> dataset = keras_resnext.data.load_dataset("path/to/folder")
+    >>> from keras_resnext import data
+    >>> dataset = data.load_dataset("path/to/folder")
     >>> recipe = keras_resnext.training.recipes.get("cifar_paper")
-    >>> batches = keras_resnext.data.evaluation_batches(dataset, recipe, "test")
+    >>> batches = data.evaluation_batches(dataset, recipe, "test")
     >>> images, labels, weights = next(iter(batches))
     >>> images.shape, labels.shape, float(sum(weights))
     (TensorShape([128, 32, 32, 3]), TensorShape([128, 2]), 11.0)

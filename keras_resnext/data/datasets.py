@@ -198,7 +198,8 @@ class Dataset:
         identity: JSON values by split by which a run recognizes the images.
 
     Example:
-    >>> dataset = keras_resnext.data.load_dataset("path/to/folder")
+    >>> from keras_resnext import data
+    >>> dataset = data.load_dataset("path/to/folder")
     >>> {name: split.count for name, split in dataset.splits.items()}
     {'train': 24, 'test': 11}
     """

@@ -34,7 +34,8 @@ def load_dataset(
         OSError: If the dataset can't be downloaded, with what to do.
 
     Example:
-    >>> dataset = keras_resnext.data.load_dataset("path/to/folder")
+    >>> from keras_resnext import data
+    >>> dataset = data.load_dataset("path/to/folder")
     >>> dataset.labels
     ['cat', 'dog']
     """

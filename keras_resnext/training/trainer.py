@@ -191,8 +191,9 @@ class Trainer:
         ValueError: If the images don't fit the recipe or the devices.
 
     Example:
+    >>> from keras_resnext import data
     >>> from keras_resnext.training import recipes
-    >>> dataset = keras_resnext.data.load_dataset(
+    >>> dataset = data.load_dataset(
     ...     "path/to/folder", validation=True
     ... )
     >>> recipe = recipes.get("cifar_short", epochs=1, batch_size=8)

@@ -170,7 +170,7 @@ def test_deep_stem(model):
     assert_refused(tensors, model, "conv1.0.weight", "layer1.0.downsample.2")
     layout = "keras_applications"
     tensors = tinynet.checkpoint(model, layout=layout)
-    assert_refused(tensors, other, "no word for 'stem_conv2'", layout=layout)
+    assert_refused(tensors, other, "no name for 'stem_conv2'", layout=layout)
 
 
 @LAYOUTS

@@ -178,7 +178,7 @@ def test_unknown_layout(layout, tmp_path):
 
 def test_layout_without_words_for_a_layer(tmp_path):
     model = filled(stage="cross_stage")
-    with pytest.raises(ValueError, match="no word for 'stage1_expand_conv'"):
+    with pytest.raises(ValueError, match="no name for 'stage1_expand_conv'"):
         save_torch_checkpoint(model, tmp_path / "a.safetensors", "timm_resnet")
 
 
