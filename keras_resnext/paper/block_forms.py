@@ -65,9 +65,8 @@ def aggregated_block(
         cardinality: Number of paths C.
         bottleneck_width: Channels d of a path.
         strides: Strides of the 3x3.
-        in_channels: Channels that it takes; `None` for as many as it puts
-            out. If they differ, or it strides, the shortcut is a 1x1
-            convolution.
+        in_channels: Number of input channels; `None` for `channels`. If they
+            differ, or the block strides, the shortcut is a 1x1 convolution.
 
     Returns:
         A `keras.Model` from images, `(batch, height, width, in_channels)`,
