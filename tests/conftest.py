@@ -61,6 +61,49 @@ def keras_as_it_was():
     keras.config.set_dtype_policy(policy)
 
 
+@pytest.fixture
+def reader(monkeypatch, tmp_path):
+    """Return a folder to work in: no downloads, short models, one format."""
+    import dataclasses
+
+    import color_images
+    import keras
+    import numpy as np
+    import PIL.Image
+
+    import keras_resnext
+    from keras_resnext import models
+    from keras_resnext import resnext
+    from keras_resnext.weights import records
+
+    def build(config, *arguments, whole=resnext.build):
+        if len(config.depths) == 4:  # the names of the last blocks stay
+            depths = (1, 1, 1, config.depths[-1])
+            config = dataclasses.replace(config, depths=depths)
+        return whole(config, *arguments)
+
+    def load(model, source, *arguments, whole=models.load_checkpoint):
+        if isinstance(source, records.Weights) and not isinstance(
+            source.sources[0], records.PackageFile
+        ):
+            model.weights_info = source
+        else:
+            whole(model, source, *arguments)
+
+    def export(model, path, formats=(), whole=keras_resnext.export, **kwargs):
+        quick = {"jax": "saved_model", "tensorflow": "onnx", "torch": "torch"}
+        return whole(model, path, [quick[keras.backend.backend()]], **kwargs)
+
+    monkeypatch.chdir(tmp_path)
+    noise = np.random.default_rng(0).integers(0, 256, (70, 90, 3), "uint8")
+    PIL.Image.fromarray(noise).save("image.jpg")
+    color_images.save(tmp_path / "path" / "to" / "folder")
+    monkeypatch.setattr(resnext, "build", build)
+    monkeypatch.setattr(models, "load_checkpoint", load)
+    monkeypatch.setattr(keras_resnext, "export", export)
+    return tmp_path
+
+
 @pytest.fixture(scope="session")
 def tiny():
     """Return a ResNeXt of two stages of one block, fast to train."""
