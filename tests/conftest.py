@@ -104,6 +104,19 @@ def reader(monkeypatch, tmp_path):
     return tmp_path
 
 
+@pytest.fixture
+def not_validated(monkeypatch):
+    """Leave out the process in which `export` runs the files it wrote."""
+    from keras_resnext.exporting import ExportedFile
+    from keras_resnext.exporting import exporter
+
+    def right(format, *_):
+        return ExportedFile(format.name, format.file, 1, 0.0, 1.0, 1.0, 1, True)
+
+    monkeypatch.setattr(exporter, "_run", lambda *_: None)
+    monkeypatch.setattr(exporter, "_compare", right)
+
+
 @pytest.fixture(scope="session")
 def tiny():
     """Return a ResNeXt of two stages of one block, fast to train."""

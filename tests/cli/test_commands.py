@@ -5,14 +5,12 @@ import json
 import math
 import os
 import pathlib
-import subprocess
-import sys
 
 import keras
 import numpy as np
 import PIL.Image
 import pytest
-from run_script import ROOT
+from run_script import run_script
 
 import keras_resnext
 from keras_resnext import cli
@@ -60,17 +58,8 @@ def test_a_script_named_like_the_command_is_a_script(tmp_path):
         "from keras_resnext import *\n"
         "print(keras.saving.get_registered_name(layers.Conv2D))\n"
     )
-    done = subprocess.run(
-        [sys.executable, script],
-        env={
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path]),
-        },
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert done.stdout == "keras_resnext>Conv2D\n"
+    done = run_script(str(script), cwd=tmp_path)
+    assert done.stdout == "keras_resnext>Conv2D\n", done.stderr
 
 
 def test_list(run):
@@ -131,7 +120,7 @@ def test_info(run):
     ]
 
 
-def test_export(run, weights, image, tiny, monkeypatch):
+def test_export(run, weights, image, tiny, monkeypatch, not_validated):
     backend = keras.config.backend()
     name = "torch" if backend == "torch" else "saved_model"
     keras_resnext.ResNeXt(tiny, classes=3).save("tiny.keras")
