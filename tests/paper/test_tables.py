@@ -39,24 +39,6 @@ def test_all_that_is_computed_agrees(checks):
     assert count == {1: 22, 2: 20, 3: 4, 4: 1, 7: 2}
 
 
-def test_the_figures_are_the_papers(checks):
-    # Table 2 and two of Table 7, from the paper's text.
-    def computed(table, quantity):
-        return [
-            check.computed
-            for check in checks
-            if (check.claim.table, check.claim.quantity) == (table, quantity)
-        ]
-
-    assert computed(2, "width d") == [64, 40, 24, 14, 4]
-    assert computed(2, "group conv width") == [64, 80, 96, 112, 128]
-    assert computed(7, "parameters, M") == [
-        None,
-        pytest.approx(34.426698),
-        pytest.approx(68.155210),
-    ]
-
-
 def test_errors_stand_beside_published_weights(checks):
     found = {
         (check.claim.table, check.claim.quantity, check.claim.weights): (
