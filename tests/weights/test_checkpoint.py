@@ -20,16 +20,6 @@ from keras_resnext.weights.checkpoint import resolve
 from keras_resnext.weights.checkpoint import variables_of
 from keras_resnext.weights.files import CheckpointError
 
-# Keras' jax backend, as it saves, meets a deprecation of NumPy 2.
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:__array__ implementation doesn't accept"
-)
-
-
-FORMATS = pytest.mark.parametrize(
-    "kind", ["safetensors", "zip", "legacy", "h5"]
-)
-
 
 def tensors_for(kind):
     layout = "keras_applications" if kind == "h5" else "timm_resnet"
@@ -94,48 +84,21 @@ def test_model_is_untouched_when_a_tensor_is_wrong(tmp_path):
 
 
 # Each kind of file and each precision once, and not each with each.
-KINDS = pytest.mark.parametrize(
+@pytest.mark.parametrize(
     ("kind", "dtype"),
-    [
-        ("safetensors", "float16"),
-        ("safetensors", "bfloat16"),
-        ("zip", "bfloat16"),
-        ("legacy", "float64"),
-        ("h5", "float16"),
-        ("h5", "bfloat16"),
-    ],
+    [("zip", "bfloat16"), ("legacy", "float64"), ("h5", "float16")],
 )
-
-
-@KINDS
-def test_other_precisions(kind, dtype, tmp_path):
-    rounded = {
-        name: tensor.astype(dtype) for name, tensor in tensors_for(kind).items()
-    }
-    exact = {name: t.astype("float32") for name, t in rounded.items()}
-    load_checkpoint(model(), write_arrays(tmp_path / "other", kind, exact))
-    expected = tinynet.values(tinynet.shared())
-    load_checkpoint(model(), write_arrays(tmp_path / "file", kind, rounded))
-    tinynet.assert_values(tinynet.shared(), expected)
-    before = tinynet.random_values(tinynet.shared())["stem_conv1", "kernel"]
-    kernel = expected["stem_conv1", "kernel"]
-    assert np.allclose(kernel, before, rtol=0.01)
-    assert (dtype == "float64") == np.array_equal(kernel, before)
-
-
-@KINDS
 def test_tensor_of_other_numbers_is_named(kind, dtype, tmp_path):
     tensors = {n: t.astype(dtype) for n, t in tensors_for(kind).items()}
+    path = write_arrays(tmp_path / "file", kind, tensors)
+    load_checkpoint(model(), path)
+    kernel = tinynet.values(tinynet.shared())["stem_conv1", "kernel"]
+    before = tinynet.random_values(tinynet.shared())["stem_conv1", "kernel"]
+    np.testing.assert_array_equal(kernel, before.astype(dtype).astype("f4"))
     name = list(tensors)[7]
     tensors[name].flat[-1] = np.nan
-    path = write_arrays(tmp_path / "file", kind, tensors)
-    words = f"contains NaN or infinity in the checkpoint's '{name}'"
-    assert_refused(model(), path, words)
-    tensors[name] = np.zeros(tensors[name].shape, "int8")
     write_arrays(path, kind, tensors)
-    words = (
-        f"floating-point numbers, but the checkpoint's '{name}' contains int8"
-    )
+    words = f"contains NaN or infinity in the checkpoint's '{name}'"
     assert_refused(model(), path, words)
 
 
@@ -239,15 +202,6 @@ def test_layout_classes_and_tensors(layout, head, classes, tmp_path):
     assert inspect_checkpoint(str(path)) == Checkpoint(
         layout, (), classes, len(tensors)
     )
-
-
-@pytest.mark.parametrize("name", ["w.weights.h5", "w.pth"])
-@pytest.mark.parametrize("content", [b"", b"no weights", b"PK\x03\x04"])
-def test_damaged_file(name, content, tmp_path):
-    (tmp_path / name).write_bytes(content)
-    with pytest.raises(CheckpointError, match=name) as info:
-        inspect_checkpoint(tmp_path / name)
-    assert "\n" not in str(info.value)
 
 
 # From one file to another

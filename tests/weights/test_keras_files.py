@@ -13,6 +13,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 import tinynet
+from test_checkpoint import Norms
 from test_checkpoint import assert_refused
 from tinynet import filled
 from tinynet import shared
@@ -25,10 +26,6 @@ from keras_resnext import inspect_checkpoint
 from keras_resnext.weights.checkpoint import load_checkpoint
 from keras_resnext.weights.readers import open_checkpoint
 
-# Keras' jax backend, as it saves, meets a deprecation of NumPy 2.
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:__array__ implementation doesn't accept"
-)
 SUFFIXES = pytest.mark.parametrize("suffix", [".keras", ".weights.h5"])
 KERNEL = "layers/conv2d/vars/0"
 VARIANCE = "layers/batch_normalization/vars/3"
@@ -150,17 +147,6 @@ def test_another_depth(suffix, depths, tmp_path):
     assert_refused(deeper, saved(tmp_path, suffix), words)
     path = save(deeper, tmp_path / f"deeper{suffix}")
     assert_refused(shared(), path, words)
-
-
-class Norms(keras.layers.Layer):
-    def build(self, input_shape):
-        self.a = keras.layers.RMSNormalization(name="a_norm")
-        self.b = keras.layers.RMSNormalization(name="b_norm")
-        self.a.build(input_shape)
-        self.b.build(input_shape)
-
-    def call(self, inputs):
-        return self.a(self.b(inputs))
 
 
 @SUFFIXES

@@ -167,8 +167,6 @@ def test_empty_checkpoints(tmp_path):
     assert_refused(write_zip(path, plain([1]), {}), "contains no state dict")
 
 
-# Keras' jax backend, as it saves, meets a deprecation of NumPy 2.
-@pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept")
 def test_keras_3_files(tmp_path):
     keras = pytest.importorskip("keras")
     inputs = keras.Input((4,))
