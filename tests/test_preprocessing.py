@@ -19,14 +19,6 @@ def pixels():
     return np.random.default_rng(0).integers(0, 256, (2, 5, 7, 3), "uint8")
 
 
-@pytest.fixture
-def floatx():
-    """Set `keras.config.floatx` for one test."""
-    before = keras.config.floatx()
-    yield keras.config.set_floatx
-    keras.config.set_floatx(before)
-
-
 def expected(pixels):
     return (pixels.astype("float64") / 255 - MEAN) / STD
 
@@ -87,23 +79,19 @@ class TestPreprocessInput:
         np.testing.assert_array_equal(first.transpose(0, 2, 3, 1), last)
 
     def test_default_data_format_is_keras(self, pixels):
-        before = keras.config.image_data_format()
-        try:
-            keras.config.set_image_data_format("channels_first")
-            y = preprocess_input(pixels.transpose(0, 3, 1, 2))
-            keras.config.set_image_data_format("channels_last")
-            np.testing.assert_array_equal(
-                y.transpose(0, 2, 3, 1), preprocess_input(pixels)
-            )
-        finally:
-            keras.config.set_image_data_format(before)
+        keras.config.set_image_data_format("channels_first")
+        y = preprocess_input(pixels.transpose(0, 3, 1, 2))
+        keras.config.set_image_data_format("channels_last")
+        np.testing.assert_array_equal(
+            y.transpose(0, 2, 3, 1), preprocess_input(pixels)
+        )
 
     @pytest.mark.parametrize(
         ("dtype", "tolerance"),
         [("float16", 1e-3), ("bfloat16", 4e-3), ("float64", 1e-12)],
     )
-    def test_floatx(self, pixels, floatx, dtype, tolerance):
-        floatx(dtype)
+    def test_floatx(self, pixels, dtype, tolerance):
+        keras.config.set_floatx(dtype)
         y = preprocess_input(pixels, data_format="channels_last")
         assert y.dtype.name == dtype
         # Only the last rounding may be in half precision.
@@ -111,8 +99,8 @@ class TestPreprocessInput:
             y.astype("float64"), expected(pixels), rtol=tolerance, atol=1e-6
         )
 
-    def test_half_precision_tensor(self, pixels, floatx):
-        floatx("bfloat16")
+    def test_half_precision_tensor(self, pixels):
+        keras.config.set_floatx("bfloat16")
         y = preprocess_input(keras.ops.convert_to_tensor(pixels))
         assert keras.backend.standardize_dtype(y.dtype) == "bfloat16"
         y = keras.ops.convert_to_numpy(keras.ops.cast(y, "float32"))
@@ -277,9 +265,9 @@ class TestPreprocessInputOfAnyFramework:
         with pytest.raises(TypeError, match="dense"):
             preprocess_input(tf.sparse.from_dense(pixels))
 
-    def test_tf_floatx(self, pixels, floatx):
+    def test_tf_floatx(self, pixels):
         tf = pytest.importorskip("tensorflow")
-        floatx("bfloat16")
+        keras.config.set_floatx("bfloat16")
         y = preprocess_input(tf.constant(pixels), "channels_last")
         assert y.dtype == "bfloat16"
         with pytest.raises(TypeError, match="dtype: string"):
