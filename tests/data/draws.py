@@ -30,6 +30,27 @@ def draw(function: Callable, seed: int, count: int = DRAWS) -> np.ndarray:
     return next(dataset.batch(count).as_numpy_iterator())
 
 
+def assert_deterministic(function: Callable, count: int, spec: Any) -> Any:
+    """Assert that a dataset is the same in parallel, and return it.
+
+    Args:
+        function: Gives an image, or more, of a seed.
+        count: How many.
+        spec: What TensorFlow has to know of it.
+    """
+
+    def numbered(i: tf.Tensor) -> Any:
+        return function(tf.stack([3, tf.cast(i, tf.int32)]))
+
+    found = []
+    for parallel in (None, 3):
+        dataset = tf.data.Dataset.range(count).map(numbered, parallel)
+        assert dataset.element_spec == spec
+        found.append(np.stack(list(dataset.as_numpy_iterator())))
+    np.testing.assert_array_equal(*found)
+    return found[0]
+
+
 def assert_same_distribution(ours: Any, theirs: Any) -> None:
     """By the test of Kolmogorov and Smirnov, at one per cent."""
     result = scipy.stats.ks_2samp(np.asarray(ours), np.asarray(theirs))
