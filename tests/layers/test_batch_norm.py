@@ -1,9 +1,5 @@
 """Batch normalization: Keras' own, but for n - 1 and its speed."""
 
-import os
-import subprocess
-import sys
-
 import harness
 import keras
 import numpy as np
@@ -206,83 +202,6 @@ def test_half_precision_throughout(dtype):
     expected = harness.outputs(other, x, training=True)
     harness.assert_close(found, expected, 3e-2)
     assert {variable.dtype for variable in layer.weights} == {dtype}
-
-
-# A process of its own, as devices are made before TensorFlow starts.
-REPLICAS = """
-import keras, numpy as np, tensorflow as tf
-from keras_resnext.layers import BatchNormalization
-
-cpu = tf.config.list_physical_devices("CPU")[0]
-two = [tf.config.LogicalDeviceConfiguration()] * 2
-tf.config.set_logical_device_configuration(cpu, two)
-strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-random = np.random.default_rng(0)
-
-def step(layer, x, cotangent):
-    with tf.GradientTape() as tape:
-        y = layer(x, training=True)
-        loss = tf.reduce_sum(y * cotangent)
-    return tape.gradient(loss, layer.trainable_weights)
-
-def run(shares, arrays, synchronized):
-    with strategy.scope():
-        layer = BatchNormalization(
-            activation="relu", synchronized=synchronized
-        )
-        layer.build((None, 3, 5, 6))
-    values = [
-        strategy.experimental_distribute_values_from_function(
-            lambda context: tf.constant(
-                np.split(array, [shares[0]])[context.replica_id_in_sync_group]
-            )
-        )
-        for array in arrays
-    ]
-    slopes = tf.function(
-        lambda values: strategy.run(step, (layer, *values)), autograph=False
-    )(values)
-    return layer, [strategy.reduce("SUM", slope, None) for slope in slopes]
-
-for shares in ((3, 1), (4, 0), (0, 1)):
-    x = random.normal(30, 2, size=(sum(shares), 3, 5, 6)).astype("float32")
-    x += 3 * np.arange(len(x), dtype="float32")[:, None, None, None]
-    arrays = x, random.normal(size=x.shape).astype("float32")
-    alone = BatchNormalization(activation="relu")
-    expected = step(alone, *map(tf.constant, arrays))
-    for synchronized in (False, True):
-        layer, slopes = run(shares, arrays, synchronized)
-        about = f"{shares}, synchronized: {synchronized}"
-        for one, other in (
-            (layer.moving_mean, alone.moving_mean),
-            (layer.moving_variance, alone.moving_variance),
-        ):
-            np.testing.assert_allclose(one, other, 1e-4, err_msg=about)
-        if synchronized or 0 in shares:
-            for one, other in zip(slopes, expected, strict=True):
-                np.testing.assert_allclose(
-                    one, other, 1e-3, 1e-4, err_msg=about
-                )
-        assert all(np.isfinite(slope).all() for slope in slopes), about
-"""
-
-
-@pytest.mark.skipif(
-    keras.config.backend() != "tensorflow", reason="about tf.distribute"
-)
-def test_replicas_gather_the_statistics_of_the_whole_batch():
-    # Without oneDNN, as on GPUs, an empty share has statistics of NaN.
-    done = subprocess.run(
-        [sys.executable, "-c", REPLICAS],
-        capture_output=True,
-        text=True,
-        env={
-            **os.environ,
-            "TF_CPP_MIN_LOG_LEVEL": "3",
-            "TF_ENABLE_ONEDNN_OPTS": "0",
-        },
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
 
 
 def test_one_replica_is_synchronized_on_every_backend():
