@@ -46,6 +46,11 @@ def hub(tmp_path, monkeypatch):
         huggingface_hub.close_session()
 
 
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("mutated")
+
+
 @pytest.fixture
 def web_cache(tmp_path):
     return tmp_path / "keras" / "models"

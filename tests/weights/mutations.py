@@ -3,6 +3,7 @@
 import collections
 import contextlib
 import faulthandler
+import functools
 import io
 import json
 import pathlib
@@ -14,6 +15,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import h5py
+import keras
+import numpy as np
+import tinynet
 from hypothesis import HealthCheck
 from hypothesis import Phase
 from hypothesis import given
@@ -31,8 +35,18 @@ NUMBERS = [
     *(2**n - 1 for n in (7, 8, 15, 16, 31, 32, 63, 64)),
 ]
 
-
 SECONDS = 60  # for one file
+
+
+def fill() -> keras.Model:
+    """Return the network that files are loaded into, with other values."""
+    return tinynet.filled(tinynet.shared(tinynet.SMALLEST))
+
+
+@functools.cache
+def before() -> dict[Any, np.ndarray]:
+    """Return the values of `fill`."""
+    return tinynet.random_values(tinynet.shared(tinynet.SMALLEST), seed=1)
 
 
 class Mutant(bytes):

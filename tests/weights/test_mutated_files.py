@@ -42,10 +42,12 @@ from mutated_pickles import mispickled_legacy
 from mutated_pickles import repacked_zip
 from mutations import Mutant
 from mutations import assert_proper
+from mutations import before
 from mutations import choose
 from mutations import damaged
 from mutations import ending
 from mutations import faked_header
+from mutations import fill
 from mutations import h5_fields
 from mutations import legacy_fields
 from mutations import misnumbered
@@ -71,27 +73,10 @@ def layout(kind):
     return "keras_applications" if kind == "h5" else "timm_resnet"
 
 
-def network():
-    return tinynet.shared(tinynet.SMALLEST)
-
-
-def fill():
-    return tinynet.filled(network())
-
-
-@functools.cache
-def before():
-    return tinynet.random_values(network(), seed=1)
-
-
 @functools.cache
 def tensors(kind):
-    return tinynet.checkpoint(network(), layout=layout(kind))
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("mutated")
+    network = tinynet.shared(tinynet.SMALLEST)
+    return tinynet.checkpoint(network, layout=layout(kind))
 
 
 @functools.cache

@@ -28,7 +28,9 @@ from mutated_keras_files import mutated_archive
 from mutated_keras_files import mutated_h5
 from mutations import Mutant
 from mutations import assert_proper
+from mutations import before
 from mutations import ending
+from mutations import fill
 from mutations import outcomes_of
 
 import keras_resnext
@@ -40,24 +42,6 @@ pytestmark = pytest.mark.once
 
 KINDS = [".weights.h5", ".keras"]
 FEW, MANY = 4, 340
-
-
-def network():
-    return tinynet.shared(tinynet.SMALLEST)
-
-
-def fill():
-    return tinynet.filled(network())
-
-
-@functools.cache
-def before():
-    return tinynet.random_values(network(), seed=1)
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("mutated")
 
 
 @functools.cache
