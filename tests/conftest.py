@@ -61,6 +61,14 @@ def keras_as_it_was():
     keras.config.set_dtype_policy(policy)
 
 
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    """Return a folder of little images of two colors."""
+    import color_images
+
+    return color_images.save(tmp_path_factory.mktemp("colors"))
+
+
 @pytest.fixture
 def reader(monkeypatch, tmp_path):
     """Return a folder to work in: no downloads, short models, one format."""

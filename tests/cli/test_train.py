@@ -10,7 +10,6 @@ import subprocess
 import sys
 import time
 
-import color_images
 import keras
 import numpy as np
 import pytest
@@ -36,11 +35,6 @@ def run(folder: pathlib.Path, *words: object) -> subprocess.CompletedProcess:
         text=True,
         check=False,
     )
-
-
-@pytest.fixture(scope="module")
-def dataset(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
-    return color_images.save(tmp_path_factory.mktemp("colors"))
 
 
 def test_dry_run(

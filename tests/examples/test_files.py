@@ -7,7 +7,6 @@ import runpy
 import subprocess
 import sys
 
-import color_images
 import keras
 import pytest
 from run_script import ROOT
@@ -17,11 +16,6 @@ from small_variants import shrink
 
 BACKEND = keras.backend.backend()
 CIFAR = ("--model", "resnext23s_4x32d", "--batch-size", 8, "--epochs", 2)
-
-
-@pytest.fixture(scope="module")
-def dataset(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
-    return color_images.save(tmp_path_factory.mktemp("colors"))
 
 
 @pytest.mark.parametrize("path", sorted(ROOT.glob("examples/*.py")))

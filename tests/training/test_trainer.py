@@ -30,11 +30,6 @@ QUICK = ("--set", "epochs=3", "warmup_epochs=1", "dropout=0.1")
 Command = Callable[..., int]
 
 
-@pytest.fixture(scope="module")
-def dataset(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
-    return color_images.save(tmp_path_factory.mktemp("colors"))
-
-
 @pytest.fixture
 def command(
     monkeypatch: pytest.MonkeyPatch,
