@@ -5,6 +5,8 @@ import pathlib
 import mypy.api
 import pytest
 
+pytestmark = pytest.mark.once
+
 ROOT = pathlib.Path(__file__).parents[1]
 USES = """\
 import keras_resnext

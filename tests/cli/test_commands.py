@@ -90,6 +90,7 @@ def test_weights(run):
     assert names == ["resnext50_32x4d.tv2_in1k", "resnext50_32x4d.tv_in1k"]
 
 
+@pytest.mark.once
 def test_info(run):
     status, out, _ = run("info", MODEL, "--json")
     assert status == 0
@@ -158,6 +159,7 @@ def test_benchmark(run):
         assert row["spread"] >= 0
 
 
+@pytest.mark.once
 def test_predict(run, weights, image):
     options = "--model", MODEL, "--weights", weights, "--top", 3
     status, out, err = run("predict", image, *options)
@@ -205,6 +207,7 @@ def test_predict_finds_the_network_of_a_file(run, image, tmp_path):
     assert "--top 5" in err
 
 
+@pytest.mark.once
 def test_predict_names_the_classes_of_the_weights(run, image):
     words = ("predict", image, "--model", f"{MODEL}.cifar10", "--json")
     status, out, _ = run(*words)
@@ -214,6 +217,7 @@ def test_predict_names_the_classes_of_the_weights(run, image):
     assert names < set(labels.CIFAR10)
 
 
+@pytest.mark.once
 def test_mistakes_get_one_sentence(run, weights, image, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     pathlib.Path("text.jpg").write_text("no image")

@@ -181,6 +181,7 @@ def mistakes(
     return dict(zip(MISTAKES, results, strict=True))
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("name", MISTAKES)
 def test_mistakes_get_one_sentence(
     mistakes: dict[str, Result], name: str

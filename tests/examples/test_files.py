@@ -30,6 +30,7 @@ def run_example(path: str) -> int:
     return 0
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     "path",
     [

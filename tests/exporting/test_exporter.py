@@ -305,6 +305,7 @@ def test_other_models_are_refused(tiny, tmp_path):
     check_refused(mixed, tmp_path, "only float32 is exported")
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("data", "match"),
     [
@@ -335,6 +336,7 @@ def test_data_that_are_not_normalized_are_refused(tiny, tmp_path):
         )
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     "labels", [LABELS[:9], "0123456789", [*LABELS[:9], "two\nlines"]]
 )

@@ -28,6 +28,7 @@ def test_equals_the_paper():
     harness.assert_close(harness.outputs(layer, x), expected)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("channels", "size"), [(8, 3), (64, 3), (256, 5), (512, 5), (2048, 7)]
 )

@@ -65,6 +65,7 @@ def test_equals_timms(training, channels):
     timms.assert_same(layer, attention, views, training, select)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("channels", "narrow"), [(128, 32), (256, 32), (1024, 64), (1040, 96)]
 )

@@ -31,6 +31,7 @@ def test_equals_the_paper():
     harness.assert_close(harness.outputs(layer, x), expected)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("channels", "narrow"), [(64, 8), (256, 16), (2048, 128), (320, 24)]
 )

@@ -146,6 +146,7 @@ def test_weights_map_back_exactly():
                 np.testing.assert_array_equal(there[name], value)
 
 
+@pytest.mark.once
 def test_normalizing_each_path_is_not_the_same():
     # The statistics of a sum are not the sum of statistics: form (a) has one
     # normalization behind the sum.
@@ -154,6 +155,7 @@ def test_normalizing_each_path_is_not_the_same():
     assert not any("path1_bn3" in name for name in names)
 
 
+@pytest.mark.once
 def test_one_path_needs_no_sum():
     for form in "abc":
         block = paper.aggregated_block(form, 8, 1, 4)
@@ -187,6 +189,7 @@ def test_what_is_no_block_of_two_layers():
         paper.two_layer_block("c")
 
 
+@pytest.mark.once
 def test_weights_of_another_block():
     block = paper.aggregated_block("a", 16, PATHS, WIDTH)
     weights = paper.named_weights(block)

@@ -195,6 +195,7 @@ def test_the_loss_that_is_no_number(
         assert all(np.isfinite(value).all() for value in content.values())
 
 
+@pytest.mark.once
 def test_a_full_disk(
     command: Command,
     capsys: pytest.CaptureFixture,
@@ -274,6 +275,7 @@ def test_images_that_go_while_a_run_is_on(
     assert command(*line, "--resume") == 0
 
 
+@pytest.mark.once
 def test_a_run_resumes_on_the_same_images_only(
     command: Command, capsys: pytest.CaptureFixture, tmp_path: pathlib.Path
 ) -> None:
@@ -305,6 +307,7 @@ def test_a_run_resumes_on_the_same_images_only(
     assert command(*line) == 0
 
 
+@pytest.mark.once
 def test_two_runs_in_one_folder(
     command: Command, capsys: pytest.CaptureFixture
 ) -> None:
@@ -318,6 +321,7 @@ def test_two_runs_in_one_folder(
     assert command(*line) == 0
 
 
+@pytest.mark.once
 def test_the_folder_of_another_run(
     command: Command, capsys: pytest.CaptureFixture
 ) -> None:
@@ -330,6 +334,7 @@ def test_the_folder_of_another_run(
     assert "not the record of a run" in refused(command, capsys, *line)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("words", "part"),
     [

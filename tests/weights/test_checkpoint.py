@@ -84,6 +84,7 @@ def test_model_is_untouched_when_a_tensor_is_wrong(tmp_path):
 
 
 # Each kind of file and each precision once, and not each with each.
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("kind", "dtype"),
     [("zip", "bfloat16"), ("legacy", "float64"), ("h5", "float16")],
@@ -193,6 +194,7 @@ def test_folder_does_not_hide_a_tag(tmp_path, monkeypatch):
 # What a file says of itself
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("layout", ["timm_resnet", "keras_applications"])
 @pytest.mark.parametrize(("head", "classes"), [(True, 5), (False, None)])
 def test_layout_classes_and_tensors(layout, head, classes, tmp_path):

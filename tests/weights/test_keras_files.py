@@ -138,6 +138,7 @@ def test_without_the_classifier(suffix, tmp_path):
     assert_refused(shared(), path, "does not fit the model")
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("suffix", "depths"), [(".keras", (2, 1)), (".weights.h5", (1, 2))]
 )
@@ -161,6 +162,7 @@ def test_layer_of_layers_more(suffix, tmp_path):
         load_checkpoint(keras.Model(inputs, inputs), path)
 
 
+@pytest.mark.once
 @SUFFIXES
 def test_other_classes_and_other_models(suffix, tmp_path):
     model = finetuning.reset_classifier(shared(), 7)
@@ -171,6 +173,7 @@ def test_other_classes_and_other_models(suffix, tmp_path):
     assert_refused(shared(), path, "does not fit")
 
 
+@pytest.mark.once
 @SUFFIXES
 def test_damaged(suffix, tmp_path):
     path = tmp_path / f"damaged{suffix}"
@@ -193,6 +196,7 @@ def test_half_loaded_file_is_taken_back(tmp_path):
 # The rule for numbers
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("suffix", "name", "new", "words"),
     [
@@ -332,6 +336,7 @@ def test_layers_before_the_network(suffix, tmp_path):
     assert_refused(whole, path, "weight 0 of 'scale' contains NaN")
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("name", "part"),
     [
@@ -379,6 +384,7 @@ def test_heap_of_another_size(tmp_path):
     assert_refused(shared(), path, "is cut or damaged")
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("place", "source", "words"),
     [

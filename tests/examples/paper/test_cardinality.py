@@ -15,6 +15,7 @@ SCRIPT = "examples.paper.cardinality"
 QUICK = ("--batch-size", 8, "--epochs", 1)
 
 
+@pytest.mark.once
 def test_what_is_wrong_is_said(tmp_path: pathlib.Path) -> None:
     taken = tmp_path / "taken"
     taken.mkdir()
