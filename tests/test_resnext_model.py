@@ -25,9 +25,9 @@ FRACTIONS = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 
 
 TINY = keras_resnext.ResNeXtConfig(
-    depths=(1, 1),
+    depths=(1,),
     grouping=keras_resnext.FixedCardinality(4, 16),
-    out_channels=(32, 64),
+    out_channels=(32,),
     stem=keras_resnext.Stem(widths=(8,), kernel_size=3),
     default_size=SIZE,
 )
