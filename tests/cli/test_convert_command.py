@@ -74,13 +74,8 @@ MISTAKES = {
     "cut": (["cut.weights.h5", "b.keras", "--model", MODEL], "cut.weights.h5"),
 }
 WRONG_USAGE = {
-    "ending",
-    "not told",
-    "no model",
-    "told twice",
-    "named twice",
-    "unknown",
-    "no tag",
+    *("ending", "not told", "no model", "told twice", "named twice"),
+    *("unknown", "no tag"),
 }
 FULL = ["full.weights.h5", "full.keras", "full.safetensors"]
 

@@ -16,15 +16,6 @@ from keras_resnext.training.optimizers import SGD
 EVERY_RECIPE = pytest.mark.parametrize("name", recipes.list_recipes())
 
 
-def test_names():
-    assert recipes.list_recipes() == [
-        *("paper", "cifar_paper", "cifar_short"),
-        *("torchvision_v1", "torchvision_v2", "torchvision_v2_fixres"),
-        *("torchvision_v2_repeated", "timm_ra", "a1", "a2", "a3"),
-        *("finetune", "retinanet", "retinanet_short"),
-    ]
-
-
 @EVERY_RECIPE
 def test_table(name):
     recipe = recipes.get(name)
