@@ -42,7 +42,7 @@ while True:
 LINUX = sys.platform == "linux"
 
 
-def start(program: str, *arguments: object) -> subprocess.Popen:
+def start(program, *arguments):
     return subprocess.Popen(
         [sys.executable, "-c", PRELUDE + program, *map(str, arguments)],
         stdout=subprocess.PIPE,
@@ -51,19 +51,17 @@ def start(program: str, *arguments: object) -> subprocess.Popen:
     )
 
 
-def kill(process: subprocess.Popen) -> None:
+def kill(process):
     process.kill()
     _, stderr = process.communicate()
     assert process.returncode == -signal.SIGKILL, stderr
 
 
-def names(folder: pathlib.Path) -> list[str]:
+def names(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_readers_see_whole_files_of_writers_that_are_killed(
-    tmp_path: pathlib.Path,
-) -> None:
+def test_readers_see_whole_files_of_writers_that_are_killed(tmp_path):
     path, seen, left = tmp_path / "model.bin", set(), 0
     chance = random.Random(0)
     for _ in range(6):
@@ -85,7 +83,7 @@ def test_readers_see_whole_files_of_writers_that_are_killed(
     assert names(tmp_path) == ["model.bin"]
 
 
-def test_folders_of_writers_that_are_killed(tmp_path: pathlib.Path) -> None:
+def test_folders_of_writers_that_are_killed(tmp_path):
     chance = random.Random(0)
     for _ in range(6):
         writers = [start(EXPORTER, tmp_path, letter) for letter in "ab"]
@@ -110,7 +108,7 @@ def test_folders_of_writers_that_are_killed(tmp_path: pathlib.Path) -> None:
     assert (tmp_path / "model").read_text() == "a file"
 
 
-def test_a_replaced_folder_is_put_back(tmp_path: pathlib.Path) -> None:
+def test_a_replaced_folder_is_put_back(tmp_path):
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "old").touch()
     program = (
@@ -130,7 +128,7 @@ pathlib.Path.rename = lambda old, new: (
     assert names(tmp_path / "model") == ["old"]
 
 
-def test_a_living_writer_is_left_alone(tmp_path: pathlib.Path) -> None:
+def test_a_living_writer_is_left_alone(tmp_path):
     stranger = tmp_path / ".new-mine"
     stranger.mkdir()
     with atomic_files.replacing(tmp_path / "a") as part:
@@ -140,11 +138,11 @@ def test_a_living_writer_is_left_alone(tmp_path: pathlib.Path) -> None:
     assert names(tmp_path) == [".new-mine", "a", "b"]
 
 
-def test_what_fails_changes_nothing(tmp_path: pathlib.Path) -> None:
+def test_what_fails_changes_nothing(tmp_path):
     path = tmp_path / "a"
     path.write_text("old")
 
-    def fail(error: BaseException) -> None:
+    def fail(error):
         with atomic_files.replacing(path) as part:
             part.write_text("half")
             raise error
@@ -172,7 +170,7 @@ def test_what_fails_changes_nothing(tmp_path: pathlib.Path) -> None:
 
 
 @pytest.mark.skipif(not LINUX, reason="needs a limit on the size of files")
-def test_a_full_disk(tmp_path: pathlib.Path) -> None:
+def test_a_full_disk(tmp_path):
     path = tmp_path / "a"
     path.write_text("old")
     process = start(
@@ -193,7 +191,7 @@ except atomic_files.WriteError as error:
     assert names(tmp_path) == ["a"]
 
 
-def test_links_and_permissions_stay(tmp_path: pathlib.Path) -> None:
+def test_links_and_permissions_stay(tmp_path):
     target, link = tmp_path / "disk" / "target", tmp_path / "link"
     target.parent.mkdir()
     target.touch()
@@ -209,7 +207,7 @@ def test_links_and_permissions_stay(tmp_path: pathlib.Path) -> None:
     assert names(target.parent) == ["target"]
 
 
-def test_one_process_holds_a_folder(tmp_path: pathlib.Path) -> None:
+def test_one_process_holds_a_folder(tmp_path):
     program = """
 with atomic_files.lock(pathlib.Path(sys.argv[1])):
     print(flush=True)
@@ -240,10 +238,8 @@ with atomic_files.lock(pathlib.Path(sys.argv[1])):
         pass
 
 
-def test_without_locks_nothing_is_swept(
-    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def unable(file: int, operation: int) -> None:
+def test_without_locks_nothing_is_swept(tmp_path, monkeypatch):
+    def unable(file, operation):
         raise OSError(37, "No locks available")
 
     monkeypatch.setattr(atomic_files.fcntl, "flock", unable)

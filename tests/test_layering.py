@@ -26,7 +26,7 @@ FACES = {
 }
 
 
-def names_of(module: str) -> set[str]:
+def names_of(module):
     """Return the names that a file defines or gives away, `import X as X`."""
     path = pathlib.Path(importlib.util.find_spec(module).origin)
     nodes = ast.parse(path.read_text("utf-8")).body
@@ -41,7 +41,7 @@ def names_of(module: str) -> set[str]:
     return given | {node.name for node in nodes if isinstance(node, kinds)}
 
 
-def test_the_public_face_does_nothing_else() -> None:
+def test_the_public_face_does_nothing_else():
     tree = ast.parse((PACKAGE / "__init__.py").read_text("utf-8"))
     docstring, *imported, names, version = tree.body
     assert isinstance(docstring, ast.Expr)
@@ -54,7 +54,7 @@ def test_the_public_face_does_nothing_else() -> None:
     assert shown <= {*keras_resnext.__all__, *modules}
 
 
-def public() -> set[str]:
+def public():
     """Return the dotted names of the faces, and of what they give away."""
     found, modules = set(), {"keras_resnext", *FACES}
     while modules:
@@ -70,7 +70,7 @@ def public() -> set[str]:
     return found
 
 
-def test_scripts_use_public_names_only() -> None:
+def test_scripts_use_public_names_only():
     allowed = public()
     for path in [*ROOT.glob("examples/**/*.py"), *ROOT.glob("weights/*.py")]:
         used = set()
@@ -88,7 +88,7 @@ def test_scripts_use_public_names_only() -> None:
         assert ours <= allowed, path
 
 
-def test_five_files_are_the_read_order() -> None:
+def test_five_files_are_the_read_order():
     # From a callable to its last layer. config is the glossary beside them.
     names = ("variants", "models", "resnext", "blocks", "layers/conv")
     lines = {
@@ -107,7 +107,7 @@ print(*(set(sys.modules) - before))
 """
 
 
-def test_the_import_is_light() -> None:
+def test_the_import_is_light():
     backend = keras.config.backend()
     run = subprocess.run(
         [sys.executable, "-c", IMPORTED],

@@ -23,9 +23,7 @@ scripts.positive(1)
 """
 
 
-def test_misspelt_names_are_errors(
-    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_misspelt_names_are_errors(tmp_path, monkeypatch):
     path = tmp_path / "uses.py"
     path.write_text(USES, "utf-8")
     monkeypatch.setenv("MYPYPATH", str(ROOT))

@@ -36,7 +36,7 @@ def run(capsys, monkeypatch, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+def weights(tmp_path_factory):
     path = tmp_path_factory.mktemp("weights") / "random.weights.h5"
     keras_resnext.get_model(MODEL, weights=None).save_weights(path)
     return path

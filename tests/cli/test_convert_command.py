@@ -5,15 +5,12 @@ import os
 import pathlib
 import resource
 import signal
-from collections.abc import Callable
-from collections.abc import Iterator
 
 import hub_cache
 import keras
 import numpy as np
 import pytest
 import safetensors.numpy
-from run_script import Result
 from run_script import assert_one_sentence
 from run_script import run_commands
 from small_variants import shrink
@@ -80,7 +77,7 @@ WRONG_USAGE = {
 FULL = ["full.weights.h5", "full.keras", "full.safetensors"]
 
 
-def filled(model: keras.Model) -> keras.Model:
+def filled(model):
     """Random weights, of which no two are alike."""
     rng = np.random.default_rng(0)
     for variable in model.weights:
@@ -90,7 +87,7 @@ def filled(model: keras.Model) -> keras.Model:
     return model
 
 
-def write_files(tiny: keras_resnext.ResNeXtConfig) -> None:
+def write_files(tiny):
     """All that is converted, into the working folder."""
     model = filled(
         keras_resnext.get_model(
@@ -117,10 +114,7 @@ def write_files(tiny: keras_resnext.ResNeXtConfig) -> None:
 
 
 @pytest.fixture(scope="module")
-def folder(
-    tmp_path_factory: pytest.TempPathFactory,
-    tiny: keras_resnext.ResNeXtConfig,
-) -> Iterator[pathlib.Path]:
+def folder(tmp_path_factory, tiny):
     path = tmp_path_factory.mktemp("convert")
     with pytest.MonkeyPatch.context() as patch:
         shrink(patch, MODEL, "gcresnext26ts")
@@ -130,9 +124,7 @@ def folder(
 
 
 @contextlib.contextmanager
-def interrupted(
-    path: pathlib.Path, whole: Callable = atomic_files.replacing
-) -> Iterator[pathlib.Path]:
+def interrupted(path, whole=atomic_files.replacing):
     """Replace a file, interrupted by the signal or the error of its name.
 
     A file named `full` may not grow over 10 kB, as if the disk were full.
@@ -151,7 +143,7 @@ def interrupted(
 
 
 @pytest.fixture(scope="module")
-def results(folder: pathlib.Path) -> dict[str, Result]:
+def results(folder):
     """Return the output of each command line, by its subject."""
     lines = {
         **CONVERSIONS,
@@ -174,15 +166,13 @@ def results(folder: pathlib.Path) -> dict[str, Result]:
 
 
 @pytest.mark.parametrize("name", CONVERSIONS)
-def test_succeeds_silently(results: dict[str, Result], name: str) -> None:
+def test_succeeds_silently(results, name):
     assert results[name].stderr == ""
     assert results[name].status == 0
     assert "\ncheck          identical" in results[name].stdout
 
 
-def test_there_and_back(
-    results: dict[str, Result], folder: pathlib.Path
-) -> None:
+def test_there_and_back(results, folder):
     before, after = (
         safetensors.numpy.load_file(folder / f"{name}.safetensors")
         for name in ("a", "back")
@@ -192,9 +182,7 @@ def test_there_and_back(
         assert tensor.tobytes() == after[name].tobytes(), name
 
 
-def test_keras_opens_what_was_written(
-    results: dict[str, Result], folder: pathlib.Path
-) -> None:
+def test_keras_opens_what_was_written(results, folder):
     model = keras_resnext.model_from_checkpoint(folder / "a.safetensors")
     converted = keras.saving.load_model(folder / "a.keras")
     assert converted.input_shape == (None, None, None, 3)
@@ -210,7 +198,7 @@ def test_keras_opens_what_was_written(
             )
 
 
-def test_summary(results: dict[str, Result], folder: pathlib.Path) -> None:
+def test_summary(results, folder):
     sizes = [
         f"{os.path.getsize(folder / name) / 1e6:.1f} MB"
         for name in ("a.safetensors", "a.keras")
@@ -241,40 +229,32 @@ def test_summary(results: dict[str, Result], folder: pathlib.Path) -> None:
 
 
 @pytest.mark.parametrize("name", MISTAKES)
-def test_mistakes_get_one_sentence(
-    results: dict[str, Result], name: str
-) -> None:
+def test_mistakes_get_one_sentence(results, name):
     assert results[name].status == (2 if name in WRONG_USAGE else 1)
     assert_one_sentence(results[name].stderr, MISTAKES[name][1])
     assert results[name].stdout == ""
 
 
-def test_unavailable_weights_get_one_sentence(
-    results: dict[str, Result],
-) -> None:
+def test_unavailable_weights_get_one_sentence(results):
     status, stderr, _ = results["unavailable"]
     assert status == 1
     assert_one_sentence(stderr, f"Can't get the weights '{UNAVAILABLE}'")
 
 
 @pytest.mark.parametrize("name", FULL)
-def test_a_full_disk_gets_one_sentence(
-    results: dict[str, Result], name: str
-) -> None:
+def test_a_full_disk_gets_one_sentence(results, name):
     assert results[name].status
     stderr = results[name].stderr
     assert_one_sentence(stderr, f"Can't write '{name}': File too large.")
 
 
-def test_stopping_leaves_nothing(results: dict[str, Result]) -> None:
+def test_stopping_leaves_nothing(results):
     said = "Stopped.\n"
     assert results["SIGINT"] == (130, said, "")
     assert results["SIGTERM"] == (143, "", "")
 
 
-def test_failures_leave_nothing(
-    results: dict[str, Result], folder: pathlib.Path
-) -> None:
+def test_failures_leave_nothing(results, folder):
     left = {path.name for path in folder.iterdir()}
     unwanted = (".new-", "b.", "SIG", "full")
     assert not {name for name in left if name.startswith(unwanted)}

@@ -3,7 +3,6 @@
 import contextlib
 import csv
 import pathlib
-from collections.abc import Iterator
 
 import color_models
 import hub_cache
@@ -12,7 +11,6 @@ import pytest
 from color_models import MODEL
 from color_models import SIZE
 from hub_cache import RECORD
-from run_script import Result
 from run_script import assert_one_sentence
 from run_script import run_commands
 from small_variants import shrink
@@ -178,7 +176,7 @@ OTHERS = {
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[pathlib.Path]:
+def folder(tmp_path_factory):
     path = tmp_path_factory.mktemp("verify")
     with pytest.MonkeyPatch.context() as patch, contextlib.chdir(path):
         shrink(patch, MODEL)
@@ -192,7 +190,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[pathlib.Path]:
 
 
 @pytest.fixture(scope="module")
-def results(folder: pathlib.Path) -> dict[str, Result]:
+def results(folder):
     """Return the output of each command line, by its subject."""
     batches = []
 
@@ -218,13 +216,13 @@ def results(folder: pathlib.Path) -> dict[str, Result]:
     return dict(zip(lines, found, strict=True))
 
 
-def rows(path: pathlib.Path) -> list[dict[str, str]]:
+def rows(path):
     with path.open(newline="") as file:
         return list(csv.DictReader(file))
 
 
 @pytest.mark.parametrize("name", MEASURED)
-def test_accuracy_is_known(results: dict[str, Result], name: str) -> None:
+def test_accuracy_is_known(results, name):
     (weights, *_), (top1, top5, images, size) = MEASURED[name]
     status, stderr, stdout = results["measured", name]
     assert (status, stderr) == (0, "")
@@ -236,7 +234,7 @@ def test_accuracy_is_known(results: dict[str, Result], name: str) -> None:
     assert end == ""
 
 
-def test_lines_of_csv(results: dict[str, Result], folder: pathlib.Path) -> None:
+def test_lines_of_csv(results, folder):
     one, other = rows(folder / "1.csv")
     assert float(one.pop("images_per_second")) > 0
     assert one == {
@@ -259,9 +257,7 @@ def test_lines_of_csv(results: dict[str, Result], folder: pathlib.Path) -> None:
     assert (other["tag"], other["top1"]) == ("mistaken.keras", "46.667")
 
 
-def test_file_with_the_transform_of_a_record(
-    results: dict[str, Result], folder: pathlib.Path
-) -> None:
+def test_file_with_the_transform_of_a_record(results, folder):
     published = "(published 77.186 %), top-5 "
     status, stderr, stdout = results["other", "record"]
     assert (status, stderr) == (0, "")
@@ -280,9 +276,7 @@ def test_file_with_the_transform_of_a_record(
     assert policy["dtype_policy"] == "mixed_bfloat16"
 
 
-def test_published_checkpoint_by_a_pattern(
-    results: dict[str, Result], folder: pathlib.Path
-) -> None:
+def test_published_checkpoint_by_a_pattern(results, folder):
     status, stderr, stdout = results["other", "pattern"]
     assert (status, stderr) == (0, "")
     assert stdout.startswith(f"{RECORD}\n  top-1 ")
@@ -294,34 +288,26 @@ def test_published_checkpoint_by_a_pattern(
 
 
 @pytest.mark.parametrize("name", MISTAKES)
-def test_mistakes_get_one_sentence(
-    results: dict[str, Result], name: str
-) -> None:
+def test_mistakes_get_one_sentence(results, name):
     status, stderr, stdout = results["mistake", name]
     assert_one_sentence(stderr, MISTAKES[name][1])
     assert (status, stdout) == (2 if name in USAGE else 1, "")
 
 
-def test_unavailable_weights_get_one_sentence(
-    results: dict[str, Result],
-) -> None:
+def test_unavailable_weights_get_one_sentence(results):
     status, stderr, _ = results["other", "unavailable"]
     assert status == 1
     assert_one_sentence(stderr, f"Can't get the weights '{UNAVAILABLE}'")
 
 
-def test_one_that_fails_does_not_stop_the_next(
-    results: dict[str, Result],
-) -> None:
+def test_one_that_fails_does_not_stop_the_next(results):
     status, stderr, stdout = results["other", "one of two"]
     assert status == 1
     assert_one_sentence(stderr, "'nan.keras'", "contains NaN")
     assert stdout.startswith("colors.keras\n  top-1 80.000 %")
 
 
-def test_other_classes_are_refused_before_a_download(
-    results: dict[str, Result],
-) -> None:
+def test_other_classes_are_refused_before_a_download(results):
     status, stderr, _ = results["other", "other classes"]
     names = [record.name for record in keras_resnext.list_weights()]
     refused = [name for name in names if name.endswith(".sw_in12k")]
@@ -330,9 +316,7 @@ def test_other_classes_are_refused_before_a_download(
         assert f"error: '{name}' distinguishes 11,821 classes" in line
 
 
-def test_interruption_tells_what_was_measured(
-    results: dict[str, Result], folder: pathlib.Path
-) -> None:
+def test_interruption_tells_what_was_measured(results, folder):
     status, stderr, stdout = results["other", "stopped"]
     assert status == 130
     assert stderr.startswith(

@@ -1,7 +1,6 @@
 """The command `finetune`, on folders of images."""
 
 import json
-import pathlib
 import sys
 
 import hub_cache
@@ -9,7 +8,6 @@ import keras
 import numpy as np
 import PIL.Image
 import pytest
-from run_script import Result
 from run_script import assert_one_sentence
 from run_script import run_commands
 from small_variants import shrink
@@ -26,7 +24,7 @@ FORMATS = {
 }[keras.backend.backend()]
 
 
-def save_image(path: pathlib.Path, seed: int, color: int) -> None:
+def save_image(path, seed, color):
     path.parent.mkdir(parents=True, exist_ok=True)
     pixels = np.random.default_rng(seed).integers(0, 99, (40, 50, 3), "uint8")
     pixels[..., color] += 150
@@ -34,7 +32,7 @@ def save_image(path: pathlib.Path, seed: int, color: int) -> None:
 
 
 @pytest.fixture(scope="module")
-def colors(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+def colors(tmp_path_factory):
     """Write a folder of two folders of images, reddish and bluish ones."""
     folder = tmp_path_factory.mktemp("data") / "colors"
     for i in range(20):
@@ -47,13 +45,8 @@ def colors(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     "real", [False, pytest.param(True, marks=pytest.mark.slow)]
 )
 def test_finetune_in_two_phases(
-    colors: pathlib.Path,
-    tmp_path: pathlib.Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture,
-    request: pytest.FixtureRequest,
-    real: bool,
-) -> None:
+    colors, tmp_path, monkeypatch, capsys, request, real
+):
     monkeypatch.chdir(tmp_path)
     line = ["finetune", str(colors), "--model", SMALL, "--epochs", "3"]
     line += ["--batch-size", "16"]
@@ -75,7 +68,7 @@ def test_finetune_in_two_phases(
     monkeypatch.setattr(sys, "argv", ["keras-resnext", *line])
     reports = []
 
-    def export(*arguments: object, whole=keras_resnext.export, **options):
+    def export(*arguments, whole=keras_resnext.export, **options):
         reports.append(whole(*arguments, **options))
         return reports[0]
 
@@ -156,9 +149,7 @@ MISTAKES = {
 
 
 @pytest.fixture(scope="module")
-def mistakes(
-    tmp_path_factory: pytest.TempPathFactory, colors: pathlib.Path
-) -> dict[str, Result]:
+def mistakes(tmp_path_factory, colors):
     """Return the output for wrong arguments, by what is wrong."""
     folder = tmp_path_factory.mktemp("mistakes")
     (folder / "colors").symlink_to(colors)
@@ -183,9 +174,7 @@ def mistakes(
 
 @pytest.mark.once
 @pytest.mark.parametrize("name", MISTAKES)
-def test_mistakes_get_one_sentence(
-    mistakes: dict[str, Result], name: str
-) -> None:
+def test_mistakes_get_one_sentence(mistakes, name):
     _, status, part = MISTAKES[name]
     found, stderr, _ = mistakes[name]
     assert found == status, stderr

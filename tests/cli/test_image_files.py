@@ -2,7 +2,6 @@
 
 import io
 import os
-import pathlib
 import socket
 
 import numpy as np
@@ -16,7 +15,7 @@ pytestmark = pytest.mark.once
 RED = (255, 0, 0)
 
 
-def save(tmp_path: pathlib.Path, image: PIL.Image.Image, name: str, **options):
+def save(tmp_path, image, name, **options):
     image.save(tmp_path / name, **options)
     return tmp_path / name
 

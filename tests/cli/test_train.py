@@ -2,7 +2,6 @@
 
 import json
 import os
-import pathlib
 import random
 import signal
 import socket
@@ -26,7 +25,7 @@ SIZES = ("train_size=32", "evaluation_size=32", "evaluation_resize=36")
 KILLS = 10
 
 
-def run(folder: pathlib.Path, *words: object) -> subprocess.CompletedProcess:
+def run(folder, *words):
     """Run the command in a process of its own."""
     return subprocess.run(
         [*COMMAND, *map(str, words)],
@@ -37,9 +36,7 @@ def run(folder: pathlib.Path, *words: object) -> subprocess.CompletedProcess:
     )
 
 
-def test_dry_run(
-    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_dry_run(tmp_path, monkeypatch):
     shrink(monkeypatch, "resnext23s_4x32d")
     line = ["train", "anything", *CIFAR, "--dry-run", "--json"]
     [result] = run_commands([line], tmp_path)
@@ -50,9 +47,7 @@ def test_dry_run(
 
 
 @pytest.mark.slow
-def test_imagenets_recipe_on_a_folder(
-    dataset: pathlib.Path, tmp_path: pathlib.Path
-) -> None:
+def test_imagenets_recipe_on_a_folder(dataset, tmp_path):
     process = run(
         tmp_path,
         *(dataset, *SMALL, "--recipe", "a2", "--validation"),
@@ -65,7 +60,7 @@ def test_imagenets_recipe_on_a_folder(
 
 
 @pytest.mark.slow
-def test_imagenet_is_to_be_downloaded_by_hand(tmp_path: pathlib.Path) -> None:
+def test_imagenet_is_to_be_downloaded_by_hand(tmp_path):
     process = run(tmp_path, "imagenet2012", "--data-dir", tmp_path)
     assert process.returncode == 1
     message = process.stderr.strip().splitlines()[-1]
@@ -78,7 +73,7 @@ def test_imagenet_is_to_be_downloaded_by_hand(tmp_path: pathlib.Path) -> None:
 @pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="about its strategy"
 )
-def test_two_workers(dataset: pathlib.Path, tmp_path: pathlib.Path) -> None:
+def test_two_workers(dataset, tmp_path):
     """They share a directory, which the first one writes, and resume."""
     line = [*COMMAND, dataset, *CIFAR, "--strategy", "multiworker"]
     line += ["--output", "run", "--validation", "--epochs", 2]
@@ -114,16 +109,14 @@ def test_two_workers(dataset: pathlib.Path, tmp_path: pathlib.Path) -> None:
     assert (tmp_path / "run" / "last.keras").exists()
 
 
-def free_port() -> int:
+def free_port():
     with socket.socket() as free:
         free.bind(("localhost", 0))
         return free.getsockname()[1]
 
 
 @pytest.mark.slow
-def test_killed_ten_times(
-    dataset: pathlib.Path, tmp_path: pathlib.Path
-) -> None:
+def test_killed_ten_times(dataset, tmp_path):
     """A run resumes, bit for bit, whenever it is killed."""
     line = [dataset, *CIFAR, "--epochs", 40, "--deterministic"]
     line += ["--save-steps", 1, "--set", "dropout=0.1"]
@@ -154,5 +147,5 @@ def test_killed_ten_times(
     assert len(runs.history(tmp_path / "whole")) == 40
 
 
-def newest(folder: pathlib.Path) -> str:
+def newest(folder):
     return max((path.name for path in checkpoints.files(folder)), default="")

@@ -1,7 +1,6 @@
 """Images and labels of a recipe."""
 
 import dataclasses
-import pathlib
 
 import numpy as np
 import PIL.Image
@@ -111,7 +110,7 @@ def test_evaluation_counts_each_once(workers):
     np.testing.assert_array_equal(counts, np.bincount(IMAGES.classes))
 
 
-def test_evaluation_is_the_checkpoints(tmp_path: pathlib.Path):
+def test_evaluation_is_the_checkpoints(tmp_path):
     image = PIL.Image.fromarray(
         np.random.default_rng(1).integers(0, 256, (57, 91, 3), np.uint8)
     )

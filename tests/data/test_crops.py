@@ -24,7 +24,7 @@ FILTERS = {
 }
 
 
-def encoded(pixels: np.ndarray, format: str = "JPEG", **options: int) -> bytes:
+def encoded(pixels, format="JPEG", **options):
     file = io.BytesIO()
     PIL.Image.fromarray(pixels).save(file, format, **options)
     return file.getvalue()

@@ -20,7 +20,7 @@ IMAGES = IndexedSplit(
 )
 
 
-def taken(plan: EpochPlan) -> tuple[np.ndarray, np.ndarray]:
+def taken(plan):
     """First channels, which tell the images, and positions."""
     examples = list(IMAGES.training(plan).as_numpy_iterator())
     contents, classes, places, epochs = (
@@ -32,14 +32,14 @@ def taken(plan: EpochPlan) -> tuple[np.ndarray, np.ndarray]:
     return numbers, places
 
 
-def test_an_epoch_takes_each_once_but_for_the_rest() -> None:
+def test_an_epoch_takes_each_once_but_for_the_rest():
     numbers, places = taken(EpochPlan(0, 0, 4))
     assert len(set(numbers)) == len(numbers) == 20
     np.testing.assert_array_equal(places, np.arange(20))
     assert list(numbers) != sorted(numbers)
 
 
-def test_order_follows_from_seed_and_epoch() -> None:
+def test_order_follows_from_seed_and_epoch():
     first, _ = taken(EpochPlan(0, 0, 4))
     again, _ = taken(EpochPlan(0, 0, 4))
     np.testing.assert_array_equal(first, again)
@@ -47,7 +47,7 @@ def test_order_follows_from_seed_and_epoch() -> None:
         assert (taken(other)[0] != first).any()
 
 
-def test_an_epoch_goes_on_where_it_was() -> None:
+def test_an_epoch_goes_on_where_it_was():
     plan = EpochPlan(3, 2, 4)
     whole = taken(plan)
     rest = taken(dataclasses.replace(plan, first_step=3))
@@ -55,7 +55,7 @@ def test_an_epoch_goes_on_where_it_was() -> None:
         np.testing.assert_array_equal(part, all_of_it[12:])
 
 
-def test_workers_share_each_batch() -> None:
+def test_workers_share_each_batch():
     plan = EpochPlan(3, 2, 4)
     shares = [
         dataclasses.replace(plan, worker=worker, workers=2)
@@ -67,7 +67,7 @@ def test_workers_share_each_batch() -> None:
         np.testing.assert_array_equal(np.hstack([left, right]), whole)
 
 
-def test_repeats_stand_beside_one_another() -> None:
+def test_repeats_stand_beside_one_another():
     numbers, places = taken(EpochPlan(0, 0, 4, repeats=4))
     assert len(numbers) == 20
     assert len(set(numbers)) == 5
@@ -76,7 +76,7 @@ def test_repeats_stand_beside_one_another() -> None:
 
 
 @pytest.mark.parametrize("workers", [1, 2, 3])
-def test_in_order(workers: int) -> None:
+def test_in_order(workers):
     seen = [
         int(label)
         for worker in range(workers)
@@ -85,7 +85,7 @@ def test_in_order(workers: int) -> None:
     assert sorted(seen) == sorted(IMAGES.classes.tolist())
 
 
-def test_parts_are_mixed_and_share_nothing() -> None:
+def test_parts_are_mixed_and_share_nothing():
     first, second = IMAGES.part(0, 80), IMAGES.part(80, 100)
     assert first.count + second.count == COUNT
     both = np.concatenate([first.contents, second.contents])
@@ -94,7 +94,7 @@ def test_parts_are_mixed_and_share_nothing() -> None:
     assert not np.array_equal(second.contents, IMAGES.contents[-second.count :])
 
 
-def test_another_epoch_in_each_iteration() -> None:
+def test_another_epoch_in_each_iteration():
     """The epochs of `fit`, the same ones from the same seed."""
     runs = []
     for _ in range(2):
@@ -111,7 +111,7 @@ def test_another_epoch_in_each_iteration() -> None:
     np.testing.assert_array_equal(*runs)
 
 
-def test_images_of_arrays() -> None:
+def test_images_of_arrays():
     pixels, classes = np.zeros((6, 8, 8, 1), np.uint8), np.arange(6) % 3
     dataset = from_arrays((pixels, classes), test=(pixels[:2], classes[:2]))
     assert dataset.labels == ["0", "1", "2"]
@@ -134,7 +134,7 @@ def test_images_of_arrays() -> None:
         (np.zeros((6, 8, 8, 3), "uint8"), np.arange(6), "abc", r"in \[0, 2\]"),
     ],
 )
-def test_other_arrays_are_refused(images, classes, labels, words) -> None:
+def test_other_arrays_are_refused(images, classes, labels, words):
     with pytest.raises(ValueError, match=words):
         from_arrays((images, classes), labels=labels)
 
@@ -152,7 +152,7 @@ def test_other_arrays_are_refused(images, classes, labels, words) -> None:
         (["train", "validation"], True, {"train": 100, "validation": 100}),
     ],
 )
-def test_purposes_share_no_image(existing, validation, expected) -> None:
+def test_purposes_share_no_image(existing, validation, expected):
     parts = partition(existing, validation)
     assert {
         name: end - start for name, (_, start, end) in parts.items()

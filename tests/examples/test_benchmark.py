@@ -42,7 +42,7 @@ class Run(NamedTuple):
     stdout: str
     folder: pathlib.Path
 
-    def tables(self) -> dict[str, dict]:
+    def tables(self):
         report = json.loads((self.folder / "benchmark.json").read_text())
         return {
             f"{each['kind']} {each['batch']} {each['dtype']}": each
@@ -50,7 +50,7 @@ class Run(NamedTuple):
         }
 
 
-def figure(task: dict) -> float:
+def figure(task):
     """Return the figure of a process that is not started."""
     return 1e9 if task["kind"].startswith("memory") else 4.0
 
@@ -60,9 +60,7 @@ def figure(task: dict) -> float:
     params=[False, pytest.param(True, marks=pytest.mark.slow)],
     ids=["canned", "real"],
 )
-def made(
-    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
-) -> Run:
+def made(tmp_path_factory, request):
     folder = tmp_path_factory.mktemp("benchmark")
     names = [BACKEND, OTHER]
     line = [*SMALL, "--batches", 3, "--train-batches", 2]

@@ -2,7 +2,6 @@
 
 import functools
 import importlib.util
-import pathlib
 import runpy
 import subprocess
 import sys
@@ -19,12 +18,12 @@ CIFAR = ("--model", "resnext23s_4x32d", "--batch-size", 8, "--epochs", 2)
 
 
 @pytest.mark.parametrize("path", sorted(ROOT.glob("examples/*.py")))
-def test_files_are_short(path: pathlib.Path) -> None:
+def test_files_are_short(path):
     if path.name != "__init__.py":
         assert 80 <= len(path.read_text("utf-8").splitlines()) <= 150
 
 
-def run_example(path: str) -> int:
+def run_example(path):
     """Run a script from its top, in this process."""
     runpy.run_path(str(ROOT / "examples" / path), run_name="__main__")
     return 0
@@ -39,18 +38,14 @@ def run_example(path: str) -> int:
         *("train_cifar.py", "train_imagenet.py"),
     ],
 )
-def test_help(path: str, tmp_path: pathlib.Path) -> None:
+def test_help(path, tmp_path):
     main = functools.partial(run_example, path)
     [result] = run_commands([["--help"]], tmp_path, main)
     assert result.status == 0
     assert result.stdout.startswith("usage: ")
 
 
-def test_train_cifar(
-    dataset: pathlib.Path,
-    tmp_path: pathlib.Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_train_cifar(dataset, tmp_path, monkeypatch):
     shrink(monkeypatch, "resnext23s_4x32d")
     line = ["--dataset", dataset, *CIFAR, "--recipe", "cifar_short"]
     main = functools.partial(run_example, "train_cifar.py")
@@ -61,7 +56,7 @@ def test_train_cifar(
 
 
 @pytest.mark.slow
-def test_train_imagenet(dataset: pathlib.Path, tmp_path: pathlib.Path) -> None:
+def test_train_imagenet(dataset, tmp_path):
     (dataset / "test").rename(dataset / "validation")
     line = ("--dataset", dataset, *CIFAR, "--recipe", "a2", "--size", 32)
     process = run_script("examples/train_imagenet.py", *line, cwd=tmp_path)
@@ -72,7 +67,7 @@ def test_train_imagenet(dataset: pathlib.Path, tmp_path: pathlib.Path) -> None:
 
 
 @pytest.mark.slow
-def test_digits_are_learnt(tmp_path: pathlib.Path) -> None:
+def test_digits_are_learnt(tmp_path):
     process = run_script("examples/finetune.py", cwd=tmp_path)
     assert process.returncode == 0, process.stderr
     (line,) = (x for x in process.stdout.splitlines() if "digits right" in x)
@@ -83,7 +78,7 @@ def test_digits_are_learnt(tmp_path: pathlib.Path) -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(BACKEND != "torch", reason="PyTorch's loop")
 @pytest.mark.parametrize("processes", [1, 2])
-def test_torch_loop(tmp_path: pathlib.Path, processes: int) -> None:
+def test_torch_loop(tmp_path, processes):
     launcher = [sys.executable]
     if processes > 1:
         launcher += ["-m", "torch.distributed.run", "--nproc-per-node"]
@@ -103,14 +98,12 @@ def test_torch_loop(tmp_path: pathlib.Path, processes: int) -> None:
     BACKEND != "jax" or importlib.util.find_spec("optax") is None,
     reason="JAX's loop, with optax",
 )
-def test_jax_loop(tmp_path: pathlib.Path) -> None:
+def test_jax_loop(tmp_path):
     process = run_script("examples/jax_loop.py", cwd=tmp_path)
     check_loop(process, tmp_path / "jax_loop.keras")
 
 
-def check_loop(
-    process: subprocess.CompletedProcess, path: pathlib.Path
-) -> None:
+def check_loop(process, path):
     assert process.returncode == 0, process.stderr
     lines = process.stdout.strip().splitlines()
     assert [line.partition(":")[0] for line in lines] == [

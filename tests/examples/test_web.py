@@ -4,7 +4,6 @@ import contextlib
 import itertools
 import json
 import os
-import pathlib
 import queue
 import re
 import shutil
@@ -15,7 +14,6 @@ import sys
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import keras
@@ -60,7 +58,7 @@ class Site(NamedTuple):
     model: keras.Model
 
 
-def environment() -> dict[str, str]:
+def environment():
     return {
         **os.environ,
         "TF_CPP_MIN_LOG_LEVEL": "2",
@@ -70,7 +68,7 @@ def environment() -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def serving(folder: pathlib.Path, *words: object) -> Iterator[tuple]:
+def serving(folder, *words):
     """`serve.py` until Ctrl-C: its process, and what it printed at first."""
     process = subprocess.Popen(
         [
@@ -89,7 +87,7 @@ def serving(folder: pathlib.Path, *words: object) -> Iterator[tuple]:
     )
     printed: queue.Queue[str] = queue.Queue()
 
-    def read() -> None:
+    def read():
         for line in process.stdout:
             printed.put(line)
         printed.put("")
@@ -112,7 +110,7 @@ def serving(folder: pathlib.Path, *words: object) -> Iterator[tuple]:
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def site(tmp_path_factory):
     folder = tmp_path_factory.mktemp("web")
     keras.utils.set_random_seed(0)
     model = keras_resnext.get_model(MODEL, weights=None, classes=len(LABELS))
@@ -128,7 +126,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 
 @pytest.fixture
-def browser(tmp_path: pathlib.Path) -> Iterator:
+def browser(tmp_path):
     from selenium import webdriver
 
     options = webdriver.ChromeOptions()
@@ -148,7 +146,7 @@ def browser(tmp_path: pathlib.Path) -> Iterator:
         driver.quit()
 
 
-def ended(browser, states: tuple[str, ...] = ("done", "error")) -> str:
+def ended(browser, states=("done", "error")):
     """Return the page's state once it is in a list."""
     from selenium.webdriver.support.wait import WebDriverWait
 
@@ -158,26 +156,26 @@ def ended(browser, states: tuple[str, ...] = ("done", "error")) -> str:
     )
 
 
-def opened(browser, site: Site) -> None:
+def opened(browser, site):
     browser.get(site.address)
     assert ended(browser, ("ready", "error")) == "ready"
 
 
-def choose(browser, path: pathlib.Path) -> None:
+def choose(browser, path):
     browser.execute_script("document.body.dataset.state = 'chosen'")
     browser.find_element("id", "file").send_keys(str(path))
 
 
-def status(browser) -> str:
+def status(browser):
     return browser.find_element("id", "status").text
 
 
-def scores(browser) -> np.ndarray:
+def scores(browser):
     found = browser.find_element("id", "scores").get_attribute("data-scores")
     return np.array(json.loads(found))
 
 
-def pixels(browser) -> np.ndarray:
+def pixels(browser):
     """Return the pixels that the model saw."""
     canvas = browser.find_element("id", "pixels")
     script = """
@@ -190,11 +188,11 @@ def pixels(browser) -> np.ndarray:
     return rgba.reshape(size, size, 4)[..., :3]
 
 
-def photograph(name: str = "flower.jpg") -> PIL.Image.Image:
+def photograph(name="flower.jpg"):
     return PIL.Image.fromarray(sklearn.datasets.load_sample_image(name))
 
 
-def expected(model: keras.Model, image: PIL.Image.Image) -> np.ndarray:
+def expected(model, image):
     transform = loading.transform_for(model)
     return model.predict(transform(image)[None], verbose=0)[0]
 
@@ -384,12 +382,12 @@ canvas.toBlob((blob) => {
 """
 
 
-def send(browser, event: str, with_image: bool) -> None:
+def send(browser, event, with_image):
     """Drop a file on the page, or paste one."""
     browser.execute_script(SEND, event, with_image)
 
 
-def messages(browser) -> list[dict]:
+def messages(browser):
     """Return the page's messages in the console."""
     return browser.get_log("browser")
 

@@ -1,7 +1,6 @@
 """A short run with averaged weights ends where one without them does."""
 
 import functools
-import pathlib
 
 import keras
 import numpy as np
@@ -24,7 +23,7 @@ RATE = "learning_rate=3.2"
 
 
 @pytest.mark.slow
-def test_ten_epochs_of_torchvisions_recipe(tmp_path: pathlib.Path) -> None:
+def test_ten_epochs_of_torchvisions_recipe(tmp_path):
     source = sklearn.datasets.load_digits()
     pixels = np.kron(source.images * (255 / 16), np.ones((2, 2))).round()
     images = np.repeat(pixels.astype("uint8")[..., None], 3, axis=-1)
@@ -41,7 +40,7 @@ def test_ten_epochs_of_torchvisions_recipe(tmp_path: pathlib.Path) -> None:
         default_size=16,
     )
 
-    def accuracy(*fields: str) -> float:
+    def accuracy(*fields):
         """Return the validation accuracy after the last epoch of a run."""
         recipe = recipes.get("torchvision_v2").lasting(10)
         recipe = recipe.override(*FIELDS, RATE, *fields)

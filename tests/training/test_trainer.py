@@ -17,7 +17,6 @@ import pytest
 import runs
 import tensorflow as tf
 
-import keras_resnext
 from keras_resnext import atomic_files
 from keras_resnext import cli
 from keras_resnext.data import folders
@@ -31,13 +30,7 @@ Command = Callable[..., int]
 
 
 @pytest.fixture
-def command(
-    monkeypatch: pytest.MonkeyPatch,
-    dataset: pathlib.Path,
-    tmp_path: pathlib.Path,
-    tiny: keras_resnext.ResNeXtConfig,
-    request: pytest.FixtureRequest,
-) -> Command:
+def command(monkeypatch, dataset, tmp_path, tiny, request):
     """Run `keras-resnext train` in this process, with a tiny model."""
     monkeypatch.chdir(tmp_path)
     if request.function is not test_a_run:  # the others look at no curves
@@ -46,7 +39,7 @@ def command(
     rows = {**trainer.VARIANTS, "resnext23s_4x32d": smallest}
     monkeypatch.setattr(trainer, "VARIANTS", rows)
 
-    def run(*words: object) -> int:
+    def run(*words):
         line = ["train", dataset, "--model", "resnext23s_4x32d"]
         line += ["--recipe", "cifar_short", "--batch-size", 8, *words]
         if "--dataset" in words:  # another one
@@ -60,9 +53,7 @@ def command(
     return run
 
 
-def refused(
-    command: Command, capsys: pytest.CaptureFixture, *words: object
-) -> str:
+def refused(command, capsys, *words):
     """Return the sentence that a command line gets."""
     try:
         status = command(*words)
@@ -74,7 +65,7 @@ def refused(
     return message
 
 
-def test_a_run(command: Command, capsys: pytest.CaptureFixture) -> None:
+def test_a_run(command, capsys):
     # As a job that is queued again and again gives it each time.
     assert command(*QUICK, "--resume") == 0
     folder = pathlib.Path("runs", "resnext23s_4x32d-cifar_short")
@@ -111,7 +102,7 @@ def test_a_run(command: Command, capsys: pytest.CaptureFixture) -> None:
     assert "val_accuracy" not in rows[0]
 
 
-def test_a_run_goes_on_within_an_epoch(command: Command) -> None:
+def test_a_run_goes_on_within_an_epoch(command):
     line = ("--deterministic", "--save-steps", 1, *QUICK)
     assert command("--output", "whole", *line) == 0
     shutil.copytree("whole", "parts")
@@ -122,16 +113,12 @@ def test_a_run_goes_on_within_an_epoch(command: Command) -> None:
     runs.assert_same(pathlib.Path("whole"), pathlib.Path("parts"))
 
 
-def stop_after(
-    monkeypatch: pytest.MonkeyPatch, steps: int, number: signal.Signals
-) -> None:
+def stop_after(monkeypatch, steps, number):
     """Send this process a signal in a step of its run."""
     seen = []
     counted = trainer.Checkpointing.on_train_batch_end
 
-    def count(
-        self: trainer.Checkpointing, batch: int, logs: dict | None = None
-    ) -> None:
+    def count(self, batch, logs=None):
         counted(self, batch, logs)
         seen.append(None)
         if len(seen) == steps:
@@ -148,13 +135,8 @@ def stop_after(
     ],
 )
 def test_a_stopped_run_goes_on_as_if_nothing_were(
-    command: Command,
-    capsys: pytest.CaptureFixture,
-    monkeypatch: pytest.MonkeyPatch,
-    number: signal.Signals,
-    steps: int,
-    fields: list[str],
-) -> None:
+    command, capsys, monkeypatch, number, steps, fields
+):
     line = ("--deterministic", *QUICK, *fields)
     assert command("--output", "whole", *line) == 0
     before = signal.getsignal(number)
@@ -169,9 +151,7 @@ def test_a_stopped_run_goes_on_as_if_nothing_were(
     runs.assert_same(pathlib.Path("whole"), pathlib.Path("parts"))
 
 
-def test_a_corrupt_checkpoint_gives_way_to_the_one_before(
-    command: Command, capsys: pytest.CaptureFixture
-) -> None:
+def test_a_corrupt_checkpoint_gives_way_to_the_one_before(command, capsys):
     assert command("--output", "run", *QUICK) == 0
     newest, before = checkpoints.files(pathlib.Path("run"))
     newest.write_bytes(newest.read_bytes()[:-7] + b"garbage")
@@ -182,9 +162,7 @@ def test_a_corrupt_checkpoint_gives_way_to_the_one_before(
     assert f"of epoch 3: {before}" in said
 
 
-def test_the_loss_that_is_no_number(
-    command: Command, capsys: pytest.CaptureFixture
-) -> None:
+def test_the_loss_that_is_no_number(command, capsys):
     line = ("--output", "run", "--set", "epochs=4", "schedule=step")
     line += ("milestones=2", "learning_rate=1e30")
     message = refused(command, capsys, *line)
@@ -196,12 +174,8 @@ def test_the_loss_that_is_no_number(
 
 
 @pytest.mark.once
-def test_a_full_disk(
-    command: Command,
-    capsys: pytest.CaptureFixture,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    def full(descriptor: int) -> None:
+def test_a_full_disk(command, capsys, monkeypatch):
+    def full(descriptor):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
@@ -210,14 +184,8 @@ def test_a_full_disk(
     assert not any(pathlib.Path("run").glob(".*part"))
 
 
-def test_the_last_good_checkpoint_is_named(
-    command: Command,
-    capsys: pytest.CaptureFixture,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    def full(
-        folder: pathlib.Path, whole: Callable = atomic_files.publish
-    ) -> None:
+def test_the_last_good_checkpoint_is_named(command, capsys, monkeypatch):
+    def full(folder, whole=atomic_files.publish):
         if list(folder.glob("new/step-000000006*")):
             raise OSError(28, "No space left on device")
         whole(folder)
@@ -242,13 +210,8 @@ def test_the_last_good_checkpoint_is_named(
     ],
 )
 def test_images_that_go_while_a_run_is_on(
-    command: Command,
-    capsys: pytest.CaptureFixture,
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: pathlib.Path,
-    content: bytes | None,
-    words: str,
-) -> None:
+    command, capsys, monkeypatch, tmp_path, content, words
+):
     # Or they would be read before.
     monkeypatch.setattr(folders, "KEPT_BYTES", 0)
     data = color_images.save(tmp_path / "data")
@@ -258,7 +221,7 @@ def test_images_that_go_while_a_run_is_on(
     before = file.read_bytes()
     begun = trainer.Checkpointing.begin
 
-    def begin(self: trainer.Checkpointing, epoch: int, first_step: int) -> None:
+    def begin(self, epoch, first_step):
         begun(self, epoch, first_step)
         if epoch == 1 and content is None:
             file.unlink()
@@ -276,9 +239,7 @@ def test_images_that_go_while_a_run_is_on(
 
 
 @pytest.mark.once
-def test_a_run_resumes_on_the_same_images_only(
-    command: Command, capsys: pytest.CaptureFixture, tmp_path: pathlib.Path
-) -> None:
+def test_a_run_resumes_on_the_same_images_only(command, capsys, tmp_path):
     data = color_images.save(tmp_path / "data")
     line = ["--dataset", data, "--output", "run", "--steps", 1]
     line += ["--set", "epochs=1"]
@@ -286,7 +247,7 @@ def test_a_run_resumes_on_the_same_images_only(
     record = pathlib.Path("run", "run.json").read_text()
     line.append("--resume")
 
-    def rename(before: str, after: str) -> None:
+    def rename(before, after):
         for split in color_images.COUNTS:
             (data / split / before).rename(data / split / after)
 
@@ -308,9 +269,7 @@ def test_a_run_resumes_on_the_same_images_only(
 
 
 @pytest.mark.once
-def test_two_runs_in_one_folder(
-    command: Command, capsys: pytest.CaptureFixture
-) -> None:
+def test_two_runs_in_one_folder(command, capsys):
     line = ("--output", "run", "--steps", 1, "--set", "epochs=1")
     folder = pathlib.Path("run")
     folder.mkdir()
@@ -322,9 +281,7 @@ def test_two_runs_in_one_folder(
 
 
 @pytest.mark.once
-def test_the_folder_of_another_run(
-    command: Command, capsys: pytest.CaptureFixture
-) -> None:
+def test_the_folder_of_another_run(command, capsys):
     line = ("--output", "run", "--steps", 1, "--set", "epochs=1")
     assert command(*line) == 0
     assert "--resume" in refused(command, capsys, *line)
@@ -351,18 +308,11 @@ def test_the_folder_of_another_run(
         (["--strategy", "everything"], "invalid choice"),
     ],
 )
-def test_mistakes_get_one_sentence(
-    command: Command,
-    capsys: pytest.CaptureFixture,
-    words: list[str],
-    part: str,
-) -> None:
+def test_mistakes_get_one_sentence(command, capsys, words, part):
     assert part in refused(command, capsys, *words)
 
 
-def test_the_recipe_is_shown(
-    command: Command, capsys: pytest.CaptureFixture
-) -> None:
+def test_the_recipe_is_shown(command, capsys):
     assert command("--show-recipe", "--set", "epochs=7") == 0
     assert "epochs               7" in capsys.readouterr().out
 
@@ -370,12 +320,7 @@ def test_the_recipe_is_shown(
 @pytest.mark.parametrize(
     ("line", "warmup"), [((), 2), (("--set", "warmup_epochs=5"), 5)]
 )
-def test_fewer_epochs_rise_in_fewer(
-    command: Command,
-    capsys: pytest.CaptureFixture,
-    line: tuple[str, ...],
-    warmup: int,
-) -> None:
+def test_fewer_epochs_rise_in_fewer(command, capsys, line, warmup):
     recipe = ("--recipe", "torchvision_v2", "--epochs", 240)
     assert command("--show-recipe", *recipe, *line) == 0
     assert f"warmup_epochs        {warmup}\n" in capsys.readouterr().out

@@ -15,11 +15,11 @@ with pytest.MonkeyPatch.context() as patch:
 STALE = "Run `python weights/readme.py`."
 
 
-def is_small(variant: str) -> bool:
+def is_small(variant):
     return sum(keras_resnext.VARIANTS[variant].depths) <= 9
 
 
-def without_large(page: str) -> list[list[str]]:
+def without_large(page):
     """Return the cells of a page, less what needs large models."""
     lines = [line.split(" | ") for line in page.split("\n")]
     for cells in lines:
@@ -29,8 +29,8 @@ def without_large(page: str) -> list[list[str]]:
     return lines
 
 
-def test_page_is_current() -> None:
-    def cost(variant: str, size: int, classes: int) -> readme.Cost:
+def test_page_is_current():
+    def cost(variant, size, classes):
         if is_small(variant):
             return readme.cost(variant, size, classes)
         return readme.Cost(0, 0)
@@ -40,11 +40,11 @@ def test_page_is_current() -> None:
 
 
 @pytest.mark.slow
-def test_whole_page_is_current() -> None:
+def test_whole_page_is_current():
     assert readme.page() == readme.PATH.read_text("utf-8"), STALE
 
 
-def test_every_network_and_checkpoint_is_there() -> None:
+def test_every_network_and_checkpoint_is_there():
     page = readme.PATH.read_text("utf-8")
     for variant in keras_resnext.VARIANTS:
         assert f"\n| {variant} | " in page
@@ -54,7 +54,7 @@ def test_every_network_and_checkpoint_is_there() -> None:
         )
 
 
-def test_the_default_is_marked() -> None:
+def test_the_default_is_marked():
     page = readme.PATH.read_text("utf-8").split("\n")
     for variant in keras_resnext.VARIANTS:
         marked = [line for line in page if line.startswith(f"| {variant} | **")]

@@ -19,7 +19,7 @@ KINDS = (
 )
 
 
-def test_a_template_makes_resnet50() -> None:
+def test_a_template_makes_resnet50():
     name = backbones.model_name("resnext50_32x4d:1x64d")
     config = backbones.configuration(name)
     with keras.StatelessScope(initialize_variables=False):
@@ -35,13 +35,13 @@ def test_a_template_makes_resnet50() -> None:
 
 
 @pytest.mark.parametrize("name", ["resnext51", f"{SMALL}:64", f"{SMALL}:"])
-def test_wrong_names(name: str) -> None:
+def test_wrong_names(name):
     with pytest.raises(argparse.ArgumentTypeError, match=r"no model|template"):
         backbones.model_name(name)
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_variants_have_their_levels(name: str) -> None:
+def test_variants_have_their_levels(name):
     config = backbones.configuration(name)
     size = config.stem.strides * 2 ** len(config.depths)
     backbones.check(name, "none", size)
@@ -56,7 +56,7 @@ def test_variants_have_their_levels(name: str) -> None:
         backbones.check(name, "none", size + size // 2)
 
 
-def test_it_knows_what_its_weights_knew() -> None:
+def test_it_knows_what_its_weights_knew():
     made, info = backbones.backbone(SMALL, "cifar10", 64)
     known = keras_resnext.get_model(SMALL, weights="cifar10", include_top=False)
     assert info == known.weights_info

@@ -1,9 +1,5 @@
 """Images with boxes of TFDS, and the batches of them."""
 
-import pathlib
-from collections.abc import Iterator
-from typing import Any
-
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
@@ -35,7 +31,7 @@ class Animals(tfds.core.GeneratorBasedBuilder):
     VERSION = tfds.core.Version("1.0.0")
     OBJECTS = (*GOOD, *BAD)
 
-    def _info(self) -> tfds.core.DatasetInfo:
+    def _info(self):
         features = tfds.features
         return tfds.core.DatasetInfo(
             builder=self,
@@ -53,10 +49,10 @@ class Animals(tfds.core.GeneratorBasedBuilder):
             ),
         )
 
-    def _split_generators(self, _: Any) -> dict[str, Iterator]:
+    def _split_generators(self, _):
         return {name: self._generate_examples() for name in ("train", "test")}
 
-    def _generate_examples(self) -> Iterator[tuple[int, dict]]:
+    def _generate_examples(self):
         for number in range(3):
             yield (
                 number,
@@ -81,9 +77,7 @@ class Nothings(Animals):
     OBJECTS = tuple(BAD)
 
 
-def test_useless_boxes_are_counted_and_left_out(
-    tmp_path: pathlib.Path, capsys: pytest.CaptureFixture
-) -> None:
+def test_useless_boxes_are_counted_and_left_out(tmp_path, capsys):
     source = data.dataset("animals", str(tmp_path))
     assert "12 boxes are empty or outside" in capsys.readouterr().out
     assert source.labels == ["cat", "dog"]
@@ -108,7 +102,7 @@ def test_useless_boxes_are_counted_and_left_out(
     )
 
 
-def test_a_data_set_without_objects_is_refused(tmp_path: pathlib.Path) -> None:
+def test_a_data_set_without_objects_is_refused(tmp_path):
     with pytest.raises(ValueError, match="'cifar10' has no boxes"):
         data.dataset("cifar10", str(tmp_path))
     with pytest.raises(ValueError, match="no dataset named 'vox/2007'"):
@@ -117,7 +111,7 @@ def test_a_data_set_without_objects_is_refused(tmp_path: pathlib.Path) -> None:
         data.dataset("nothings", str(tmp_path))
 
 
-def test_mirrored_boxes_enclose_the_mirrored_shape() -> None:
+def test_mirrored_boxes_enclose_the_mirrored_shape():
     source = shapes.dataset(4, 32, 0)
     plan = EpochPlan(seed=0, epoch=0, batch_size=4)
     flips = 0

@@ -3,7 +3,6 @@
 import csv
 import importlib.util
 import json
-import pathlib
 import shutil
 
 import keras
@@ -30,7 +29,7 @@ on_tensorflow = pytest.mark.skipif(
 
 
 @on_tensorflow
-def test_what_is_wrong_is_said(tmp_path: pathlib.Path) -> None:
+def test_what_is_wrong_is_said(tmp_path):
     taken = tmp_path / "taken"
     taken.mkdir()
     (taken / "notes.txt").write_text("mine")
@@ -53,9 +52,7 @@ def test_what_is_wrong_is_said(tmp_path: pathlib.Path) -> None:
 
 
 @on_tensorflow
-def test_what_is_missing_is_named(
-    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_is_missing_is_named(tmp_path, monkeypatch):
     found = importlib.util.find_spec
     monkeypatch.setattr(
         importlib.util,
@@ -70,7 +67,7 @@ def test_what_is_missing_is_named(
 @pytest.mark.skipif(
     keras.backend.backend() == "tensorflow", reason="refused elsewhere only"
 )
-def test_other_backends_are_refused(tmp_path: pathlib.Path) -> None:
+def test_other_backends_are_refused(tmp_path):
     [result] = run_commands([["--dry-run"]], tmp_path, train.main)
     assert result.status == 2
     assert_one_sentence(result.stderr, "KERAS_BACKEND=tensorflow")
@@ -78,7 +75,7 @@ def test_other_backends_are_refused(tmp_path: pathlib.Path) -> None:
 
 @pytest.mark.slow
 @on_tensorflow
-def test_dry_run(tmp_path: pathlib.Path) -> None:
+def test_dry_run(tmp_path):
     process = run_script(
         *(SCRIPT, "--dry-run", "--batch-size", 2, "--size", 64),
         *("--precision", "bfloat16"),
@@ -92,7 +89,7 @@ def test_dry_run(tmp_path: pathlib.Path) -> None:
 
 @pytest.mark.slow
 @on_tensorflow
-def test_a_run_goes_on(tmp_path: pathlib.Path) -> None:
+def test_a_run_goes_on(tmp_path):
     """Two models; and bit for bit the same from within an epoch."""
     models = ("--model", SMALL, f"{SMALL}:1x64d")
     line = (SCRIPT, *models, *QUICK)

@@ -15,7 +15,7 @@ TRUE = [
 ]
 
 
-def found(shift: float = 0.0) -> list[np.ndarray]:
+def found(shift=0.0):
     """All of it, the right edges shifted by a share of the width."""
     moved = [each.copy() for each in TRUE]
     for each in moved:
@@ -27,7 +27,7 @@ def found(shift: float = 0.0) -> list[np.ndarray]:
 NOTHING = [np.empty((0, 6), np.float32)] * 2
 
 
-def test_what_is_right_has_one() -> None:
+def test_what_is_right_has_one():
     measures = metrics.measure(TRUE, found(), LABELS)
     assert measures.map == pytest.approx(1)
     assert measures.map50 == measures.map75 == pytest.approx(1)
@@ -36,19 +36,19 @@ def test_what_is_right_has_one() -> None:
     assert measures.large == pytest.approx(1)
 
 
-def test_nothing_found_has_none() -> None:
+def test_nothing_found_has_none():
     measures = metrics.measure(TRUE, NOTHING, LABELS)
     assert measures.map == measures.map50 == 0
     assert measures.classes == {"circle": 0, "square": 0}
 
 
-def test_nothing_to_find_is_no_measure() -> None:
+def test_nothing_to_find_is_no_measure():
     measures = metrics.measure(NOTHING, found(), LABELS)
     assert measures.map is None
     assert measures.classes == {"circle": None, "square": None}
 
 
-def test_overlaps_count() -> None:
+def test_overlaps_count():
     # Boxes wider by half overlap by two thirds: at 0.5, 0.55, 0.6 and 0.65.
     measures = metrics.measure(TRUE, found(0.5), LABELS)
     assert measures.map50 == pytest.approx(1)
@@ -56,7 +56,7 @@ def test_overlaps_count() -> None:
     assert measures.map == pytest.approx(0.4)
 
 
-def test_a_wrong_class_is_wrong() -> None:
+def test_a_wrong_class_is_wrong():
     wrong = found()
     wrong[0][0, 4] = 1
     measures = metrics.measure(TRUE, wrong, LABELS)
@@ -64,7 +64,7 @@ def test_a_wrong_class_is_wrong() -> None:
     assert 0 < measures.classes["square"] < 1
 
 
-def test_what_is_uncertain_is_neither_right_nor_wrong() -> None:
+def test_what_is_uncertain_is_neither_right_nor_wrong():
     uncertain = [each.copy() for each in TRUE]
     uncertain[0][0, 5] = 1
     for guess in (found(), [found()[0][1:], found()[1]]):

@@ -9,9 +9,7 @@ pytestmark = pytest.mark.once
 
 
 @pytest.mark.parametrize("size", [64, 128])
-def test_boxes_enclose_what_is_drawn(
-    size: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_boxes_enclose_what_is_drawn(size, monkeypatch):
     """Without noise, the pixels of its color tell the box."""
     monkeypatch.setattr(shapes, "NOISE", 0)
     drawn = shapes.draw(8, size, (0,))
@@ -30,7 +28,7 @@ def test_boxes_enclose_what_is_drawn(
             assert low < share <= high
 
 
-def test_a_seed_draws_the_same_again() -> None:
+def test_a_seed_draws_the_same_again():
     first, second, other = (
         shapes.dataset(12, 64, seed).splits for seed in (0, 0, 1)
     )
@@ -46,12 +44,12 @@ def test_a_seed_draws_the_same_again() -> None:
         assert (training != each).any((1, 2, 3)).all()
 
 
-def test_more_images_leave_the_others_as_they_are() -> None:
+def test_more_images_leave_the_others_as_they_are():
     few, many = (shapes.draw(count, 64, (0, 0)) for count in (3, 6))
     np.testing.assert_array_equal(few.contents, many.contents[:3])
 
 
-def test_there_are_all_kinds_apart_from_one_another() -> None:
+def test_there_are_all_kinds_apart_from_one_another():
     objects = shapes.draw(60, 64, (0, 0)).classes
     kinds = objects[..., 4]
     assert set(kinds[kinds >= 0]) == {0, 1, 2}

@@ -1,7 +1,6 @@
 """examples/paper/cardinality.py, as a user runs it."""
 
 import json
-import pathlib
 
 import color_images
 import pytest
@@ -16,7 +15,7 @@ QUICK = ("--batch-size", 8, "--epochs", 1)
 
 
 @pytest.mark.once
-def test_what_is_wrong_is_said(tmp_path: pathlib.Path) -> None:
+def test_what_is_wrong_is_said(tmp_path):
     taken = tmp_path / "taken"
     taken.mkdir()
     (taken / "notes.txt").write_text("mine")
@@ -34,7 +33,7 @@ def test_what_is_wrong_is_said(tmp_path: pathlib.Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_seed_gives_its_numbers_again(tmp_path: pathlib.Path) -> None:
+def test_a_seed_gives_its_numbers_again(tmp_path):
     dataset = color_images.save(tmp_path / "colors")
     line = [SCRIPT, "--dataset", dataset, *QUICK]
     for name in ("first", "second"):

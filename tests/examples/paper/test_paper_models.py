@@ -10,7 +10,7 @@ SCALES = list(models.SCALES)
 
 
 @pytest.mark.parametrize("scale", SCALES)
-def test_equal_networks_cost_the_same(scale: str) -> None:
+def test_equal_networks_cost_the_same(scale):
     found = models.candidates(scale)
     equal = [each for each in found if each.group == "equal"]
     assert [each.cardinality for each in equal] == [1, 2, 4, 8, 32]
@@ -20,7 +20,7 @@ def test_equal_networks_cost_the_same(scale: str) -> None:
 
 
 @pytest.mark.parametrize("scale", SCALES)
-def test_rivals_cost_about_twice_as_much(scale: str) -> None:
+def test_rivals_cost_about_twice_as_much(scale):
     found = models.candidates(scale)
     parameters, multiply_adds = models.costs(found[0], 10)
     rivals = [each for each in found if each.group != "equal"]
@@ -34,7 +34,7 @@ def test_rivals_cost_about_twice_as_much(scale: str) -> None:
         assert max(figures) < 1.2 * min(figures) < 2.4 * base
 
 
-def test_the_papers_complexity() -> None:
+def test_the_papers_complexity():
     """Section 5.2: 29 layers; 8x64d has 34.4 million parameters."""
     config = models.SCALES["paper"]
     candidate = models.Candidate("8x64d", "equal", config)
@@ -42,7 +42,7 @@ def test_the_papers_complexity() -> None:
     assert parameters == 34_426_698
 
 
-def test_no_two_share_a_folder() -> None:
+def test_no_two_share_a_folder():
     found = models.candidates("small")
     assert len({each.folder for each in found}) == len(found)
     assert not any(" " in each.folder for each in found)

@@ -1,7 +1,5 @@
 """examples/paper/paths.py: what each path adds, as a figure."""
 
-import pathlib
-
 import keras
 import numpy as np
 import PIL.Image
@@ -29,7 +27,7 @@ def test_a_path_that_does_nothing_adds_nothing(tiny):
     assert (np.abs(second) > 1e-6).all()
 
 
-def test_figure(tmp_path: pathlib.Path) -> None:
+def test_figure(tmp_path):
     found = {"stage1_block1": np.arange(4.0), "stage2_block1": np.zeros(32)}
     paths.draw(found, "A model", tmp_path / "paths.png")
     with PIL.Image.open(tmp_path / "paths.png") as image:
@@ -38,7 +36,7 @@ def test_figure(tmp_path: pathlib.Path) -> None:
     assert len(colors) > 4
 
 
-def test_a_users_lines(tmp_path: pathlib.Path) -> None:
+def test_a_users_lines(tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, (2, 40, 40, 3), "uint8")
     for number, each in enumerate(pixels):
         PIL.Image.fromarray(each).save(tmp_path / f"{number}.png")

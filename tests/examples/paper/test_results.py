@@ -1,7 +1,6 @@
 """examples/paper/results.py: means, spreads and what may be claimed."""
 
 import json
-import pathlib
 
 import numpy as np
 import PIL.Image
@@ -17,7 +16,7 @@ from examples.paper.results import Result
 pytestmark = pytest.mark.once
 
 
-def result(name: str, group: str, errors: list[float]) -> Result:
+def result(name, group, errors):
     """Return a result of two epochs, the last with these errors."""
     found = next(
         each
@@ -34,7 +33,7 @@ def result(name: str, group: str, errors: list[float]) -> Result:
     return Result(found, 1_000_000, 20_000_000, histories)
 
 
-def all_results(best: float, *, spread: float = 0.001) -> list[Result]:
+def all_results(best, *, spread=0.001):
     """Return results: `best` errors of 32x4d and of more paths, else 0.3."""
     seeds = np.array([-1, 0, 1]) * spread
     found = []
@@ -45,7 +44,7 @@ def all_results(best: float, *, spread: float = 0.001) -> list[Result]:
     return found
 
 
-def test_mean_and_spread() -> None:
+def test_mean_and_spread():
     found = result("32x4d", "equal", [0.2, 0.3, 0.4])
     assert found.errors == pytest.approx([0.2, 0.3, 0.4])
     assert results.spread(found.errors) == pytest.approx(
@@ -66,9 +65,7 @@ def test_mean_and_spread() -> None:
         (0.299, 0.02, "not shown at this scale"),
     ],
 )
-def test_a_verdict_needs_more_than_chance(
-    best: float, spread: float, words: str
-) -> None:
+def test_a_verdict_needs_more_than_chance(best, spread, words):
     lines = results.verdict(all_results(best, spread=spread))
     for line in lines:
         assert f": {words}." in line
@@ -76,7 +73,7 @@ def test_a_verdict_needs_more_than_chance(
     assert starts == ["Table 3", "Table 4", "Table 4", "Section 5.1"]
 
 
-def test_chance_is_welchs() -> None:
+def test_chance_is_welchs():
     """From all errors, as from the few numbers that it is computed from."""
     better, worse = [0.21, 0.2, 0.24], [0.25, 0.22, 0.27]
     welch = scipy.stats.ttest_ind(better, worse, equal_var=False)
@@ -84,14 +81,14 @@ def test_chance_is_welchs() -> None:
     assert results.p_value(worse, better) == pytest.approx(welch.pvalue)
 
 
-def test_many_claims_need_more() -> None:
+def test_many_claims_need_more():
     """Holm's method, worked out by hand."""
     found = results.holm([0.01, 0.04, 0.03, 0.5])
     assert found == pytest.approx([0.04, 0.09, 0.09, 0.5])
     assert results.holm([0.6, 0.9]) == [1.0, 1.0]
 
 
-def test_the_page_says_what_the_figures_say() -> None:
+def test_the_page_says_what_the_figures_say():
     """examples/paper/README.md, from examples/paper/cardinality.json."""
     paper = ROOT / "examples" / "paper"
     rows = json.loads((paper / "cardinality.json").read_text())["results"]
@@ -113,12 +110,12 @@ def test_the_page_says_what_the_figures_say() -> None:
     assert results.markdown(found) in (paper / "README.md").read_text("utf-8")
 
 
-def test_seeds_that_agree_show_nothing() -> None:
+def test_seeds_that_agree_show_nothing():
     for line in results.verdict(all_results(0.2, spread=0)):
         assert ": not shown at this scale." in line
 
 
-def test_one_seed_shows_nothing() -> None:
+def test_one_seed_shows_nothing():
     few = [
         Result(each.candidate, 1, 1, each.histories[:1])
         for each in all_results(0.1)
@@ -126,13 +123,13 @@ def test_one_seed_shows_nothing() -> None:
     assert "not shown" in results.verdict(few)[0]
 
 
-def test_markdown_holds_every_network() -> None:
+def test_markdown_holds_every_network():
     text = results.markdown(all_results(0.2))
     for each in models.candidates("small"):
         assert f"| {each.label} |" in text
 
 
-def test_the_figure_is_drawn(tmp_path: pathlib.Path) -> None:
+def test_the_figure_is_drawn(tmp_path):
     file = tmp_path / "figure.png"
     figure.draw(all_results(0.2), "A title", file)
     with PIL.Image.open(file) as image:
