@@ -41,20 +41,9 @@ def images():
 
 
 class TestEvaluationTransform:
-    def test_result(self, images):
-        transform = EvaluationTransform(256, 224)
-        for image in images:
-            y = transform(image)
-            assert y.dtype == "float32"
-            assert y.shape == (224, 224, 3)
-
-    def test_is_a_value(self):
-        transform = EvaluationTransform(256, 224, "bicubic")
-        assert transform == EvaluationTransform(256, 224, "bicubic")
-        assert len({transform, EvaluationTransform(256, 224, "bilinear")}) == 2
-
     def test_normalization_is_preprocess_input(self):
         x = noise(224, 224)
+        assert EvaluationTransform(224, 224)(x).dtype == "float32"
         np.testing.assert_allclose(
             EvaluationTransform(224, 224)(x),
             preprocess_input(x, data_format="channels_last"),
@@ -208,11 +197,6 @@ class TestEvaluationTransformOfWeights:
         )
         assert evaluation_transform(weights, size) == expected
         assert evaluation_transform(weights.name, size) == expected
-
-    def test_torchvisions_own_transform_is_the_best_of_64x4d(self):
-        weights = get_weights("resnext101_64x4d")
-        assert (weights.top1, weights.top5) == (83.246, 96.454)
-        assert evaluation_transform(weights).resize == 232
 
     @pytest.mark.parametrize("source", [None, pathlib.Path("a1h_in1k")])
     def test_another_type(self, source):

@@ -141,21 +141,24 @@ def test_paths_are_what_is_gone_without_them(tiny, images, changes, folded):
     model = build(config, classifier_activation=None)
     if folded:
         model = keras_resnext.optimize_for_inference(model)
-    block = "stage2_block1"
-    found = explain.group_ablation(model, images, block, classes=3)
+    found = explain.group_ablation(model, images, "stage2_block1", classes=3)
     assert found.shape == (3, 4)
     before = numpy(model(images))[:, 3]
-    # The next convolution does not see a path whose weights are zero there.
-    conv = model.get_layer(f"{block}_conv3")
-    weights = conv.get_weights()
-    width = weights[0].shape[2] // 4
-    for group in range(4):
-        kernel = weights[0].copy()
-        kernel[:, :, group * width : (group + 1) * width] = 0
-        conv.set_weights([kernel, *weights[1:]])
+    for group in each_path_cut(model.get_layer("stage2_block1_conv3")):
         without = numpy(model(images))[:, 3]
         np.testing.assert_allclose(found[:, group], before - without, atol=1e-5)
     assert np.abs(found).max() > 1e-4
+
+
+def each_path_cut(conv):
+    """Yield each of four paths, its weights zero in the next convolution."""
+    kernel, *rest = conv.get_weights()
+    width = kernel.shape[2] // 4
+    for group in range(4):
+        without = kernel.copy()
+        without[:, :, group * width : (group + 1) * width] = 0
+        conv.set_weights([without, *rest])
+        yield group
 
 
 def expected_heat(way, head, model, inputs, chosen):
@@ -205,21 +208,14 @@ def test_any_model_that_contains_ours(tiny, way, head):
     assert earlier.shape == (3, 4, 4)
     assert 0 <= earlier.min() <= earlier.max() <= 1
 
-    # The next convolution does not see a path whose weights are zero there.
-    block = "stage2_block1"
-    found = explain.group_ablation(model, inputs, block, classes=3)
+    found = explain.group_ablation(model, inputs, "stage2_block1", classes=3)
     whole = scores_of(model, layers, inputs)[:, 3]
     (conv,) = [
         layer
         for layer in model._flatten_layers()
-        if layer.name == f"{block}_conv3"
+        if layer.name == "stage2_block1_conv3"
     ]
-    (kernel,) = conv.get_weights()
-    width = kernel.shape[2] // 4
-    for group in range(4):
-        without = kernel.copy()
-        without[:, :, group * width : (group + 1) * width] = 0
-        conv.set_weights([without])
+    for group in each_path_cut(conv):
         rest = scores_of(model, layers, inputs)[:, 3]
         scale = np.abs(whole).max()
         np.testing.assert_allclose(

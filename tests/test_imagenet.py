@@ -11,10 +11,8 @@ pytestmark = pytest.mark.once
 def test_order_and_numbers():
     wnids = [each.wnid for each in imagenet.classes()]
     assert wnids == sorted(set(wnids))
-    numbers = {each.challenge: each.name for each in imagenet.classes()}
+    numbers = [each.challenge for each in imagenet.classes()]
     assert sorted(numbers) == list(range(1, 1001))
-    assert numbers[1] == "kit_fox"
-    assert numbers[1000] == "dumbbell"
 
 
 def test_challenge_numbers_are_those_of_tensorflow_datasets():

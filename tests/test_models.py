@@ -52,12 +52,6 @@ def test_every_variant_has_a_callable():
     assert keras_resnext.ResNeXt101 is keras_resnext.ResNeXt101_32x4d
 
 
-def test_every_public_name_exists():
-    for name in keras_resnext.__all__:
-        assert hasattr(keras_resnext, name)
-    assert len(set(keras_resnext.__all__)) == len(keras_resnext.__all__)
-
-
 @every_callable
 def test_callables_look_like_functions(callable_):
     name = callable_.__name__
@@ -206,18 +200,6 @@ def test_a_missing_file_is_said_to_be_missing(tmp_path, tiny):
         keras_resnext.ResNeXt(tiny, weights=tmp_path / "nowhere.pth")
 
 
-def test_get_model():
-    model = without_values(
-        keras_resnext.get_model,
-        "resnext50_32x4d",
-        weights=None,
-        include_top=False,
-        pooling="avg",
-    )
-    assert model.name == "resnext50_32x4d"
-    assert model.output_shape == (None, 2048)
-
-
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
@@ -252,12 +234,6 @@ def test_get_model_suggests():
 
 def test_list_models():
     assert keras_resnext.list_models() == sorted(VARIANTS)
-    assert keras_resnext.list_models("*_64x4d") == [
-        "resnext101_64x4d",
-        "seresnext101_64x4d",
-    ]
-    assert keras_resnext.list_models("resnext50*") == [
-        "resnext50_32x4d",
-        "resnext50d_32x4d",
-    ]
+    found = keras_resnext.list_models("*_64x4d")
+    assert found == ["resnext101_64x4d", "seresnext101_64x4d"]
     assert keras_resnext.list_models("densenet*") == []

@@ -1,6 +1,5 @@
 """Checks for every layer, whatever it computes."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from dataclasses import field
@@ -105,18 +104,6 @@ def unknown_sizes(case: Case, tmp_path: Any) -> None:
             assert np.isfinite(weight).all()
 
 
-def config_round_trip(case: Case, tmp_path: Any) -> None:
-    layer, x = case.make(), case.images()
-    expected = outputs(layer, x)
-    data = json.loads(json.dumps(keras.saving.serialize_keras_object(layer)))
-    assert data["registered_name"] == f"keras_resnext>{case.layer.__name__}"
-    copy = keras.saving.deserialize_keras_object(data)
-    assert type(copy) is case.layer
-    assert copy.get_config() == layer.get_config()
-    copy.set_weights(layer.get_weights())
-    np.testing.assert_array_equal(outputs(copy, x), expected)
-
-
 def save_and_load(case: Case, tmp_path: Any) -> None:
     x = case.images()
     images = tree.map_structure(lambda one: keras.Input(one.shape[1:]), x)
@@ -125,6 +112,11 @@ def save_and_load(case: Case, tmp_path: Any) -> None:
     randomize(layer)
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
+    copy = loaded.layers[-1]
+    assert type(copy) is case.layer
+    assert copy.get_config() == layer.get_config()
+    name = keras.saving.get_registered_name(case.layer)
+    assert name == f"keras_resnext>{case.layer.__name__}"
     np.testing.assert_array_equal(outputs(loaded, x), outputs(model, x))
 
 
@@ -166,7 +158,6 @@ def channels_first(case: Case, tmp_path: Any) -> None:
 CHECKS = (
     shape_inference,
     unknown_sizes,
-    config_round_trip,
     save_and_load,
     mixed_precision,
     channels_first,

@@ -50,11 +50,6 @@ def assert_same(layer, other, x, **kwargs):
     harness.assert_close(found, harness.outputs(other, x, **kwargs), 3e-6)
 
 
-def test_defaults_are_those_of_a_resnext():
-    layer = BatchNormalization()
-    assert (layer.momentum, layer.epsilon) == (0.9, 1e-5)
-
-
 @pytest.mark.parametrize("axis", [-1, 3, 1, -3])
 @pytest.mark.parametrize("name", CASES)
 def test_equals_keras(name, axis):

@@ -216,17 +216,6 @@ def test_loss_scaling_changes_nothing(kind):
     assert_close(end(keras.optimizers.LossScaleOptimizer), end(lambda o: o))
 
 
-@pytest.mark.parametrize("kind", [SGD, LAMB])
-def test_fit_with_an_average_of_the_weights(kind):
-    model = tiny_model()
-    optimizer = kind(
-        dropping(0.05), weight_decay=0.01, use_ema=True, ema_momentum=0.5
-    )
-    model.compile(optimizer, "mse")
-    history = model.fit(*batch(), epochs=8, verbose=0).history["loss"]
-    assert history[-1] < history[0]
-
-
 @pytest.mark.parametrize(
     "optimizer",
     [

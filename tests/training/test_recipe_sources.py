@@ -24,22 +24,6 @@ def test_every_field_has_a_source(name):
     assert all(source.text.startswith(known) for source in sources.values())
 
 
-def test_what_was_not_read_is_named():
-    unread = {
-        (name, field)
-        for name, sources in recipes.SOURCES.items()
-        for field, source in sources.items()
-        if not source.read and not name.startswith("retinanet")
-    }
-    assert unread == {
-        ("torchvision_v2", "batch_size"),
-        ("torchvision_v2_fixres", "batch_size"),
-        ("torchvision_v2_fixres", "train_size"),
-        ("a1", "bce_target_thresh"),
-        ("a3", "bce_target_thresh"),
-    }
-
-
 def test_page_is_current():
     current = page.PATH.read_text("utf-8")
     assert page.page() == current, "Run `python docs/recipes.py`."

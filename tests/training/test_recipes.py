@@ -156,21 +156,6 @@ def test_what_decays_is_torchvisions(optimizer, norm, bias):
     assert sorted(map(np.prod, found)) == sorted(p.numel() for p in expected)
 
 
-def test_what_each_recipe_spares():
-    spares = {
-        name: (recipes.get(name).decay_norm, recipes.get(name).decay_bias)
-        for name in recipes.list_recipes()
-    }
-    assert {name for name, each in spares.items() if all(each)} == {
-        *("paper", "cifar_paper", "torchvision_v1", "retinanet")
-    }
-    assert {name for name, each in spares.items() if each == (False, True)} == {
-        "torchvision_v2",
-        "torchvision_v2_fixres",
-        "torchvision_v2_repeated",
-    }
-
-
 # Averages
 
 
@@ -245,19 +230,6 @@ def test_evaluation_is_timms(name):
     )
     assert recipe.evaluation_resize == transform.transforms[0].size
     assert recipe.interpolation == "bicubic"
-
-
-@pytest.mark.parametrize("name", ["paper", "timm_ra", "a1", "a2", "a3"])
-def test_the_last_scale_starts_at_zero_as_timms(name):
-    assert recipes.get(name).zero_init_last == (name != "paper")
-
-
-def test_torchvisions_three_recipes():
-    """Recipes of 50_32x4d V2, 101_32x8d V2 and 101_64x4d V1."""
-    names = ("", "_fixres", "_repeated")
-    found = [recipes.get(f"torchvision_v2{name}") for name in names]
-    assert [recipe.train_size for recipe in found] == [224, 176, 176]
-    assert [recipe.repeated_augment for recipe in found] == [1, 1, 4]
 
 
 @pytest.mark.parametrize("name", ["paper", "a2"])

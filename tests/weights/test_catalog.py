@@ -90,12 +90,6 @@ def test_another_variants_name_is_refused():
         find_weights("resnext50_32x4d", "resnext101_32x4d.gluon_in1k")
 
 
-def test_a_variant_without_checkpoints():
-    assert default_weights("ecaresnext50t_32x4d") is None
-    with pytest.raises(ValueError, match="No checkpoint of ecaresnext50t_32"):
-        find_weights("ecaresnext50t_32x4d", "imagenet")
-
-
 def test_list_weights():
     assert list_weights() == list(WEIGHTS)
     for model in ("resnext50*", "resnext101_32x4d"):

@@ -119,11 +119,6 @@ def test_names_are_timms(variant):
 @pytest.mark.parametrize(
     ("layer", "name"),
     [
-        ("stem_conv1", "conv1_conv"),
-        ("stem_bn1", "conv1_bn"),
-        ("stage1_block1_shortcut_conv", "conv2_block1_0_conv"),
-        ("stage1_block1_shortcut_bn", "conv2_block1_0_bn"),
-        ("stage4_block3_conv2", "conv5_block3_2_conv"),
         ("stage3_block23_bn3", "conv4_block23_3_bn"),
         ("predictions", "predictions|probs"),
         ("stage1_block1_attention", None),

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import pathlib
 import sys
 
 import keras
@@ -185,30 +184,6 @@ def test_layout_without_words_for_a_layer(tmp_path):
 def test_other_endings(tmp_path):
     with pytest.raises(ValueError, match=r"'\.safetensors'"):
         save_torch_checkpoint(filled(), tmp_path / "weights.pth")
-
-
-def test_others_may_read_it_as_any_file(tmp_path):
-    other = tmp_path / "other"
-    other.touch()
-    path = tmp_path / "there.safetensors"
-    save_torch_checkpoint(filled(), path)
-    assert path.stat().st_mode == other.stat().st_mode
-
-
-def test_failure_leaves_the_old_file(tmp_path, monkeypatch):
-    path = tmp_path / "there.safetensors"
-    path.write_bytes(b"old")
-
-    def full(part, content):
-        with part.open("wb") as file:
-            file.write(content[:9])
-        raise OSError("No space left on device")
-
-    monkeypatch.setattr(pathlib.Path, "write_bytes", full)
-    with pytest.raises(OSError, match="No space"):
-        save_torch_checkpoint(filled(), path)
-    assert path.read_bytes() == b"old"
-    assert list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.parity

@@ -213,16 +213,6 @@ def test_hub_files_are_timms_and_come_first():
                 assert source.filename == HubFile("").filename
 
 
-def test_timm_has_few_files_that_are_not_on_the_hub():
-    hubless = [row.name for row in TIMM if isinstance(row.sources[0], WebFile)]
-    assert hubless == [
-        "resnext101_32x48d.fb_wsl_ig1b_ft_in1k",
-        "legacy_seresnext26_32x4d.in1k",
-        "legacy_seresnext50_32x4d.in1k",
-        "legacy_seresnext101_32x4d.in1k",
-    ]
-
-
 def test_old_keras_files():
     """Places have a file with the classifier and one without."""
     rows = [row for row in OTHERS if row.sources[0].verified_by == "MD5"]

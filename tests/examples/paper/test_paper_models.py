@@ -34,14 +34,6 @@ def test_rivals_cost_about_twice_as_much(scale):
         assert max(figures) < 1.2 * min(figures) < 2.4 * base
 
 
-def test_the_papers_complexity():
-    """Section 5.2: 29 layers; 8x64d has 34.4 million parameters."""
-    config = models.SCALES["paper"]
-    candidate = models.Candidate("8x64d", "equal", config)
-    parameters, _ = models.costs(candidate, 10)
-    assert parameters == 34_426_698
-
-
 def test_no_two_share_a_folder():
     found = models.candidates("small")
     assert len({each.folder for each in found}) == len(found)
