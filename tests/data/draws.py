@@ -47,8 +47,9 @@ def assert_deterministic(function: Callable, count: int, spec: Any) -> Any:
         dataset = tf.data.Dataset.range(count).map(numbered, parallel)
         assert dataset.element_spec == spec
         found.append(np.stack(list(dataset.as_numpy_iterator())))
-    np.testing.assert_array_equal(*found)
-    return found[0]
+    first, second = found
+    np.testing.assert_array_equal(first, second)
+    return first
 
 
 def assert_same_distribution(ours: Any, theirs: Any) -> None:
