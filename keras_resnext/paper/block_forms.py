@@ -82,12 +82,8 @@ def aggregated_block(
     >>> summed.count_params() == grouped.count_params()
     True
     """
-    _check_form(form, FORMS)
-    if in_channels is None:
-        in_channels = channels
-    _check_numbers(
-        channels, cardinality, bottleneck_width, strides, in_channels
-    )
+    numbers = channels, cardinality, bottleneck_width, strides
+    x = _input(form, FORMS, *numbers, in_channels)
     config = ResNeXtConfig(
         (1,), FixedCardinality(cardinality, bottleneck_width), (channels,)
     )
@@ -101,7 +97,6 @@ def aggregated_block(
         dilation=1,
         stochastic_depth=0.0,
     )
-    x = _images(in_channels)
     if form == "c":
         return keras.Model(x, bottleneck(x, block, config), name="form_c")
     activation = activation_of(config)
@@ -118,12 +113,8 @@ def aggregated_block(
     if form == "a":
         y = _joined(keras.layers.Add(name=f"{block.name}_sum"), paths)
     else:
-        y = _joined(
-            keras.layers.Concatenate(
-                channel_axis(), name=f"{block.name}_concat"
-            ),
-            paths,
-        )
+        name = f"{block.name}_concat"
+        y = _joined(keras.layers.Concatenate(channel_axis(), name=name), paths)
         y = conv(y, channels, 1, f"{block.name}_conv3")
     y = batch_norm(y, f"{block.name}_bn3")
     return _residual(x, y, block, f"form_{form}")
@@ -164,14 +155,9 @@ def two_layer_block(
     >>> [layer.groups for layer in dense.layers if "conv" in layer.name]
     [1, 1]
     """
-    _check_form(form, TWO_LAYER_FORMS)
-    if in_channels is None:
-        in_channels = channels
-    _check_numbers(
-        channels, cardinality, bottleneck_width, strides, in_channels
-    )
+    numbers = channels, cardinality, bottleneck_width, strides
+    x = _input(form, TWO_LAYER_FORMS, *numbers, in_channels)
     block = Block(1, 1, channels, 0, 1, strides, 1, 0.0)
-    x = _images(in_channels)
 
     def layers(name: str, width: int) -> Tensor:
         y = conv(x, width, 3, f"{name}_conv1", strides)
@@ -207,9 +193,8 @@ def named_weights(block: keras.Model) -> dict[str, np.ndarray]:
     (3, 3, 4, 128)
     """
     return {
-        _name(layer, weight): keras.ops.convert_to_numpy(weight)
-        for layer in block.layers
-        for weight in layer.weights
+        name: keras.ops.convert_to_numpy(weight)
+        for name, weight in _variables(block).items()
     }
 
 
@@ -230,11 +215,7 @@ def set_named_weights(
     >>> first, second = (paper.aggregated_block("c") for _ in range(2))
     >>> paper.set_named_weights(second, paper.named_weights(first))
     """
-    own = {
-        _name(layer, weight): weight
-        for layer in block.layers
-        for weight in layer.weights
-    }
+    own = _variables(block)
     if own.keys() != weights.keys():
         other = sorted(own.keys() ^ weights.keys())
         raise ValueError(
@@ -327,13 +308,35 @@ def _axis(name: str, cuts: Mapping[str, int]) -> int | None:
     return 0 if cuts.get(_NORMS.get(layer, "")) == 3 else None
 
 
-def _name(layer: keras.layers.Layer, weight: keras.Variable) -> str:
-    return f"{layer.name.removeprefix('stage1_block1_')}/{weight.name}"
+def _variables(block: keras.Model) -> dict[str, keras.Variable]:
+    return {
+        f"{layer.name.removeprefix('stage1_block1_')}/{weight.name}": weight
+        for layer in block.layers
+        for weight in layer.weights
+    }
 
 
-def _images(channels: int) -> Tensor:
+def _input(
+    form: str,
+    forms: tuple[str, ...],
+    channels: int,
+    cardinality: int,
+    bottleneck_width: int,
+    strides: int,
+    in_channels: int | None,
+) -> Tensor:
+    """Check the arguments of a block, and return its images."""
+    _check_form(form, forms)
+    if in_channels is None:
+        in_channels = channels
+    numbers = channels, cardinality, bottleneck_width, strides, in_channels
+    if not all(isinstance(each, int) and each > 0 for each in numbers):
+        raise ValueError(
+            "`channels`, `cardinality`, `bottleneck_width`, `strides` and "
+            f"`in_channels` must be positive whole numbers. Received: {numbers}"
+        )
     shape: list[int | None] = [None, None]
-    shape.insert(channel_axis() - 1, channels)
+    shape.insert(channel_axis() - 1, in_channels)
     return keras.Input(tuple(shape))
 
 
@@ -354,12 +357,4 @@ def _check_form(form: str, forms: tuple[str, ...]) -> None:
     if form not in forms:
         raise ValueError(
             f"`form` must be one of {', '.join(forms)}. Received: {form!r}"
-        )
-
-
-def _check_numbers(*numbers: object) -> None:
-    if not all(isinstance(each, int) and each > 0 for each in numbers):
-        raise ValueError(
-            "`channels`, `cardinality`, `bottleneck_width`, `strides` and "
-            f"`in_channels` must be positive whole numbers. Received: {numbers}"
         )

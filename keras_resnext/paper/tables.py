@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import dataclass
 from dataclasses import replace
+from functools import partial
 from types import MappingProxyType
 
 import keras
@@ -147,70 +148,31 @@ def _published(claim: Claim) -> float | None:
     return None if accuracy is None else round(100 - accuracy, 1)
 
 
-def _map_size(stage: int) -> Callable[[keras.Model, ResNeXtConfig], int]:
-    def compute(model: keras.Model, config: ResNeXtConfig) -> int:
-        layer = "stem_conv1" if stage == 0 else f"stage{stage}_block1_out"
-        shape = list(model.get_layer(layer).output.shape[1:])
-        shape.pop(channel_axis() - 1)
-        return shape[0]
-
-    return compute
+def _map_size(stage: int, model: keras.Model, config: ResNeXtConfig) -> int:
+    layer = "stem_conv1" if stage == 0 else f"stage{stage}_block1_out"
+    shape = list(model.get_layer(layer).output.shape[1:])
+    shape.pop(channel_axis() - 1)
+    return shape[0]
 
 
-def _width(stage: int) -> Callable[[keras.Model, ResNeXtConfig], int]:
-    def compute(model: keras.Model, config: ResNeXtConfig) -> int:
-        return model.get_layer(f"stage{stage}_block1_conv2").filters
-
-    return compute
+def _conv2_width(stage: int, model: keras.Model, config: ResNeXtConfig) -> int:
+    return model.get_layer(f"stage{stage}_block1_conv2").filters
 
 
-def _constant_width(model: keras.Model, config: ResNeXtConfig) -> int:
-    return complexity.width_at_constant_complexity(
-        _cardinality_and_width(config)[0]
-    )
+def _constant_width(config: ResNeXtConfig) -> int:
+    return complexity.width_at_constant_complexity(_cardinality(config))
 
 
-def _group_conv_width(model: keras.Model, config: ResNeXtConfig) -> int:
-    return _cardinality_and_width(config)[0] * _constant_width(model, config)
-
-
-def _block_parameters(model: keras.Model, config: ResNeXtConfig) -> float:
-    """Count the weights of a block with an identity shortcut."""
-    layers = [f"stage1_block2_conv{number}" for number in (1, 2, 3)]
-    return (
-        sum(
-            cost.parameters
-            for cost in complexity.layer_costs(model)
-            if cost.name in layers
-        )
-        / 1e3
-    )
-
-
-def _block_multiply_adds(model: keras.Model, config: ResNeXtConfig) -> float:
-    return (
-        sum(
-            cost.multiply_adds
-            for cost in complexity.layer_costs(model)
-            if cost.name.startswith("stage1_block2_")
-        )
-        / 1e9
-    )
-
-
-def _parameters(model: keras.Model, config: ResNeXtConfig) -> float:
-    return complexity.num_parameters(model) / 1e6
-
-
-def _multiply_adds(model: keras.Model, config: ResNeXtConfig) -> float:
-    return complexity.multiply_adds(model) / 1e9
-
-
-def _cardinality_and_width(config: ResNeXtConfig) -> tuple[int, int]:
-    grouping = config.grouping
-    if not isinstance(grouping, FixedCardinality):
+def _cardinality(config: ResNeXtConfig) -> int:
+    if not isinstance(config.grouping, FixedCardinality):
         raise ValueError("A claim's model must have a cardinality.")
-    return grouping.cardinality, grouping.bottleneck_width
+    return config.grouping.cardinality
+
+
+def _block(model: keras.Model) -> list[complexity.Cost]:
+    """Return the convolutions of a block with an identity shortcut."""
+    costs = complexity.layer_costs(model)
+    return [c for c in costs if c.name.startswith("stage1_block2_conv")]
 
 
 TOP1 = "top-1 error, %"
@@ -222,14 +184,23 @@ MULTIPLY_ADDS = "multiply-adds, G"
 QUANTITIES: Mapping[str, Callable[[keras.Model, ResNeXtConfig], float]] = (
     MappingProxyType(
         {
-            PARAMETERS: _parameters,
-            MULTIPLY_ADDS: _multiply_adds,
-            **{f"conv{i + 1} map": _map_size(i) for i in range(5)},
-            **{f"conv{i + 1} 3x3 width": _width(i) for i in range(1, 5)},
-            "width d": _constant_width,
-            "group conv width": _group_conv_width,
-            "block parameters, k": _block_parameters,
-            "block multiply-adds, G": _block_multiply_adds,
+            PARAMETERS: lambda m, _: complexity.num_parameters(m) / 1e6,
+            MULTIPLY_ADDS: lambda m, _: complexity.multiply_adds(m) / 1e9,
+            **{f"conv{i + 1} map": partial(_map_size, i) for i in range(5)},
+            **{
+                f"conv{i + 1} 3x3 width": partial(_conv2_width, i)
+                for i in range(1, 5)
+            },
+            "width d": lambda _, config: _constant_width(config),
+            "group conv width": lambda _, config: (
+                _cardinality(config) * _constant_width(config)
+            ),
+            "block parameters, k": lambda m, _: (
+                sum(cost.parameters for cost in _block(m)) / 1e3
+            ),
+            "block multiply-adds, G": lambda m, _: (
+                sum(cost.multiply_adds for cost in _block(m)) / 1e9
+            ),
         }
     )
 )
