@@ -64,8 +64,21 @@ class WeightAverage(keras.callbacks.Callback):
         # With `steps_per_execution` there are several between two calls.
         self._step += batch - self._batch
         self._batch = batch
-        if self._step >= self._due:
-            self._update()
+        if self._step < self._due:
+            return
+        if keras.backend.backend() == "jax":
+            self.model.jax_state_sync()
+        values = self._read()
+        if self._copies:
+            self._averages = values
+        for average, value in zip(self._averages, values, strict=True):
+            if average.dtype.kind == "f":
+                average += (value - average) * (1 - self.decay)
+            else:
+                average[...] = value
+        # What was averaged within the warm-up is replaced by the next update.
+        self._copies = self._step <= self.warmup_steps
+        self._due = self._step + self.steps
 
     def on_test_begin(self, logs: dict | None = None) -> None:
         self.show()
@@ -101,21 +114,6 @@ class WeightAverage(keras.callbacks.Callback):
         self._copies = bool(copies)
         names = sorted(name for name in state if name != "place")
         self._averages = [np.array(state[name]) for name in names]
-
-    def _update(self) -> None:
-        if keras.backend.backend() == "jax":
-            self.model.jax_state_sync()
-        values = self._read()
-        if self._copies:
-            self._averages = values
-        for average, value in zip(self._averages, values, strict=True):
-            if average.dtype.kind == "f":
-                average += (value - average) * (1 - self.decay)
-            else:
-                average[...] = value
-        # What was averaged within the warm-up is replaced by the next update.
-        self._copies = self._step <= self.warmup_steps
-        self._due = self._step + self.steps
 
     def _read(self) -> list[np.ndarray]:
         return [_array(variable) for variable in self.model.weights]

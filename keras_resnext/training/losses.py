@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from keras_resnext.kernels.generic import Tensor
+from keras_resnext.training.weight_decay import check_share
 
 
 @keras.saving.register_keras_serializable(package="keras_resnext")
@@ -63,11 +64,8 @@ class BinaryCrossentropy(keras.losses.BinaryCrossentropy):
         from_logits: bool = True,
         **kwargs: Any,
     ) -> None:
-        if target_threshold is not None and not 0 <= target_threshold < 1:
-            raise ValueError(
-                "`target_threshold` must be at least 0 and below 1. "
-                f"Received: {target_threshold!r}"
-            )
+        if target_threshold is not None:
+            check_share("target_threshold", target_threshold)
         super().__init__(from_logits=from_logits, **kwargs)
         self.target_threshold = target_threshold
 

@@ -113,7 +113,7 @@ def draw_confusion(
     axes.imshow(shares, cmap=BLUES, vmin=0, vmax=1)
     if classes <= MOST_COUNTED_CLASSES:
         for row, column in zip(*np.nonzero(counts), strict=True):
-            wrong = row != column
+            wrong, dark = row != column, shares[row, column] > 0.5
             axes.text(
                 column,
                 row,
@@ -121,7 +121,7 @@ def draw_confusion(
                 ha="center",
                 va="center",
                 fontsize=9,
-                color=_legible(shares[row, column], RED if wrong else INK),
+                color="white" if dark else RED if wrong else INK,
                 fontweight="bold" if wrong else "normal",
             )
     if classes <= MOST_NAMED_CLASSES:
@@ -221,10 +221,6 @@ def bare(axes: Axes, keep: tuple[str, ...] = ()) -> None:
     for side, spine in axes.spines.items():
         spine.set(visible=side in keep, color=INK)
     axes.tick_params(colors=INK)
-
-
-def _legible(share: float, color: str) -> str:
-    return "white" if share > 0.5 else color
 
 
 def _short(label: str, letters: int = 14) -> str:

@@ -69,7 +69,11 @@ class Progress(keras.callbacks.Callback):
             self._began = time.monotonic()
             return
         now = time.monotonic()
-        facts = self._facts(loss, now)
+        left = (self.epochs - self.epoch) * self.steps - self.done
+        seconds = left * (now - self._began) / (self.seen - 1)
+        facts = (
+            f"loss {loss:.3f}, {self.rate:,.0f} images/s, {clock(seconds)} left"
+        )
         self._bar.update(self._task, completed=self.done, facts=facts)
         silent = self.shown and self._bar.disable
         if silent and now - self._spoke >= QUIET_SECONDS:
@@ -93,13 +97,6 @@ class Progress(keras.callbacks.Callback):
         """Images per second since the first step of this process."""
         passed = time.monotonic() - self._began
         return (self.seen - 1) * self.batch_size / max(passed, 1e-9)
-
-    def _facts(self, loss: float, now: float) -> str:
-        left = (self.epochs - self.epoch) * self.steps - self.done
-        seconds = left * (now - self._began) / max(self.seen - 1, 1)
-        return (
-            f"loss {loss:.3f}, {self.rate:,.0f} images/s, {clock(seconds)} left"
-        )
 
 
 def clock(seconds: float) -> str:

@@ -19,6 +19,7 @@ from keras_resnext.training.optimizers import SGD
 from keras_resnext.training.schedules import EpochSchedule
 from keras_resnext.training.schedules import cosine
 from keras_resnext.training.schedules import multistep
+from keras_resnext.training.weight_decay import check_share
 from keras_resnext.weights.records import IMAGENET_MEAN
 from keras_resnext.weights.records import IMAGENET_STD
 
@@ -169,11 +170,7 @@ class Recipe:
                     f"Received: {value!r}"
                 )
         for name in (*_SHARES, "ema_decay"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(
-                    f"`{name}` must be at least 0 and below 1. "
-                    f"Received: {getattr(self, name)!r}"
-                )
+            check_share(name, getattr(self, name))
         for name in ("batch_size", "epochs", "repeated_augment", "ema_steps"):
             if getattr(self, name) < 1:
                 raise ValueError(

@@ -302,9 +302,8 @@ class Trainer:
         recipe, strategy, task = self.recipe, self.strategy, self.task
         record = describe(recipe, self._identity())
         self.directory.claim(record, resume)
-        say = _silent
-        if strategy.is_chief:
-            say = functools.partial(progress.CONSOLE.print, soft_wrap=True)
+        print_ = functools.partial(progress.CONSOLE.print, soft_wrap=True)
+        say = print_ if strategy.is_chief else lambda _: None
         history: list[dict[str, Any]] = []
         restored = None
         start = first_step = 0
@@ -595,7 +594,3 @@ class Checkpointing(keras.callbacks.Callback):
         """Bring the variables to where they are without `fit`."""
         if keras.backend.backend() == "jax":
             self.trainer.model.jax_state_sync()
-
-
-def _silent(_: str) -> None:
-    """Print nothing, as workers other than the first."""
