@@ -75,14 +75,24 @@ def parser() -> argparse.ArgumentParser:
             "Measure accuracies, and compare them with the published ones.",
         )
     )
-    _add_finetune(
-        command(
-            "finetune",
-            "finetune",
-            "Fine-tune a published model on images of your own, and export it.",
-        )
+    finetune = command(
+        "finetune",
+        "finetune",
+        "Fine-tune a published model on images of your own, and export it.",
     )
-    _add_train(command("train", "train", "Train a model from random weights."))
+    train = command("train", "train", "Train a model from random weights.")
+    for made in (finetune, train):
+        made.add_argument(
+            "dataset", metavar="DATASET", help=training_arguments.FOLDER
+        )
+        made.add_argument(
+            "--model",
+            default="resnext50_32x4d",
+            metavar="NAME",
+            help=f"one of {PROGRAM} list (default: %(default)s)",
+        )
+    _add_finetune(finetune)
+    _add_train(train)
     _add_export(
         command(
             "export",
@@ -249,15 +259,6 @@ def _add_evaluate(evaluate: argparse.ArgumentParser) -> None:
 
 def _add_finetune(finetune: argparse.ArgumentParser) -> None:
     finetune.add_argument(
-        "dataset", metavar="DATASET", help=training_arguments.FOLDER
-    )
-    finetune.add_argument(
-        "--model",
-        default="resnext50_32x4d",
-        metavar="NAME",
-        help=f"one of {PROGRAM} list (default: %(default)s)",
-    )
-    finetune.add_argument(
         "--weights",
         help=f"imagenet, a tag of {PROGRAM} weights, a file, or none for "
         "random weights (default: imagenet, or the model's only ones)",
@@ -274,15 +275,6 @@ def _add_finetune(finetune: argparse.ArgumentParser) -> None:
 
 
 def _add_train(train: argparse.ArgumentParser) -> None:
-    train.add_argument(
-        "dataset", metavar="DATASET", help=training_arguments.FOLDER
-    )
-    train.add_argument(
-        "--model",
-        default="resnext50_32x4d",
-        metavar="NAME",
-        help=f"one of {PROGRAM} list (default: %(default)s)",
-    )
     train.add_argument(
         "--validation",
         action="store_true",

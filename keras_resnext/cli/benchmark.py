@@ -74,8 +74,8 @@ def measured(
         By the model's name the median of a call's milliseconds, images per
         second, and how far the slowest and the fastest call are apart.
     """
-    x = np.random.default_rng(0).normal(size=(batch, *_shape(models)))
-    x = x.astype("float32")
+    shape = next(iter(models.values())).input_shape[1:]
+    x = np.random.default_rng(0).normal(size=(batch, *shape)).astype("float32")
     seconds: dict[str, list[float]] = {name: [] for name in models}
     console = rich.console.Console(stderr=True)
     began = time.monotonic()
@@ -94,10 +94,6 @@ def measured(
             if round_:  # the first one compiles
                 seconds[name].append(time.perf_counter() - start)
     return {name: _row(times, batch) for name, times in seconds.items()}
-
-
-def _shape(models: dict[str, keras.Model]) -> tuple[int, ...]:
-    return next(iter(models.values())).input_shape[1:]
 
 
 def _row(times: list[float], batch: int) -> dict[str, float]:

@@ -11,6 +11,8 @@ import numpy as np
 import PIL.Image
 import PIL.ImageOps
 
+from keras_resnext.cli import Failure
+
 # Files that a folder is searched for.
 ENDINGS = (
     *(".avif", ".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".jp2"),
@@ -18,7 +20,7 @@ ENDINGS = (
 )
 
 
-class ImageError(Exception):
+class ImageError(Failure):
     """An image that can't be read, in one sentence."""
 
 

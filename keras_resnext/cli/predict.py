@@ -108,7 +108,11 @@ def predict(
             for result in results:
                 show(result)
     if sights:
-        _save(side_by_side(sights), args.gradcam)
+        try:
+            side_by_side(sights).save(args.gradcam)
+        except OSError as error:
+            reason = error.strerror
+            raise Failure(f"Can't write '{args.gradcam}': {reason}") from error
 
 
 def expand(paths: list[pathlib.Path], skipped: Skipped) -> list[pathlib.Path]:
@@ -304,10 +308,3 @@ def progress(hidden: bool) -> rich.progress.Progress:
         redirect_stdout=is_seen,
         redirect_stderr=sys.stderr.isatty(),
     )
-
-
-def _save(image: PIL.Image.Image, path: pathlib.Path) -> None:
-    try:
-        image.save(path)
-    except OSError as error:
-        raise Failure(f"Can't write '{path}': {error.strerror}") from error

@@ -28,7 +28,11 @@ def run(
         args: Arguments of `training_arguments.add_training`.
         work: Function that trains, and returns the result as JSON values.
     """
-    recipe = recipe_of(args)
+    with usage():
+        recipe = recipes.get(args.recipe)
+        if args.epochs:
+            recipe = recipe.lasting(args.epochs)
+        recipe = recipe.override(*args.set)
     if args.show_recipe:
         print(recipe)
         return 0
@@ -57,9 +61,7 @@ def run(
             if program.suffix == ".py" and program.stem != "__main__":
                 spec = sys.modules["__main__"].__spec__
                 command = (
-                    f"python {program}"
-                    if spec is None
-                    else (f"python -m {spec.name}")
+                    f"python -m {spec.name}" if spec else f"python {program}"
                 )
             progress.CONSOLE.print(
                 "Stopped and saved. Resume with: "
@@ -72,19 +74,6 @@ def run(
     if as_json:
         printing.print_json(result)
     return 0
-
-
-def recipe_of(args: argparse.Namespace) -> Recipe:
-    """Return the recipe with the fields that the command line sets.
-
-    Raises:
-        UsageError: If there is no such recipe, field or value.
-    """
-    with usage():
-        recipe = recipes.get(args.recipe)
-        if args.epochs:
-            recipe = recipe.lasting(args.epochs)
-        return recipe.override(*args.set)
 
 
 def trainer_options(args: argparse.Namespace) -> dict[str, Any]:
