@@ -48,7 +48,13 @@ def feature_pyramid(
     {'P2': (None, None, None, 256), 'P3': (None, None, None, 512), ...}
     """
     graph = graph_of_ours(model)
-    first = round(math.log2(_stem_strides(graph)))
+    strides = [
+        step.layer.strides[0]
+        for step in graph.steps
+        if step.layer.name.startswith("stem_")
+        and hasattr(step.layer, "strides")
+    ]
+    first = round(math.log2(math.prod(strides)))
     # Stages follow one another, so the last layer of each ends it.
     ends = ends_of(graph, r"(stage\d+)_.+")
     maps = {f"P{first + i}": output for i, output in enumerate(ends.values())}
@@ -121,14 +127,3 @@ def ends_of(graph: Graph, pattern: str) -> dict[str, Value]:
             f"{', '.join(step.layer.name for step in graph.steps)}."
         )
     return ends
-
-
-def _stem_strides(graph: Graph) -> int:
-    """Return the pixels of the image that a pixel behind the stem covers."""
-    strides = [
-        step.layer.strides[0]
-        for step in graph.steps
-        if step.layer.name.startswith("stem_")
-        and hasattr(step.layer, "strides")
-    ]
-    return math.prod(strides)

@@ -175,7 +175,8 @@ class _Optimizer:
             return layer.folded(**changes)
         if id(layer) in self.norms:
             return _folded(layer, self.norms[id(layer)], **changes)
-        if layer.weights and not changes and not _adapted(layer):
+        adapted = getattr(layer, "lora_enabled", False)
+        if layer.weights and not changes and not adapted:
             return layer
         return _copy(layer, **changes)
 
@@ -285,10 +286,6 @@ def _built(layer: keras.layers.Layer, **changes: Any) -> Any:
     if layer.weights:
         made.build_from_config(layer.get_build_config())
     return made
-
-
-def _adapted(layer: keras.layers.Layer) -> bool:
-    return getattr(layer, "lora_enabled", False)
 
 
 def _is_known(layer: keras.layers.Layer) -> bool:

@@ -56,7 +56,10 @@ def load_folder(
     for name, root in roots.items():
         found[name], identity[name], damaged = _images(root, labels, corrupt)
         skipped += damaged
-    _require_every_class(found["train"], labels, roots["train"])
+    empty = set(range(len(labels))) - set(found["train"].classes.tolist())
+    if empty:
+        first = roots["train"] / labels[min(empty)]
+        raise ValueError(f"'{first}' contains no images.")
     splits = {}
     for purpose, (split, start, end) in partition(
         list(found), validation
@@ -191,14 +194,6 @@ def _digest(files: list[pathlib.Path], root: pathlib.Path) -> str:
         digest.update(os.fsencode(file.relative_to(root).as_posix()))
         digest.update(f"\0{size}\n".encode())
     return digest.hexdigest()
-
-
-def _require_every_class(
-    images: IndexedSplit, labels: list[str], root: pathlib.Path
-) -> None:
-    empty = set(range(len(labels))) - set(images.classes.tolist())
-    if empty:
-        raise ValueError(f"'{root / labels[min(empty)]}' contains no images.")
 
 
 def _size(file: pathlib.Path) -> tuple[int, int] | None:

@@ -197,9 +197,11 @@ def load_tfds(
     image, label = (
         builder.info.features[key] for key in builder.info.supervised_keys
     )
-    existing = [
-        split for split in builder.info.splits if _is_labeled(builder, split)
-    ]
+    existing = []
+    for split in builder.info.splits:
+        _, first = next(RecordSplit(builder, split).encoded(), (None, 0))
+        if first >= 0:  # not so ImageNet's test images, whose labels are -1
+            existing.append(split)
     splits = {
         purpose: _part(builder, *part, image.shape)
         for purpose, part in partition(existing, validation).items()
@@ -242,12 +244,6 @@ def load_labeled_split(
         raise ValueError(f"'{name}' has no split '{split}'. It has {known}.")
     _, label = builder.info.supervised_keys
     return images, builder.info.features[label].names, split
-
-
-def _is_labeled(builder: tfds.core.DatasetBuilder, split: str) -> bool:
-    # Such as ImageNet's test images, whose labels are -1.
-    _, label = next(RecordSplit(builder, split).encoded(), (None, 0))
-    return label >= 0
 
 
 def _part(

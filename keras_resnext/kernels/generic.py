@@ -50,7 +50,11 @@ def conv2d(
     if max(strides) > 1 and max(dilation_rate) > 1:
         # Keras refuses both at once: dilate, then keep every other output.
         x = ops.conv(x, kernel, 1, "valid", data_format, dilation_rate)
-        x = _every(x, strides, data_format)
+        rows, columns = strides
+        if data_format == "channels_first":
+            x = x[:, :, ::rows, ::columns]
+        else:
+            x = x[:, ::rows, ::columns]
     else:
         x = ops.conv(
             x, kernel, list(strides), "valid", data_format, dilation_rate
@@ -344,10 +348,3 @@ def per_channel(values: Tensor, data_format: str) -> Tensor:
     """Return values of channels as images of one pixel."""
     axes = (0, 2, 3) if data_format == "channels_first" else (0, 1, 2)
     return ops.expand_dims(values, axes)
-
-
-def _every(x: Tensor, strides: tuple[int, int], data_format: str) -> Tensor:
-    rows, columns = strides
-    if data_format == "channels_first":
-        return x[:, :, ::rows, ::columns]
-    return x[:, ::rows, ::columns]

@@ -1,5 +1,6 @@
 """Checkpoints by address: on the Hugging Face hub, the web, or this machine."""
 
+import contextlib
 import json
 import math
 import os
@@ -106,7 +107,13 @@ def find_checkpoint(
         return expanded or pathlib.Path(text)
     scheme, rest = (match[1] or match[3]).lower(), match[2] or match[4] or ""
     if scheme == "file":
-        return _local(text, rest)
+        parts = urllib.parse.urlsplit(text)
+        if parts.netloc not in ("", "localhost"):
+            raise ValueError(
+                "A file:// address must name a file of this machine, as in "
+                f"file:///folder/file. Received: '{shown(text)}'"
+            )
+        return pathlib.Path(urllib.request.url2pathname(parts.path))
     if scheme in ("http", "https"):
         return _from_web(f"{scheme}://{rest}")
     if scheme in ("hf", "hf-hub", "hf_hub"):
@@ -123,16 +130,6 @@ def find_checkpoint(
         "and pass its path, or use hf://, https:// or file://. Received: "
         f"'{shown(text)}'"
     )
-
-
-def _local(address: str, rest: str) -> pathlib.Path:
-    parts = urllib.parse.urlsplit(address)
-    if parts.netloc not in ("", "localhost"):
-        raise ValueError(
-            "A file:// address must name a file of this machine, as in "
-            f"file:///folder/file. Received: '{shown(address)}'"
-        )
-    return pathlib.Path(urllib.request.url2pathname(parts.path))
 
 
 # The web ----------------------------------------------------------------------
@@ -293,17 +290,13 @@ def _read_json(path: pathlib.Path) -> Any:
 def _shards(address: str, path: pathlib.Path) -> list[str]:
     """Return the names of the files that an index lists."""
     index = _read_json(path)
-    try:
+    with contextlib.suppress(AttributeError, KeyError, TypeError):
         names = sorted(set(index["weight_map"].values()))
-    except (AttributeError, KeyError, TypeError) as error:
-        raise CheckpointError(
-            f"The index '{path.name}' of '{address}' lists no files."
-        ) from error
-    if not all(isinstance(name, str) for name in names):
-        raise CheckpointError(
-            f"The index '{path.name}' of '{address}' lists no files."
-        )
-    return names
+        if all(isinstance(name, str) for name in names):
+            return names
+    raise CheckpointError(
+        f"The index '{path.name}' of '{address}' lists no files."
+    )
 
 
 # Preprocessing, as timm's config.json states it -------------------------------
@@ -316,17 +309,14 @@ def _stated(address: str, config: Any) -> DataConfig | None:
     own = config.get("pretrained_cfg", config)
     try:
         # What stands at the root describes the weights, as timm has it.
-        return _data_config({**own, **_labels_of(config)})
+        keys = ("labels", "label_names", "label_descriptions")
+        labels = {key: config[key] for key in keys if config.get(key)}
+        return _data_config({**own, **labels})
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(
             f"The config.json of '{address}' can't be understood "
             f"({type(error).__name__}: {shown(first_line(error))})."
         ) from error
-
-
-def _labels_of(config: dict[str, Any]) -> dict[str, Any]:
-    keys = ("labels", "label_names", "label_descriptions")
-    return {key: config[key] for key in keys if config.get(key)}
 
 
 def _data_config(stated: dict[str, Any]) -> DataConfig:

@@ -64,26 +64,23 @@ def to_keras(
     """
     table = LAYOUTS[layout]
     prepared = table.prepared(tensors)
-    places = _match(prepared, shapes, layers, table)
-    for _ in _values(prepared, shapes, places):
-        pass
-    return _values(prepared, shapes, places)
-
-
-def _match(
-    tensors: Tensors, shapes: Shapes, layers: Iterable[str], layout: Layout
-) -> dict[Variable, _Place]:
-    places = _places(shapes, layers, layout, tensors)
+    places = _places(shapes, layers, table, prepared)
     wanted = {place.name for place in places.values()}
     known = {
         name
-        for name in tensors
-        if not re.fullmatch(layout.ignored, name)
-        and not _is_spare_head(name, shapes, layout)
+        for name in prepared
+        if not re.fullmatch(table.ignored, name)
+        and not _is_spare_head(name, shapes, table)
     }
     if wanted != known:
-        raise MismatchError(_difference(wanted - known, known - wanted))
-    return places
+        raise MismatchError(
+            "The checkpoint and the model don't match. Missing from the "
+            f"checkpoint: {listed(sorted(wanted - known), 12)}. Unknown to the "
+            f"model: {listed(sorted(known - wanted), 12)}."
+        )
+    for _ in _values(prepared, shapes, places):
+        pass
+    return _values(prepared, shapes, places)
 
 
 def _values(
@@ -194,11 +191,3 @@ def _adapt_channels(kernel: np.ndarray, shape: Shape) -> np.ndarray:
         return kernel.sum(axis=2, keepdims=True)
     repeated = np.tile(kernel, (1, 1, -(-channels // 3), 1))
     return repeated[:, :, :channels] * np.asarray(3 / channels, kernel.dtype)
-
-
-def _difference(missing: set[str], unused: set[str]) -> str:
-    return (
-        "The checkpoint and the model don't match. Missing from the "
-        f"checkpoint: {listed(sorted(missing), 12)}. Unknown to the model: "
-        f"{listed(sorted(unused), 12)}."
-    )

@@ -101,7 +101,9 @@ def _tensor(
 ) -> PickledTensor:
     _requires_grad, _hooks, *metadata = extras or (False, None)
     views = metadata[0] if metadata else None
-    if not isinstance(storage, _Storage) or not _is_view(views):
+    # Metadata may be about views of the stored numbers, and nothing else.
+    is_view = isinstance(views, dict) and views.keys() <= {"neg", "conj"}
+    if not isinstance(storage, _Storage) or (views and not is_view):
         raise pickle.UnpicklingError("a tensor of an unknown kind")
     if len(shape) != len(strides):
         raise pickle.UnpicklingError("a tensor with too few or many strides")
@@ -119,13 +121,6 @@ def _tensor(
         tuple(shape),
         tuple(strides),
         tuple(key for key, value in (views or {}).items() if value),
-    )
-
-
-def _is_view(metadata: Any) -> bool:
-    """Return whether metadata is only about views of the stored numbers."""
-    return not metadata or (
-        isinstance(metadata, dict) and metadata.keys() <= {"neg", "conj"}
     )
 
 
@@ -327,14 +322,9 @@ class _Machine:
         match pid:
             case ("module", Name() as name, *_):  # with its source, in legacy
                 return name
-            case ("storage", _DType(dtype), str(key), _, int(count)) | (
-                "storage",
-                _DType(dtype),
-                str(key),
-                _,
-                int(count),
-                None,
-            ) if count >= 0:
+            case ("storage", _DType(dtype), str(key), _, int(count), *rest) if (
+                count >= 0 and rest in ([], [None])
+            ):
                 storage = _Storage(key, dtype, count)
                 if self.storages.setdefault(key, storage) == storage:
                     return storage

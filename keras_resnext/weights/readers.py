@@ -174,10 +174,6 @@ def _clean(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 # Indices ---------------------------------------------------------------------
 
 
-def _is_index(head: bytes, path: pathlib.Path) -> bool:
-    return path.name.endswith(".index.json") and head.lstrip()[:1] == b"{"
-
-
 def _open_index(
     path: pathlib.Path, stack: contextlib.ExitStack, wanted: str | None
 ) -> Contents:
@@ -228,7 +224,13 @@ _FORMATS: list[tuple[str, _Matcher, _Opener]] = [
     ("Keras HDF5", lambda h, _: h.startswith(b"\x89HDF\r\n\x1a\n"), open_hdf5),
     # No magic number: 8 bytes of a JSON header's length, then its brace.
     ("safetensors", lambda h, _: h[4:9] == b"\0\0\0\0{", open_safetensors),
-    ("index", _is_index, _open_index),
+    (
+        "index",
+        lambda h, path: (
+            h.lstrip()[:1] == b"{" and path.name.endswith(".index.json")
+        ),
+        _open_index,
+    ),
 ]
 
 

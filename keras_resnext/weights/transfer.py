@@ -116,7 +116,8 @@ def download(
         except _BROKEN as error:
             failures = 0 if file.tell() - best >= PROGRESS else failures + 1
             best = max(best, file.tell())
-            if failures == ATTEMPTS or not (best or _is_busy(error)):
+            busy = getattr(error, "code", None) in _BUSY
+            if failures == ATTEMPTS or not (best or busy):
                 raise
         time.sleep(PAUSE)
     raise DownloadError(f"the connection broke {REQUESTS} times")
@@ -188,10 +189,6 @@ def _append(
         raise ConnectionError(
             f"got only {file.tell()} out of {announced} bytes"
         )
-
-
-def _is_busy(error: Exception) -> bool:
-    return isinstance(error, urllib.error.HTTPError) and error.code in _BUSY
 
 
 # Connections ------------------------------------------------------------------

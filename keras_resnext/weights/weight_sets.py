@@ -60,8 +60,16 @@ def find_sets(checkpoint: Any) -> Sets:
             ]
         level = below
     for rank in (4, 2):
-        if any(_has_rank(entries, rank) for entries in found.values()):
-            return {p: e for p, e in found.items() if _has_rank(e, rank)}
+        chosen = {
+            path: entries
+            for path, entries in found.items()
+            if any(
+                isinstance(value, PickledTensor) and len(value.shape) >= rank
+                for value in entries.values()
+            )
+        }
+        if chosen:
+            return chosen
     return found
 
 
@@ -174,13 +182,6 @@ def _entries(value: Any) -> dict[str, Any] | None:
     if isinstance(value, Placeholder):
         return value.entries
     return value if isinstance(value, dict) else None
-
-
-def _has_rank(entries: Mapping[str, Any], rank: int) -> bool:
-    return any(
-        isinstance(value, PickledTensor) and len(value.shape) >= rank
-        for value in entries.values()
-    )
 
 
 def _quoted(name: str) -> str:
