@@ -138,11 +138,11 @@ def _add_size(made: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_weights(made: argparse.ArgumentParser, default: str) -> None:
+def _add_weights(made: argparse.ArgumentParser) -> None:
     made.add_argument(
         "--weights",
         help=f"imagenet, a tag of {PROGRAM} weights, or the path or address "
-        f"(hf://…, https://…) of a checkpoint (default: {default})",
+        "(hf://…, https://…) of a checkpoint (default: imagenet)",
     )
 
 
@@ -159,7 +159,7 @@ def _add_predict(predict: argparse.ArgumentParser) -> None:
         help=f"one of {PROGRAM} list, or NAME.TAG of {PROGRAM} weights "
         "(default: resnext50_32x4d, or the model in the file of --weights)",
     )
-    _add_weights(predict, "imagenet")
+    _add_weights(predict)
     predict.add_argument(
         "--top",
         type=positive,
@@ -294,7 +294,7 @@ def _add_export(export: argparse.ArgumentParser) -> None:
     export.add_argument(
         "directory", metavar="DIRECTORY", type=path, help="output directory"
     )
-    _add_weights(export, "imagenet")
+    _add_weights(export)
     export.add_argument(
         "--formats",
         nargs="+",

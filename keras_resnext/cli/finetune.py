@@ -67,24 +67,15 @@ def run(args: argparse.Namespace) -> int:
 
 def finetune(args: argparse.Namespace, recipe: Recipe) -> dict[str, Any]:
     """Train, evaluate, draw and export, and return the result."""
-    from keras_resnext.data.loading import load_dataset
-    from keras_resnext.data.noise import noise
     from keras_resnext.training import trainer
     from keras_resnext.training.run_directory import RunDirectory
 
     began = time.monotonic()
     name = pathlib.Path(args.dataset).resolve().name
     output = args.output or pathlib.Path("runs", f"{name}-{args.model}")
-    with usage():
-        strategy = trainer.prepare(args.strategy, args.seed, args.deterministic)
     if args.dry_run:
         recipe = recipe.override(crop="random_resized")
-        dataset = noise(recipe, args.batch_size or recipe.batch_size, output)
-    else:
-        with training.installed():
-            dataset = load_dataset(
-                args.dataset, args.data_dir, args.corrupt, validation=True
-            )
+    strategy, dataset = training.begin(args, recipe, output, validation=True)
     model = build(args, recipe, dataset, None)
     recipe = fitted(args, recipe, dataset, model)
     # The phases must not look at the test images, nor measure them each.

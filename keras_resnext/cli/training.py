@@ -8,7 +8,7 @@ import shlex
 import sys
 import tempfile
 from collections.abc import Callable
-from collections.abc import Iterator
+from typing import TYPE_CHECKING
 from typing import Any
 
 from keras_resnext.cli import Failure
@@ -16,6 +16,10 @@ from keras_resnext.cli import printing
 from keras_resnext.cli import usage
 from keras_resnext.training import recipes
 from keras_resnext.training.recipes import Recipe
+
+if TYPE_CHECKING:
+    from keras_resnext.data.datasets import Dataset
+    from keras_resnext.training.strategy import Strategy
 
 
 def run(
@@ -101,6 +105,31 @@ def directory_of_several(args: argparse.Namespace, name: str) -> pathlib.Path:
     return output
 
 
+def begin(
+    args: argparse.Namespace,
+    recipe: Recipe,
+    output: pathlib.Path,
+    validation: bool,
+) -> tuple["Strategy", "Dataset"]:
+    """Prepare this process, and open the dataset, or noise for a dry run."""
+    from keras_resnext.data.loading import load_dataset
+    from keras_resnext.data.noise import noise
+    from keras_resnext.training import trainer
+
+    with usage():
+        strategy = trainer.prepare(args.strategy, args.seed, args.deterministic)
+    if args.dry_run:
+        batch_size = args.batch_size or recipe.batch_size
+        return strategy, noise(recipe, batch_size, output)
+    try:
+        dataset = load_dataset(
+            args.dataset, args.data_dir, args.corrupt, validation
+        )
+    except ImportError as error:  # such as the lack of TFDS
+        raise Failure(f"{error}: pip install 'keras_resnext[train]'") from error
+    return strategy, dataset
+
+
 def require(*packages: str) -> None:
     """Refuse to begin what needs packages that are not installed.
 
@@ -120,12 +149,3 @@ def require(*packages: str) -> None:
             f"Training needs {' and '.join(missing)}: pip install "
             "'keras_resnext[train]'"
         )
-
-
-@contextlib.contextmanager
-def installed() -> Iterator[None]:
-    """Turn the lack of a package, such as TFDS, into a sentence."""
-    try:
-        yield
-    except ImportError as error:
-        raise Failure(f"{error}: pip install 'keras_resnext[train]'") from error
