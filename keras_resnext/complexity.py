@@ -102,7 +102,8 @@ def layer_costs(model: keras.Model) -> list[Cost]:
     Cost(name='stem_conv1', parameters=9408, multiply_adds=118013952)
     """
     graph = Graph(model)
-    steps = [step for step in graph.steps if _weights(step.layer)]
+    # An operation has no weights.
+    steps = [s for s in graph.steps if getattr(s.layer, "weights", ())]
     shapes = {x: x.shape for step in steps for x in step.outputs}
     if any(None in shape[1:] for shape in shapes.values()):
         # A model within another may know less of its images than that.
@@ -238,10 +239,6 @@ def _multiply_adds(
         )
     # Each number returned has as many as a filter has weights.
     return math.prod(outputs) * math.prod(layer.kernel.shape[:-1])
-
-
-def _weights(layer: Any) -> list[keras.Variable]:
-    return getattr(layer, "weights", [])  # an operation has none
 
 
 def _shapes(graph: Graph) -> dict[Value, tuple[int | None, ...]]:

@@ -269,7 +269,6 @@ def _resized(
             f"`interpolation` must be one of {', '.join(KERNELS)}. "
             f"Received: {interpolation!r}"
         )
-    kernel = KERNELS[interpolation]
     height = tf.shape(pixels)[0]
     pixels = tf.cast(pixels, tf.float32)
     for axis, shape in ((1, (size, height, 3)), (0, (size, size, 3))):
@@ -277,33 +276,21 @@ def _resized(
         # Added here because TensorFlow would swap a mere cast with the
         # transposition, which takes twice as long on integers.
         pixels = tf.transpose(pixels + 0.50001, (1, 0, 2))
-        pixels = tf.floor(
-            _first_axis_resized(
-                pixels, resized[axis], size, start[axis], kernel
-            )
+        length = tf.shape(pixels)[0]
+        scale = tf.cast(resized[axis] / length, tf.float32)
+        # As an image one pixel wide, whose channels are all the rest of a row:
+        # TensorFlow's loop over few channels would take three times as long.
+        pixels = tf.raw_ops.ScaleAndTranslate(
+            images=tf.reshape(pixels, (1, length, 1, -1)),
+            size=(size, 1),
+            scale=tf.stack([scale, 1.0]),
+            translation=tf.stack([-tf.cast(start[axis], tf.float32), 0.0]),
+            kernel_type=KERNELS[interpolation],
+            antialias=True,
         )
+        pixels = tf.floor(pixels)
         if interpolation == "bicubic":
             pixels = tf.clip_by_value(pixels, 0, 255)
         # PIL too keeps whole numbers between its two passes.
         pixels = tf.reshape(pixels, shape)
     return pixels
-
-
-def _first_axis_resized(
-    pixels: tf.Tensor,
-    resized: tf.Tensor | int,
-    size: int,
-    start: tf.Tensor | int,
-    kernel: str,
-) -> tf.Tensor:
-    length = tf.shape(pixels)[0]
-    # As an image one pixel wide, whose channels are all the rest of a row:
-    # TensorFlow's loop over few channels would take three times as long.
-    return tf.raw_ops.ScaleAndTranslate(
-        images=tf.reshape(pixels, (1, length, 1, -1)),
-        size=(size, 1),
-        scale=tf.stack([tf.cast(resized / length, tf.float32), 1.0]),
-        translation=tf.stack([-tf.cast(start, tf.float32), 0.0]),
-        kernel_type=kernel,
-        antialias=True,
-    )
