@@ -3,6 +3,7 @@
 python weights/readme.py
 """
 
+import contextlib
 import pathlib
 import sys
 import textwrap
@@ -15,7 +16,6 @@ from typing import NamedTuple
 
 import keras
 import rich.console
-import rich.progress
 
 import keras_resnext
 
@@ -204,14 +204,9 @@ def rows(
             str(size),
             *("", "", "", ""),
         )
-    default = next(
-        (
-            record
-            for record in published
-            if record.permissive and record.dataset == "imagenet"
-        ),
-        None,
-    )
+    default = None
+    with contextlib.suppress(ValueError):  # if it has none
+        default = keras_resnext.get_weights(variant)
     for record in published:
         tag = f"`{record.tag}`"
         yield (

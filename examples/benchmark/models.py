@@ -50,29 +50,24 @@ STARTUP_ROUNDS = 3
 
 
 def main() -> int:
-    """Run the script, and return its exit status."""
+    """Measure, or play the part of a process that is measured."""
     parser = arguments()
     args = parser.parse_args()
     try:
-        return work(args)
+        if args.worker:
+            name = args.worker.pop("name")
+            worker.work(CANDIDATES[name], Setting(**args.worker))
+            return 0
+        if args.maker:
+            maker, forms = args.maker.pop("maker"), args.maker.pop("forms")
+            artifacts.make(maker, forms, Setting(**args.maker))
+            return 0
+        return measure(args)
     except (OSError, ValueError) as error:
         parser.error(str(error))
     except RuntimeError as error:
         print(f"{parser.prog}: error: {error}", file=sys.stderr)
         return 1
-
-
-def work(args: argparse.Namespace) -> int:
-    """Measure, or play the part of a process that is measured."""
-    if args.worker:
-        name = args.worker.pop("name")
-        worker.work(CANDIDATES[name], Setting(**args.worker))
-        return 0
-    if args.maker:
-        maker, forms = args.maker.pop("maker"), args.maker.pop("forms")
-        artifacts.make(maker, forms, Setting(**args.maker))
-        return 0
-    return measure(args)
 
 
 def arguments() -> argparse.ArgumentParser:

@@ -13,6 +13,7 @@ Needs torch and torchvision beside TensorFlow.
 """
 
 import argparse
+import collections
 import importlib.util
 import math
 import multiprocessing
@@ -45,7 +46,25 @@ SUFFIXES = (".jpeg", ".jpg", ".png")
 
 def main() -> int:
     """Run the script, and return its exit status."""
-    parser = arguments()
+    parser = argparse.ArgumentParser(
+        usage="%(prog)s PHOTOS [options]",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "photos", type=pathlib.Path, help="folder of photographs to begin with"
+    )
+    for name, default, help in (
+        ("--images", 12 * BATCH, "images per round"),
+        ("--rounds", 7, "samples of each side"),
+        ("--workers", 2, "threads here, processes there"),
+    ):
+        parser.add_argument(
+            name,
+            type=int,
+            default=default,
+            help=f"{help} (default: {default})",
+        )
     args = parser.parse_args()
     try:
         return work(args)
@@ -67,30 +86,6 @@ def work(args: argparse.Namespace) -> int:
         rates, costs = measure(paths, args.workers, args.rounds)
     show(rates, costs, args.workers)
     return 0
-
-
-def arguments() -> argparse.ArgumentParser:
-    """Return the parser of the command line."""
-    parser = argparse.ArgumentParser(
-        usage="%(prog)s PHOTOS [options]",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument(
-        "photos", type=pathlib.Path, help="folder of photographs to begin with"
-    )
-    for name, default, help in (
-        ("--images", 12 * BATCH, "images per round"),
-        ("--rounds", 7, "samples of each side"),
-        ("--workers", 2, "threads here, processes there"),
-    ):
-        parser.add_argument(
-            name,
-            type=int,
-            default=default,
-            help=f"{help} (default: {default})",
-        )
-    return parser
 
 
 def write(photos: pathlib.Path, folder: pathlib.Path) -> list[str]:
@@ -152,19 +147,14 @@ def serve(
     """Warm one side up, then measure it whenever asked."""
     batches, close = SIDES[name](paths, workers)
     before = cpu_seconds()
-    consume(batches)
+    collections.deque(batches, maxlen=0)  # which takes them all
     connection.send("ready")
     while connection.recv() == "sample":
         start = time.perf_counter()
-        consume(batches)
+        collections.deque(batches, maxlen=0)
         connection.send(time.perf_counter() - start)
     close()
     connection.send(cpu_seconds() - before)
-
-
-def consume(batches: Iterable[Any]) -> None:
-    for _ in batches:
-        pass
 
 
 def cpu_seconds() -> float:

@@ -40,7 +40,7 @@ def timm(
     run = torch.compile(model) if candidate.form == "compiled" else model
 
     def step(batch: int) -> Step:
-        x = torch.from_numpy(_images(batch, setting.size).transpose(0, 3, 1, 2))
+        x = torch.from_numpy(_images(batch, setting.size, first=True))
         x = x.to(device, memory_format=memory_format)
         y = torch.arange(batch, device=device) % 1000
 
@@ -178,7 +178,7 @@ def onnx(
     (entry,) = session.get_inputs()
 
     def step(batch: int) -> Step:
-        x = _as_taken(_images(batch, setting.size), candidate)
+        x = _images(batch, setting.size, first=candidate.form == "onnx:timm")
         return lambda: session.run(None, {entry.name: x})
 
     return step
@@ -202,7 +202,8 @@ def openvino(
     )
 
     def step(batch: int) -> Step:
-        x = _as_taken(_images(batch, setting.size), candidate)
+        first = candidate.form == "openvino:timm"
+        x = _images(batch, setting.size, first)
         return lambda: model(x)[0]
 
     return step
@@ -240,16 +241,11 @@ PREPARE: dict[str, Callable[..., Callable[[int], Step]]] = {
 }
 
 
-def _images(batch: int, size: int) -> np.ndarray:
+def _images(batch: int, size: int, first: bool = False) -> np.ndarray:
+    """Return images, of channels first if asked."""
     random = np.random.default_rng(0)
-    return random.random((batch, size, size, 3), "float32")
-
-
-def _as_taken(x: np.ndarray, candidate: Candidate) -> np.ndarray:
-    """In the order of axes that an artifact takes."""
-    if candidate.form.endswith(":timm"):
-        return np.ascontiguousarray(x.transpose(0, 3, 1, 2))
-    return x
+    x = random.random((batch, size, size, 3), "float32")
+    return np.ascontiguousarray(x.transpose(0, 3, 1, 2)) if first else x
 
 
 def _path(candidate: Candidate, setting: Setting) -> pathlib.Path:

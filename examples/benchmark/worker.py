@@ -1,5 +1,6 @@
 """A candidate's process: it is asked for a figure, and measures it."""
 
+import contextlib
 import json
 import os
 import resource
@@ -80,12 +81,9 @@ def is_slow(figure: float, batch: int) -> bool:
 def startup_seconds(candidate: Candidate, setting: Setting) -> float:
     """From nothing to a first prediction: import, build or load, compute."""
     start = time.perf_counter()
-    worker = Worker(candidate, setting)
-    try:
+    with contextlib.closing(Worker(candidate, setting)) as worker:
         worker.ask({"kind": "startup", "batch": 1, "dtype": "float32"})
         return time.perf_counter() - start
-    finally:
-        worker.close()
 
 
 def work(candidate: Candidate, setting: Setting) -> None:

@@ -174,7 +174,8 @@ def _parts(
 def _looked_through(records: Annotated) -> tuple[int, int]:
     """Return the most objects of an image, and how many are of no use."""
     features, *rest = records.names[1:]
-    wanted = {features: {*rest, *_kept(records, features)}}
+    inner = records.builder.info.features[features].feature
+    wanted = {features: {*rest, *(name for name in UNCERTAIN if name in inner)}}
     examples = records.builder.as_dataset(
         split=records.split, decoders=tfds.decode.PartialDecoding(wanted)
     )
@@ -183,11 +184,6 @@ def _looked_through(records: Annotated) -> tuple[int, int]:
     ).as_numpy_iterator()
     kept, dropped = zip(*counts, strict=True)
     return max(kept), sum(dropped)
-
-
-def _kept(records: Annotated, features: str) -> set[str]:
-    inner = records.builder.info.features[features].feature
-    return {name for name in UNCERTAIN if name in inner}
 
 
 def _usable(objects: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:

@@ -33,13 +33,8 @@ def dataset(count: int, size: int, seed: int) -> Dataset:
         seed: Another one draws others.
     """
     splits = {
-        name: draw(number, size, (seed, split))
-        for split, (name, number) in enumerate(
-            {
-                "train": count,
-                "validation": -(-count // VALIDATION_SHARE),
-            }.items()
-        )
+        "train": draw(count, size, (seed, 0)),
+        "validation": draw(-(-count // VALIDATION_SHARE), size, (seed, 1)),
     }
     return Dataset("shapes", list(LABELS), splits)
 
