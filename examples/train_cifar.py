@@ -11,7 +11,6 @@ day or more of a GPU; on a CPU, take `cifar_short` and the small model.
 """
 
 import argparse
-import contextlib
 import pathlib
 
 import keras
@@ -19,15 +18,7 @@ import keras
 import keras_resnext
 from keras_resnext import data
 from keras_resnext.training import recipes
-
-
-def strategy_scope() -> contextlib.AbstractContextManager:
-    """Return the scope in which a model is built for all GPUs."""
-    if keras.backend.backend() != "tensorflow":
-        return contextlib.nullcontext()
-    import tensorflow as tf
-
-    return tf.distribute.MirroredStrategy().scope()
+from keras_resnext.training import strategy
 
 
 def main() -> None:
@@ -54,7 +45,8 @@ def main() -> None:
         data.evaluation_batches(dataset, recipe, split, args.batch_size)
         for split in ("validation", "test")
     )
-    with strategy_scope():
+    on_tensorflow = keras.backend.backend() == "tensorflow"
+    with strategy.start("mirrored" if on_tensorflow else "none").scope():
         model = keras_resnext.get_model(
             args.model,
             weights=None,

@@ -12,7 +12,6 @@ several machines.
 """
 
 import argparse
-import contextlib
 import pathlib
 
 import keras
@@ -20,15 +19,7 @@ import keras
 import keras_resnext
 from keras_resnext import data
 from keras_resnext.training import recipes
-
-
-def strategy_scope() -> contextlib.AbstractContextManager:
-    """Return the scope in which a model is built for all GPUs."""
-    if keras.backend.backend() != "tensorflow":
-        return contextlib.nullcontext()
-    import tensorflow as tf
-
-    return tf.distribute.MirroredStrategy().scope()
+from keras_resnext.training import strategy
 
 
 def main() -> None:
@@ -62,7 +53,8 @@ def main() -> None:
     validation = data.evaluation_batches(
         dataset, recipe, "validation", args.batch_size
     )
-    with strategy_scope():
+    on_tensorflow = keras.backend.backend() == "tensorflow"
+    with strategy.start("mirrored" if on_tensorflow else "none").scope():
         model = keras_resnext.get_model(
             args.model,
             weights=None,
