@@ -299,8 +299,9 @@ def _open_locked(path: pathlib.Path, wait: bool, make: bool) -> int:
         try:
             _acquire(file, wait, make)
             # The process that had locked it may have removed it.
-            if _is(file, path):
-                return file
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(file), os.stat(path)):
+                    return file
         except BaseException:
             os.close(file)
             raise
@@ -322,13 +323,6 @@ def _acquire(file: int, wait: bool, make: bool) -> None:
             raise BlockingIOError(*error.args) from None
         if not make:
             raise
-
-
-def _is(file: int, path: pathlib.Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(file), os.stat(path))
-    except FileNotFoundError:
-        return False
 
 
 @contextlib.contextmanager

@@ -18,7 +18,6 @@ FILES = {
     "onnx:timm": "timm/model.onnx",
     "openvino:timm": "timm/model.onnx",
 }
-_EVERYTHING = ("predict", "train", "startup", "memory")
 _PREDICTION = ("predict", "startup", "memory")
 
 
@@ -44,7 +43,7 @@ class Candidate:
     form: str
     backend: str
     needs: tuple[str, ...]
-    tasks: tuple[str, ...] = _EVERYTHING
+    tasks: tuple[str, ...] = TASKS
     dtypes: tuple[str, ...] = DTYPES
     devices: tuple[str, ...] = ("cpu", "gpu")
 

@@ -17,6 +17,7 @@ pip install timm 'keras_resnext[export]'
 """
 
 import argparse
+import contextlib
 import importlib.metadata
 import json
 import os
@@ -385,10 +386,8 @@ def versions() -> dict[str, str]:
     """Return the versions of all that takes part."""
     found = {"Python": platform.python_version()}
     for package in PACKAGES:
-        try:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
     return found
 
 

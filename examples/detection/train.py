@@ -194,11 +194,9 @@ def require() -> None:
             "keras-cv finds boxes on TensorFlow only. Set KERAS_BACKEND="
             f"tensorflow; it is {keras.backend.backend()}."
         )
-    for module, package in (
-        ("keras_cv", "keras-cv"),
-        ("pycocotools", "pycocotools"),
-    ):
+    for module in ("keras_cv", "pycocotools"):
         if importlib.util.find_spec(module) is None:
+            package = module.replace("_", "-")
             raise ImportError(
                 f"Detection needs {package}: pip install '.[train]'"
             )

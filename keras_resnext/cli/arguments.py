@@ -92,7 +92,13 @@ def parser() -> argparse.ArgumentParser:
             help=f"one of {PROGRAM} list (default: %(default)s)",
         )
     _add_finetune(finetune)
-    _add_train(train)
+    train.add_argument(
+        "--validation",
+        action="store_true",
+        help="set a tenth of the training images aside for validation where "
+        "only a test set exists",
+    )
+    training_arguments.add_training(train, "paper", "MODEL-RECIPE")
     _add_export(
         command(
             "export",
@@ -272,16 +278,6 @@ def _add_finetune(finetune: argparse.ArgumentParser) -> None:
         "tflite, saved_model or torch, by backend)",
     )
     training_arguments.add_training(finetune, "finetune", "DATASET-MODEL")
-
-
-def _add_train(train: argparse.ArgumentParser) -> None:
-    train.add_argument(
-        "--validation",
-        action="store_true",
-        help="set a tenth of the training images aside for validation where "
-        "only a test set exists",
-    )
-    training_arguments.add_training(train, "paper", "MODEL-RECIPE")
 
 
 def _add_export(export: argparse.ArgumentParser) -> None:

@@ -14,7 +14,7 @@ _UNPACK = "unpack it first"
 
 # Pattern at the beginning of a file, and what such a file is.
 _HEADS = {
-    rb"": "is empty; get a copy that is whole",
+    rb"\Z": "is empty; get a copy that is whole",
     rb"\s*version https://git-lfs": "is a Git LFS pointer, not the file that "
     "it points to; run `git lfs pull` or download that file",
     rb"\s*(?i:<!doctype|<html|<\?xml)": _WEB_PAGE,
@@ -86,7 +86,7 @@ def fault_of_file(head: bytes, path: pathlib.Path) -> str | None:
         What the file is and what to do, `None` if that is unknown.
     """
     for pattern, fault in _HEADS.items():
-        if re.match(pattern, head) if pattern else not head:
+        if re.match(pattern, head):
             return fault
     for name, fault in _NAMES.items():
         if re.fullmatch(name, path.name):
