@@ -223,5 +223,5 @@ def bare(axes: Axes, keep: tuple[str, ...] = ()) -> None:
     axes.tick_params(colors=INK)
 
 
-def _short(label: str, letters: int = 14) -> str:
-    return label if len(label) <= letters else f"{label[: letters - 1]}…"
+def _short(label: str) -> str:
+    return label if len(label) <= 14 else f"{label[:13]}…"

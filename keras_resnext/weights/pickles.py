@@ -70,9 +70,9 @@ class Placeholder:
 
     __slots__ = ("entries", "name")
 
-    def __init__(self, name: str, entries: dict[str, Any] | None = None):
+    def __init__(self, name: str) -> None:
         self.name = name
-        self.entries = entries
+        self.entries: dict[str, Any] | None = None
 
 
 def _ordered_dict(pairs: Any = ()) -> dict[str, Any]:
