@@ -1,4 +1,4 @@
-"""Run commands that train: recipe, datasets and errors."""
+"""Common parts of training commands: recipe, packages and errors."""
 
 import argparse
 import contextlib
@@ -101,7 +101,7 @@ def directory_of_several(args: argparse.Namespace, name: str) -> pathlib.Path:
         name: Name of the default directory in "runs".
 
     Raises:
-        ValueError: If there is something in it that is not to be resumed.
+        ValueError: If it is not empty, without `--resume`.
     """
     output = args.output or pathlib.Path("runs", name)
     if output.exists() and any(output.iterdir()) and not args.resume:
@@ -113,7 +113,7 @@ def directory_of_several(args: argparse.Namespace, name: str) -> pathlib.Path:
 
 
 def require(*packages: str) -> None:
-    """Refuse to begin what needs packages that are not installed.
+    """Check that packages are installed.
 
     Raises:
         Failure: If a package is missing, with the command that installs it.
@@ -135,7 +135,7 @@ def require(*packages: str) -> None:
 
 @contextlib.contextmanager
 def installed() -> Iterator[None]:
-    """Turn the lack of a package, such as TFDS, into a sentence."""
+    """Turn the error of a missing package, such as TFDS, into a failure."""
     try:
         yield
     except ImportError as error:
