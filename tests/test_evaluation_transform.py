@@ -110,7 +110,7 @@ class TestEvaluationTransform:
 
 
 class TestLongImages:
-    """Of very long images, only the part inside the crop is resized."""
+    """Only the part of a very long image inside the crop is resized."""
 
     @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
     @pytest.mark.parametrize(
