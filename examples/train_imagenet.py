@@ -4,11 +4,11 @@
     python examples/train_imagenet.py --recipe a2 --dataset path/to/folder
 
 ImageNet must be downloaded by hand: TensorFlow Datasets names the files and
-the folder. A folder with train/class/*.jpg and validation/class/*.jpg does as
-well. On TensorFlow the batch is shared by all GPUs of this machine. An
-interrupted run continues when it is started again, from its last epoch.
-`keras-resnext train` resumes within an epoch, to the last bit, and trains on
-several machines.
+the folder. A folder with train/class/*.jpg and validation/class/*.jpg also
+works. On TensorFlow the batch is shared by all GPUs of this machine. An
+interrupted run resumes from its last epoch when it is started again.
+`keras-resnext train` resumes exactly, within an epoch, and trains on several
+machines.
 """
 
 import argparse
@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("--recipe", default="paper")
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--batch-size", type=int)
-    parser.add_argument("--size", type=int, help="of training images")
+    parser.add_argument("--size", type=int, help="size of training images")
     parser.add_argument("--precision", default="mixed_bfloat16")
     parser.add_argument("--output", type=pathlib.Path, default="runs/imagenet")
     args = parser.parse_args()
@@ -87,7 +87,7 @@ def main() -> None:
     model.fit(
         train,
         epochs=recipe.epochs,
-        shuffle=False,  # the batches are shuffled already
+        shuffle=False,  # the batches are already shuffled
         validation_data=validation,
         callbacks=[
             keras.callbacks.BackupAndRestore(args.output / "backup"),

@@ -1,4 +1,4 @@
-"""The image of a benchmark."""
+"""Chart of a benchmark."""
 
 import pathlib
 from collections.abc import Sequence

@@ -25,7 +25,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return the parser, with a parser of its own for each command."""
+    """Return the parser, with a subparser for each command."""
     whole = Parser(
         PROGRAM,
         description="ResNeXt for Keras 3: models, weights, predictions.",
@@ -78,7 +78,7 @@ def parser() -> argparse.ArgumentParser:
     finetune = command(
         "finetune",
         "finetune",
-        "Fine-tune a published model on images of your own, and export it.",
+        "Fine-tune a published model on your own images, and export it.",
     )
     train = command("train", "train", "Train a model from random weights.")
     for made in (finetune, train):
@@ -117,7 +117,7 @@ def parser() -> argparse.ArgumentParser:
         command(
             "benchmark",
             "benchmark",
-            "Measure the speed of prediction, folded and not.",
+            "Measure the speed of prediction, folded and unfolded.",
         )
     )
     paper = command(
@@ -214,14 +214,14 @@ def _add_evaluate(evaluate: argparse.ArgumentParser) -> None:
         "--dataset",
         default="imagenet2012",
         metavar="NAME",
-        help="folder of one folder of images per class, or a name of "
-        "TensorFlow Datasets (default: %(default)s)",
+        help="folder that contains one folder of images per class, or a name "
+        "of TensorFlow Datasets (default: %(default)s)",
     )
     add(
         "--split",
         metavar="NAME",
-        help="split of the dataset (default: validation; of a folder that "
-        "contains no such folder, all of it)",
+        help="split of the dataset (default: validation, or all images of a "
+        "folder that contains no such folder)",
     )
     add(
         "--data-dir",
@@ -240,7 +240,7 @@ def _add_evaluate(evaluate: argparse.ArgumentParser) -> None:
         "--limit",
         type=positive,
         metavar="N",
-        help="number of images; of a folder, a random but fixed choice "
+        help="number of images; from a folder, a fixed random choice "
         "(default: all)",
     )
     add(
@@ -259,7 +259,7 @@ def _add_evaluate(evaluate: argparse.ArgumentParser) -> None:
         "--csv",
         type=path,
         metavar="FILE",
-        help="file to which a line per checkpoint is appended",
+        help="CSV file to append one line per checkpoint to",
     )
 
 

@@ -60,7 +60,7 @@ def read(
     transform: keras_resnext.EvaluationTransform,
     normalized: bool,
 ) -> np.ndarray:
-    """Return images as the input of the files."""
+    """Read images as inputs of the exported files."""
     console = rich.console.Console(stderr=True)
     images = (
         image_files.read(path)

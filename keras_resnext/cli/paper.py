@@ -1,4 +1,4 @@
-"""The command `paper`: the paper's tables beside what is computed here."""
+"""The command `paper`: the paper's tables beside values computed here."""
 
 import argparse
 import itertools

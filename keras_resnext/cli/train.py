@@ -1,4 +1,4 @@
-"""The command `train`: a model of random weights, by a recipe."""
+"""The command `train`: train a model from random weights by a recipe."""
 
 import argparse
 import pathlib

@@ -1,4 +1,4 @@
-"""Run commands that train: recipe, datasets and errors."""
+"""Common parts of training commands: recipe, packages and errors."""
 
 import argparse
 import contextlib
@@ -94,7 +94,7 @@ def directory_of_several(args: argparse.Namespace, name: str) -> pathlib.Path:
         name: Name of the default directory in "runs".
 
     Raises:
-        ValueError: If there is something in it that is not to be resumed.
+        ValueError: If it is not empty, without `--resume`.
     """
     output = args.output or pathlib.Path("runs", name)
     if output.exists() and any(output.iterdir()) and not args.resume:
@@ -131,7 +131,7 @@ def begin(
 
 
 def require(*packages: str) -> None:
-    """Refuse to begin what needs packages that are not installed.
+    """Check that packages are installed.
 
     Raises:
         Failure: If a package is missing, with the command that installs it.

@@ -1,8 +1,8 @@
-"""The figures of the paper's tables, and what this package computes instead.
+"""Figures of the paper's tables, beside values that this package computes.
 
-https://arxiv.org/abs/1611.05431, Tables 1, 2, 3, 4 and 7. What follows from
-a model's shape is computed and judged. Errors take weeks of training: they
-are shown beside those of published weights of the same model, which were
+https://arxiv.org/abs/1611.05431, Tables 1, 2, 3, 4 and 7. Figures that follow
+from a model's shape are computed and compared. Errors take weeks of training:
+they are shown beside those of published weights of the same model, which were
 trained by other recipes.
 """
 
@@ -35,24 +35,23 @@ TITLES = MappingProxyType(
         7: "Table 7: CIFAR",
     }
 )
-# A figure of one decimal is off by no more; two of the paper's are cut off
-# rather than rounded.
+# For figures of one decimal; two of the paper's are truncated, not rounded.
 DECIMAL = 0.1
-# Of what the paper or its code give with a tilde, a share.
+# Relative, for figures that the paper or its code give with a tilde.
 ROUGHLY = 0.03
-# The authors' code gives ResNet's figure for all that are as complex.
+# Relative: the authors' code gives ResNet's figure for models as complex.
 AS_RESNET = 0.04
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A figure of the paper.
+    """Figure of the paper.
 
     Args:
         table: Number of the table.
         subject: The model or block, in the table's words.
         quantity: Quantity and its unit: a key of `QUANTITIES`, or an error.
-        value: The figure, as printed.
+        value: The figure, as in the paper.
         tolerance: Largest difference from a computed figure; `None` for
             figures that are not computed.
         config: Configuration of the model, `None` for other models.
@@ -75,8 +74,8 @@ class Check:
     Args:
         claim: The claim.
         computed: The computed figure, `None` without one.
-        published: Top-1 error of the published weights in per cent, `None`
-            without them.
+        published: Error of the published weights in percent (top-5 for a
+            top-5 claim, else top-1), `None` without weights.
     """
 
     claim: Claim
@@ -89,7 +88,7 @@ class Check:
         if self.computed is None or self.claim.tolerance is None:
             return None
         difference = abs(self.computed - self.claim.value)
-        # The last bit of a decimal number is nobody's claim.
+        # Allows for rounding of decimal numbers in floats.
         return difference <= self.claim.tolerance + 1e-9
 
 
@@ -135,7 +134,7 @@ def _build(config: ResNeXtConfig) -> keras.Model:
     shape = [size, size]
     shape.insert(channel_axis() - 1, 3)
     classes = 10 if size == 32 else 1000  # CIFAR-10 or ImageNet
-    # Without a single weight.
+    # Without allocating weights.
     with keras.StatelessScope(initialize_variables=False):
         return ResNeXt(config, input_shape=tuple(shape), classes=classes)
 

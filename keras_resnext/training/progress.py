@@ -15,13 +15,13 @@ QUIET_SECONDS = 30
 class Progress(keras.callbacks.Callback):
     """Progress bar with images per second and the remaining time.
 
-    Without a terminal, a line every half minute takes its place.
+    Without a terminal, it prints a line every half minute.
 
     Args:
         epochs: Number of epochs of the run.
         steps: Number of steps per epoch.
         batch_size: Number of images per step.
-        shown: Whether this worker shows anything.
+        shown: Whether this worker shows progress.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ def clock(seconds: float) -> str:
 
 
 def line(epoch: int, epochs: int, row: dict[str, Any], measured: str) -> str:
-    """Return the line that ends an epoch."""
+    """Return the line to print after an epoch."""
     return (
         f"epoch {epoch + 1}/{epochs}: loss {row['loss']:.4f}, {measured}, "
         f"lr {row['learning_rate']:.3g}, "

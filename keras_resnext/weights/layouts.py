@@ -1,7 +1,7 @@
-"""Checkpoint layouts as data: what others call our layers and variables.
+"""Checkpoint layouts as data: foreign names of our layers and variables.
 
 A layout is a table of names and, for each kind of layer, of variables with
-the transform that turns a foreign array into ours and back.
+the transform between foreign arrays and ours.
 """
 
 import contextlib
@@ -33,16 +33,16 @@ class Layout:
         names: Our layer names, as patterns, and theirs, as format strings
             over the pattern's groups. `{block0}` and `{stage0}` count from
             zero, and `{stage1}` counts stages from two. Alternatives are
-            separated by `|`; a checkpoint decides which it contains.
+            separated by `|`; a checkpoint contains one of them.
         variables: For each of our variables, the foreign name and transform.
-            `"conv2.kernel"` stands before `"kernel"` for a layer whose name
-            ends in `conv2`.
+            `"conv2.kernel"` takes precedence over `"kernel"` for a layer
+            whose name ends in `conv2`.
         separator: Text between a layer's and a variable's name.
         special: Names to use instead for a model with a layer that matches
             the key.
         prepare: Function that converts a file's tensors, in the file's order,
             to those of the names here, and returns other tensors unchanged.
-        ignored: Pattern of foreign tensors that carry no weights.
+        ignored: Pattern of foreign tensors that are not weights.
     """
 
     names: Mapping[str, str]
@@ -53,13 +53,13 @@ class Layout:
     ignored: str = r"(?!)"
 
     def prepared(self, tensors: Tensors) -> Tensors:
-        """Return a file's tensors by the layout's names, if they are of it."""
+        """Return a file's tensors by the layout's names, if they fit it."""
         with contextlib.suppress(ValueError):  # shapes don't fit together
             return self.prepare(tensors)
         return tensors
 
     def names_for(self, layers: Collection[str]) -> Mapping[str, str]:
-        """Return the table of names for a model of these layers."""
+        """Return the table of names for a model with these layers."""
         names = dict(self.names)
         for marker, instead in self.special.items():
             if any(re.fullmatch(marker, layer) for layer in layers):
@@ -176,7 +176,7 @@ _TIMM_RESNET = _torch_layout(
         "predictions": "fc",
     },
     special={
-        # timm has no such stem: it would be called so.
+        # timm has no such stem; these would be its names.
         "stem_conv2": {
             "stem_conv1": "conv1.0",
             "stem_bn1": "conv1.1",
@@ -199,7 +199,7 @@ _TIMM_RESNET = _torch_layout(
     },
 )
 
-# timm's sknet.py, whose convolutions stand in modules of their own.
+# timm's sknet.py, whose convolutions are in separate modules.
 _TIMM_SK = _torch_layout(
     names={
         **_TIMM_RESNET.names,
@@ -257,7 +257,7 @@ _MMPRETRAIN = _torch_layout(
     },
 )
 
-# The .h5 files of keras-applications' resnext.py, gone since Keras 2.3.
+# The .h5 files of keras-applications' resnext.py, removed in Keras 2.3.
 _KERAS_APPLICATIONS = Layout(
     names={
         "stem" + _PAIR + "1": "conv1_{kind}",
@@ -275,7 +275,7 @@ _KERAS_APPLICATIONS = Layout(
     ignored=r".*_2_gconv/.*",
 )
 
-# qubvel's classification_models, by the names that ResNeXt's layers have there.
+# qubvel's classification_models, with its names of ResNeXt's layers.
 _QUBVEL = Layout(
     names={
         "stem_conv1": "conv0",

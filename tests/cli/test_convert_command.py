@@ -86,7 +86,7 @@ FULL = ["full.weights.h5", "full.keras", "full.safetensors"]
 
 
 def filled(model: keras.Model) -> keras.Model:
-    """Random weights, of which no two are alike."""
+    """Return random weights, no two of them equal."""
     rng = np.random.default_rng(0)
     for variable in model.weights:
         value = rng.normal(size=variable.shape).astype("float32")
@@ -96,7 +96,7 @@ def filled(model: keras.Model) -> keras.Model:
 
 
 def write_files(tiny: keras_resnext.ResNeXtConfig) -> None:
-    """All that is converted, into the working folder."""
+    """Write all files to convert to the working folder."""
     model = filled(
         keras_resnext.get_model(
             MODEL, weights=None, classes=7, input_shape=SHAPE
@@ -166,7 +166,7 @@ def results(folder: pathlib.Path) -> dict[str, Result]:
         "SIGTERM": ["tiny.keras", "SIGTERM.weights.h5"],
         **{name: ["tiny.keras", name] for name in FULL},
     }
-    # Shells let what they put in the background ignore Ctrl-C.
+    # Shells let background processes ignore Ctrl-C.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     with pytest.MonkeyPatch.context() as patch:
         hub_cache.offline(patch, folder / "hub")
@@ -224,7 +224,7 @@ def test_summary(results: dict[str, Result], folder: pathlib.Path) -> None:
     whole = keras_resnext.complexity.num_parameters(
         keras_resnext.get_model(MODEL, weights=None)
     )
-    # 384 features, and as many less classes than ImageNet's.
+    # 384 features, and 384 classes fewer than ImageNet's.
     parameters = whole - 993 * 385
     assert results["to keras"].stdout == (
         "model          resnext26ts\n"

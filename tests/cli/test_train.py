@@ -28,7 +28,7 @@ KILLS = 10
 
 
 def run(folder: pathlib.Path, *words: object) -> subprocess.CompletedProcess:
-    """Run the command in a process of its own."""
+    """Run the command in a separate process."""
     return subprocess.run(
         [*COMMAND, *map(str, words)],
         cwd=folder,

@@ -37,7 +37,7 @@ pytestmark = [
 
 @pytest.fixture(autouse=True)
 def not_validated(monkeypatch):
-    """Leave out the processes of `export`: each file is run below."""
+    """Skip the processes of `export`: each file is run below."""
 
     def row(format, *_):
         return ExportedFile(format.name, format.file, 1, 0.0, 1.0, 1.0, 1, True)
@@ -98,8 +98,8 @@ def check_files(model, names, folder, like=None):
         model: The model.
         names: Names of formats.
         folder: The folder to write to.
-        like: A model that returns the same by the names that the file has to
-            give; `None` takes `model`, and any name for its only output.
+        like: A model that returns the same under the file's expected names;
+            `None` takes `model`, and any name for its only output.
     """
     keras_resnext.set_data_config(model, size=ways.SIZE)
     keras_resnext.export(model, folder, names, include_preprocessing=False)

@@ -1,4 +1,4 @@
-"""Runs: whole, stopped, resumed, gone wrong."""
+"""Runs: complete, stopped, resumed, failed."""
 
 import csv
 import json
@@ -74,7 +74,7 @@ def refused(
 
 
 def test_a_run(command: Command, capsys: pytest.CaptureFixture) -> None:
-    # As a job that is queued again and again gives it each time.
+    # As a job that is requeued passes it each time.
     assert command(*QUICK, "--resume") == 0
     folder = pathlib.Path("runs", "resnext23s_4x32d-cifar_short")
     assert {path.name for path in folder.iterdir()} == {
