@@ -20,7 +20,7 @@ endif
 help:  ## List these targets
 	@sed -n 's/^\([a-z]*\):.*##/\1#/p' Makefile | awk -F'#' '{ printf "make %-7s%s\n", $$1, $$2 }'
 
-demo: $(STAMP)  ## Train on real digits, export, compare; some two minutes
+demo: $(STAMP)  ## Train on real digits, export, compare; about two minutes
 	KERAS_BACKEND=tensorflow $(BIN)/python examples/finetune.py
 
 test: $(STAMP)  ## Run the tests on TensorFlow
@@ -33,7 +33,7 @@ check: $(STAMP)  ## Lint, formatting, spelling, layers and types
 	$(BIN)/lint-imports
 	$(BIN)/mypy
 
-clean:  ## Remove the environment and what tools left
+clean:  ## Remove the environment and files of tools
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache
 
 $(STAMP): pyproject.toml

@@ -16,7 +16,7 @@ HEAD = """\
 
 # Recipes and their sources
 
-Every field of every recipe, where its value is from, and whether it was read
+Every field of every recipe, the source of its value, and whether it was read
 there: *no* means that it was inferred, or is from a source that could not be
 opened. None of the runs on ImageNet was repeated here.
 

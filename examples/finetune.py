@@ -8,9 +8,9 @@ new classifier and the last stage are trained, then all layers, at a tenth of
 the learning rate. `runs/digits` receives the model, as a Keras file and for
 other runtimes.
 
-Copy this file and replace `digits` by a dataset of yours: see
-`data.load_dataset`. `keras-resnext finetune path/to/folder` does
-all of this, resumes and draws, without any code.
+Copy this file and replace `digits` with your own dataset, see
+`data.load_dataset`. `keras-resnext finetune path/to/folder` does all of this
+without code, and also resumes runs and plots results.
 """
 
 import pathlib
@@ -30,9 +30,9 @@ EPOCHS = {"stage3": 4, None: 8}  # the last frozen stage, then none
 
 
 def digits() -> data.Dataset:
-    """Return the digits, a fifth of them to test on, as images."""
+    """Return the digits as images, a fifth of them for the test."""
     source = sklearn.datasets.load_digits()
-    # From 8x8 pixels of 0 to 16 to the range and the channels of images.
+    # From 8x8 numbers in [0, 16] to RGB pixels in [0, 255].
     pixels = (source.images * (255 / 16)).round().astype("uint8")
     images = np.repeat(pixels[..., None], 3, axis=-1)
     train, test = sklearn.model_selection.train_test_split(
@@ -60,7 +60,7 @@ def main() -> None:
         evaluation_resize=SIZE,
         mean=config.mean,
         std=config.std,
-        horizontal_flip=False,  # a mirrored digit is none
+        horizontal_flip=False,  # mirrored digits are wrong
         crop_scale=0.7,
     )
     model = keras_resnext.finetuning.reset_classifier(
@@ -79,7 +79,7 @@ def main() -> None:
         )
         model.fit(batches, epochs=epochs, shuffle=False, verbose=2)
     _, accuracy = model.evaluate(test, verbose=0)
-    print(f"{accuracy:.2%} of the test digits right")
+    print(f"{accuracy:.2%} of the test digits correct")
 
     OUTPUT.mkdir(parents=True, exist_ok=True)
     model.save(OUTPUT / "model.keras")

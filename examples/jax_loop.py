@@ -4,10 +4,10 @@
     KERAS_BACKEND=jax python examples/jax_loop.py
 
 On the JAX backend `model.stateless_call` is a pure function of the trainable
-variables, the other ones (moving statistics) and the images, which
+variables, the other variables (moving statistics) and the images, which
 `jax.value_and_grad` and `jax.jit` take.
 
-The images are scikit-learn's digits; replace `load` by a dataset of yours.
+The images are scikit-learn's digits; replace `load` with your own dataset.
 """
 
 import os

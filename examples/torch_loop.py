@@ -7,7 +7,7 @@ On the torch backend a Keras model is a `torch.nn.Module`. Keras does not
 distribute training there yet; PyTorch's DistributedDataParallel does. Each of
 the processes that torchrun starts takes its share of every batch.
 
-The images are scikit-learn's digits; replace `load` by a dataset of yours.
+The images are scikit-learn's digits; replace `load` with your own dataset.
 """
 
 import os

@@ -6,12 +6,11 @@ r"""Train the paper's ResNeXt-29, 8x64d, on CIFAR-10.
 
 TensorFlow Datasets downloads CIFAR-10. On TensorFlow the batch is shared by
 all GPUs of this machine (tf.distribute.MirroredStrategy). 300 epochs take a
-day or more of a GPU; on a CPU, take `cifar_short` and the small model.
-`keras-resnext train` does the same, resumes and draws.
+day or more on a GPU; on a CPU, use `cifar_short` and the small model.
+`keras-resnext train` does the same, and also resumes runs and plots curves.
 """
 
 import argparse
-import contextlib
 import pathlib
 
 import keras
@@ -19,15 +18,7 @@ import keras
 import keras_resnext
 from keras_resnext import data
 from keras_resnext.training import recipes
-
-
-def strategy_scope() -> contextlib.AbstractContextManager:
-    """Return the scope in which a model is built for all GPUs."""
-    if keras.backend.backend() != "tensorflow":
-        return contextlib.nullcontext()
-    import tensorflow as tf
-
-    return tf.distribute.MirroredStrategy().scope()
+from keras_resnext.training import strategy
 
 
 def main() -> None:
@@ -47,14 +38,15 @@ def main() -> None:
     recipe = recipes.get(args.recipe)
     if args.epochs:
         recipe = recipe.lasting(args.epochs)
-    # A tenth of the training images chooses the best epoch: never the test's.
+    # A tenth of the training images, not the test set, chooses the best epoch.
     dataset = data.load_dataset(args.dataset, validation=True)
     train = data.train_batches(dataset, recipe, args.batch_size)
     validation, test = (
         data.evaluation_batches(dataset, recipe, split, args.batch_size)
         for split in ("validation", "test")
     )
-    with strategy_scope():
+    on_tensorflow = keras.backend.backend() == "tensorflow"
+    with strategy.start("mirrored" if on_tensorflow else "none").scope():
         model = keras_resnext.get_model(
             args.model,
             weights=None,
@@ -77,7 +69,7 @@ def main() -> None:
     model.fit(
         train,
         epochs=recipe.epochs,
-        shuffle=False,  # the batches are shuffled already
+        shuffle=False,  # the batches are already shuffled
         validation_data=validation,
         callbacks=[
             *recipe.make_callbacks(len(train)),

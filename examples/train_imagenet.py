@@ -4,15 +4,14 @@
     python examples/train_imagenet.py --recipe a2 --dataset path/to/folder
 
 ImageNet must be downloaded by hand: TensorFlow Datasets names the files and
-the folder. A folder with train/class/*.jpg and validation/class/*.jpg does as
-well. On TensorFlow the batch is shared by all GPUs of this machine. An
-interrupted run continues when it is started again, from its last epoch.
-`keras-resnext train` resumes within an epoch, to the last bit, and trains on
-several machines.
+the folder. A folder with train/class/*.jpg and validation/class/*.jpg also
+works. On TensorFlow the batch is shared by all GPUs of this machine. An
+interrupted run resumes from its last epoch when it is started again.
+`keras-resnext train` resumes exactly, within an epoch, and trains on several
+machines.
 """
 
 import argparse
-import contextlib
 import pathlib
 
 import keras
@@ -20,15 +19,7 @@ import keras
 import keras_resnext
 from keras_resnext import data
 from keras_resnext.training import recipes
-
-
-def strategy_scope() -> contextlib.AbstractContextManager:
-    """Return the scope in which a model is built for all GPUs."""
-    if keras.backend.backend() != "tensorflow":
-        return contextlib.nullcontext()
-    import tensorflow as tf
-
-    return tf.distribute.MirroredStrategy().scope()
+from keras_resnext.training import strategy
 
 
 def main() -> None:
@@ -41,7 +32,7 @@ def main() -> None:
     parser.add_argument("--recipe", default="paper")
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--batch-size", type=int)
-    parser.add_argument("--size", type=int, help="of training images")
+    parser.add_argument("--size", type=int, help="size of training images")
     parser.add_argument("--precision", default="mixed_bfloat16")
     parser.add_argument("--output", type=pathlib.Path, default="runs/imagenet")
     args = parser.parse_args()
@@ -62,7 +53,8 @@ def main() -> None:
     validation = data.evaluation_batches(
         dataset, recipe, "validation", args.batch_size
     )
-    with strategy_scope():
+    on_tensorflow = keras.backend.backend() == "tensorflow"
+    with strategy.start("mirrored" if on_tensorflow else "none").scope():
         model = keras_resnext.get_model(
             args.model,
             weights=None,
@@ -95,7 +87,7 @@ def main() -> None:
     model.fit(
         train,
         epochs=recipe.epochs,
-        shuffle=False,  # the batches are shuffled already
+        shuffle=False,  # the batches are already shuffled
         validation_data=validation,
         callbacks=[
             keras.callbacks.BackupAndRestore(args.output / "backup"),

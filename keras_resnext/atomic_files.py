@@ -1,17 +1,17 @@
 """Files that no reader sees half-written, and locks on folders.
 
 A new file is written into a hidden folder beside its place, `.new-<number>`,
-synchronized with the disk, and only then renamed. A file is therefore the old
-one or the new one at every moment, for any number of writers, readers and
-power cuts. No system call of Python replaces a *folder* that is not empty:
-between two renames, for some microseconds, there is neither the old nor the
-new one. A writer killed in this moment leaves the old one in its hidden
-folder, and the next writer puts it back.
+flushed to disk, and only then renamed. At every moment a file is therefore
+either the old or the new one, for any number of writers, readers and power
+cuts. Python has no system call that replaces a *folder* that is not empty:
+between two renames, for some microseconds, neither the old nor the new one
+exists. If a writer is killed at this moment, the old one stays in its hidden
+folder, and the next writer restores it.
 
 A writer locks a file beside its hidden folder. The operating system releases
-locks of a process that died, by which the next writer to the same place finds
-hidden folders that nobody needs, and removes them. File systems without locks
-(some network mounts) are written to in the same way, without such cleaning.
+the locks of a dead process, so the next writer to the same place recognizes
+abandoned hidden folders and removes them. File systems without locks (some
+network mounts) are written to in the same way, without such cleanup.
 """
 
 import contextlib
@@ -30,19 +30,19 @@ else:
     import fcntl
 
 _PREFIX = ".new-"
-# Locked by the process that moves files to their places.
+# Locked by the process that moves files into place.
 _PUBLISHING = f"{_PREFIX}publishing.lock"
 _LOCK = re.compile(
     rf"({re.escape(_PREFIX)}(?:[0-9a-f]{{32}}|publishing))\.lock"
 )
 # Inside a hidden folder: finished files, and folders that they replace.
 _NEW, _BEFORE = "new", "before"
-# Windows locks bytes, and forbids others to read them.
+# Windows locks bytes, which other processes then can't read.
 _LOCKED_BYTE = 1 << 30
 
 
 class WriteError(OSError):
-    """A file can't be written. What was there is unchanged.
+    """A file can't be written. Existing content is unchanged.
 
     Args:
         path: The file, or the directory.
@@ -51,7 +51,7 @@ class WriteError(OSError):
 
     def __init__(self, path: str | os.PathLike[str], reason: str) -> None:
         super().__init__(
-            f"Can't write '{path}': {reason}. What was there is unchanged."
+            f"Can't write '{path}': {reason}. Existing content is unchanged."
         )
         self.reason = reason
 
@@ -64,11 +64,11 @@ def write(path: str | os.PathLike[str], content: bytes) -> None:
     """Write a file, or replace it.
 
     Args:
-        path: The file. Of a symbolic link, the target is replaced.
-        content: Everything that the file is to contain.
+        path: The file. The target of a symbolic link is replaced.
+        content: New content of the file.
 
     Raises:
-        WriteError: If that is impossible, such as on a full disk.
+        WriteError: If the file can't be written, such as on a full disk.
 
     Example:
     >>> write("result.json", b"{}")
@@ -79,17 +79,17 @@ def write(path: str | os.PathLike[str], content: bytes) -> None:
 
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
-    """Write a file under another path; it takes its place when it is whole.
+    """Write a file under a temporary path, and move it into place.
 
     Args:
-        path: The file. Of a symbolic link, the target is replaced.
+        path: The file. The target of a symbolic link is replaced.
 
     Yields:
-        Where to write, with the same file name. If the block raises, or
-        writes nothing, `path` is left as it was.
+        The temporary path, with the same file name. If the block raises or
+        writes nothing, `path` is unchanged.
 
     Raises:
-        WriteError: If that is impossible, such as on a full disk.
+        WriteError: If the file can't be written, such as on a full disk.
 
     Example:
     >>> with replacing("model.keras") as part:
@@ -105,7 +105,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
 
 @contextlib.contextmanager
 def staging(directory: pathlib.Path) -> Iterator[pathlib.Path]:
-    """Make a hidden folder to prepare the content of a directory in.
+    """Make a hidden folder in which to prepare the content of a directory.
 
     Hidden folders of processes that died are removed first.
 
@@ -113,7 +113,7 @@ def staging(directory: pathlib.Path) -> Iterator[pathlib.Path]:
         directory: An existing directory.
 
     Yields:
-        The hidden folder, inside of `directory`. It contains an empty folder
+        The hidden folder, inside `directory`. It contains an empty folder
         `new`, for `publish`, and is removed at the end.
 
     Raises:
@@ -124,17 +124,17 @@ def staging(directory: pathlib.Path) -> Iterator[pathlib.Path]:
 
 
 def publish(folder: pathlib.Path) -> None:
-    """Move what `staging` has prepared under `new` to its directory.
+    """Move files and folders from `new` in a hidden folder to its directory.
 
-    Files and folders of the same names are replaced, each at once. Of several
-    processes that publish in one directory, one waits for another, unless
-    each publishes a single file.
+    Existing ones of the same names are replaced, each as a whole. Processes
+    that publish in one directory wait for each other, unless each publishes
+    a single file.
 
     Args:
         folder: Folder that `staging` yielded.
 
     Raises:
-        OSError: If that is impossible.
+        OSError: If they can't be moved.
     """
     directory = folder.parent
     made = sorted((folder / _NEW).iterdir())
@@ -150,14 +150,14 @@ def publish(folder: pathlib.Path) -> None:
 
 @contextlib.contextmanager
 def lock(folder: pathlib.Path) -> Iterator[None]:
-    """Hold an existing folder, so that no other process takes it for its own.
+    """Lock an existing folder against other processes.
 
-    The operating system releases the lock when the process ends, in any way.
-    File systems without locks let every process in.
+    The operating system releases the lock when the process ends, however it
+    ends. File systems without locks admit every process.
 
     Raises:
-        InUseError: If another process, or this one already, holds it.
-        WriteError: If nothing can be written there.
+        InUseError: If this or another process already holds the lock.
+        WriteError: If the folder can't be written to.
 
     Example:
     >>> with lock(pathlib.Path(".")):
@@ -188,7 +188,7 @@ def _staging(directory: pathlib.Path) -> Iterator[pathlib.Path]:
         while True:
             folder = directory / f"{_PREFIX}{uuid.uuid4().hex}"
             lock = folder.with_name(f"{folder.name}.lock")
-            # Another process that sweeps may lock it earlier, and remove it.
+            # Another process that sweeps may lock it first and remove it.
             with contextlib.suppress(BlockingIOError):
                 stack.enter_context(_locked(lock))
                 break
@@ -231,7 +231,7 @@ def _synchronize(path: pathlib.Path) -> None:
 
 
 def _synchronize_folder(path: pathlib.Path) -> None:
-    # Not every operating system, nor every file system, can.
+    # Not every operating system and file system supports this.
     with contextlib.suppress(OSError):
         file = os.open(path, os.O_RDONLY)
         try:
@@ -270,7 +270,7 @@ def _locked(
         path: The file.
         wait: Whether to wait for the process that has locked it.
         make: Whether to make the file. If not, it must exist, and its file
-            system must know locks.
+            system must support locks.
 
     Yields:
         The file's descriptor.
@@ -282,9 +282,8 @@ def _locked(
     try:
         yield file
     finally:
-        # An open file can't be removed on Windows, and one that another
-        # process has opened neither. Elsewhere it can, and after closing it
-        # might be another's.
+        # Windows can't remove a file that any process has opened. Elsewhere
+        # it can be removed, and after closing it might be another process's.
         if sys.platform == "win32":
             os.close(file)
         with contextlib.suppress(OSError):
@@ -299,8 +298,9 @@ def _open_locked(path: pathlib.Path, wait: bool, make: bool) -> int:
         try:
             _acquire(file, wait, make)
             # The process that had locked it may have removed it.
-            if _is(file, path):
-                return file
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(file), os.stat(path)):
+                    return file
         except BaseException:
             os.close(file)
             raise
@@ -324,19 +324,12 @@ def _acquire(file: int, wait: bool, make: bool) -> None:
             raise
 
 
-def _is(file: int, path: pathlib.Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(file), os.stat(path))
-    except FileNotFoundError:
-        return False
-
-
 @contextlib.contextmanager
 def _in_a_sentence(path: str | os.PathLike[str]) -> Iterator[None]:
     try:
         yield
     except WriteError as error:
-        # Of a file within, which nobody knows of.
+        # It names a file in the hidden folder, unknown to the caller.
         raise WriteError(path, error.reason) from error
     except BlockingIOError:
         raise

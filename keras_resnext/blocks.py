@@ -1,7 +1,7 @@
 """The parts of a ResNeXt, as functions on Keras tensors.
 
-Each takes a tensor and the name that its layers start with, and returns a
-tensor. https://arxiv.org/abs/1611.05431, Table 1 and Figure 3(c).
+Each takes and returns a tensor. See https://arxiv.org/abs/1611.05431, Table 1
+and Figure 3(c).
 """
 
 from collections.abc import Callable
@@ -30,7 +30,7 @@ from keras_resnext.layers import StochasticDepth
 
 Activation = str | Callable[..., Any] | None
 
-BATCH_NORM_MOMENTUM = 0.9  # which PyTorch calls 0.1
+BATCH_NORM_MOMENTUM = 0.9  # PyTorch's momentum of 0.1
 BATCH_NORM_EPSILON = 1e-5
 
 
@@ -52,14 +52,14 @@ def stem(x: Tensor, config: Stem, activation: Activation) -> Tensor:
 
 
 def residual_stage(x: Tensor, index: int, config: ResNeXtConfig) -> Tensor:
-    """Residual blocks, of which the first strides."""
+    """Residual blocks, of which only the first may stride."""
     for block in config.blocks(index):
         x = bottleneck(x, block, config)
     return x
 
 
 def cross_stage(x: Tensor, index: int, config: ResNeXtConfig) -> Tensor:
-    """Residual blocks on half of the channels; the others pass them by.
+    """Residual blocks on half of the channels; the other half bypasses them.
 
     https://arxiv.org/abs/1911.11929, Figure 2(b).
     """
@@ -87,7 +87,7 @@ def cross_stage(x: Tensor, index: int, config: ResNeXtConfig) -> Tensor:
 def bottleneck(x: Tensor, block: Block, config: ResNeXtConfig) -> Tensor:
     """Split, transform, merge: 1x1, grouped 3x3, 1x1, plus the shortcut.
 
-    The stride sits in the 3x3, as the authors' code has it.
+    The 3x3 convolution strides, as in the authors' code.
     """
     name, activation = block.name, activation_of(config)
     residual = x
@@ -124,7 +124,7 @@ def grouped_conv(
 def selective_kernel(
     x: Tensor, block: Block, strides: int, activation: Activation
 ) -> Tensor:
-    """Two of them, the second dilated, and a choice between their channels."""
+    """Two grouped 3x3 convolutions, one dilated, and attention to both."""
     paths = []
     for i in (1, 2):
         name, rate = f"{block.name}_path{i}", i * block.dilation
@@ -136,7 +136,7 @@ def selective_kernel(
 def attention(
     x: Tensor, name: str, position: str, config: Attention | None
 ) -> Tensor:
-    """Weigh channels, if this is where the configuration has it."""
+    """Apply channel attention, if it is configured for this position."""
     if config is None or config.position != position:
         return x
     return ATTENTIONS[config.kind](name=name)(x)
@@ -149,10 +149,10 @@ def conv_shortcut(x: Tensor, block: Block, name: str) -> Tensor:
 
 
 def avg_shortcut(x: Tensor, block: Block, name: str) -> Tensor:
-    """Pool, then convolve, so that no pixel is passed over (ResNet-D)."""
+    """Pool, then convolve, so that no pixel is skipped (ResNet-D)."""
     padding = "same"
     if block.stage > 1 and block.strides == 1:
-        # Where a stage dilates instead, timm counts the zeros at the border.
+        # In a dilated stage, timm's average includes zeros at the border.
         x = keras.layers.ZeroPadding2D(((0, 1), (0, 1)), name=f"{name}_pad")(x)
         padding = "valid"
     if block.stage > 1:
@@ -195,8 +195,8 @@ def conv(
         groups=groups,
         dilation_rate=dilation_rate,
         use_bias=False,
-        # Over all the filters, whatever the groups; "he_normal" counts the
-        # inputs of one group and comes out 5.7 times larger for 32x4d.
+        # Fan-out over all filters, regardless of groups; "he_normal" counts
+        # the inputs of one group, and is 5.7 times larger for 32x4d.
         kernel_initializer=keras.initializers.VarianceScaling(
             2.0, "fan_out", "untruncated_normal"
         ),
@@ -219,7 +219,7 @@ def batch_norm(
 
 
 def activation_of(config: ResNeXtConfig) -> Activation:
-    """Return a model's activation; Keras' own leaky ReLU has a slope of 0.2."""
+    """Return a model's activation; leaky ReLU has PyTorch's slope of 0.01."""
     if config.activation == "leaky_relu":
         return keras.layers.LeakyReLU(0.01)
     return config.activation
@@ -231,12 +231,12 @@ def classifier(
     activation: Activation,
     labels: Sequence[str] | None = None,
 ) -> Tensor:
-    """Apply the last layer, in full precision under mixed precision too."""
+    """Apply the last layer, in full precision even under mixed precision."""
     return Classifier(
         classes,
         labels,
         activation=activation,
-        # PyTorch's own initialization of a linear layer's weights.
+        # PyTorch's initialization of a linear layer's weights.
         kernel_initializer=keras.initializers.VarianceScaling(
             1 / 3, "fan_in", "uniform"
         ),
@@ -246,5 +246,5 @@ def classifier(
 
 
 def channel_axis() -> int:
-    """Return the axis of channels under Keras' own setting."""
+    """Return the channel axis of Keras' image data format."""
     return 1 if keras.config.image_data_format() == "channels_first" else 3

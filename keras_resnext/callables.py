@@ -1,4 +1,4 @@
-"""The models that have a name, as `keras.applications` has them."""
+"""Named models, as functions like those of `keras.applications`."""
 
 from functools import partial
 
@@ -36,29 +36,29 @@ SEResNeXt101_64x4d = _callable("SEResNeXt101_64x4d")
 SEResNeXt101d_32x8d = _callable("SEResNeXt101d_32x8d")
 """SE-ResNeXt-101 with a deep stem and average-pooled shortcuts."""
 SEResNeXtAA101d_32x8d = _callable("SEResNeXtAA101d_32x8d")
-"""SE-ResNeXt-101-D that averages before it strides."""
+"""SE-ResNeXt-101-D with average pooling instead of strided convolutions."""
 SEResNeXtAA201d_32x8d = _callable("SEResNeXtAA201d_32x8d")
-"""SE-ResNeXt-201-D that averages before it strides."""
+"""SE-ResNeXt-201-D with average pooling instead of strided convolutions."""
 SEResNeXt26d_32x4d = _callable("SEResNeXt26d_32x4d")
 """SE-ResNeXt-26 with a deep stem and average-pooled shortcuts."""
 SEResNeXt26t_32x4d = _callable("SEResNeXt26t_32x4d")
 """SE-ResNeXt-26 with a tiered stem and average-pooled shortcuts."""
 LegacySEResNeXt26_32x4d = _callable("LegacySEResNeXt26_32x4d")
-"""SE-ResNeXt-26 as Caffe had it: pooled to the right, with dropout."""
+"""SE-ResNeXt-26 as in Caffe: padded below and on the right, with dropout."""
 LegacySEResNeXt50_32x4d = _callable("LegacySEResNeXt50_32x4d")
-"""SE-ResNeXt-50 of the SENet authors, as Caffe had it."""
+"""SE-ResNeXt-50 of the SENet authors, as in Caffe."""
 LegacySEResNeXt101_32x4d = _callable("LegacySEResNeXt101_32x4d")
-"""SE-ResNeXt-101 of the SENet authors, as Caffe had it."""
+"""SE-ResNeXt-101 of the SENet authors, as in Caffe."""
 ECAResNeXt26t_32x4d = _callable("ECAResNeXt26t_32x4d")
 """ECA-ResNeXt-26 with a tiered stem and average-pooled shortcuts."""
 ECAResNeXt50t_32x4d = _callable("ECAResNeXt50t_32x4d")
-"""ECA-ResNeXt-50 with a tiered stem, average-pooled shortcuts."""
+"""ECA-ResNeXt-50 with a tiered stem and average-pooled shortcuts."""
 SKResNeXt50_32x4d = _callable("SKResNeXt50_32x4d")
-"""ResNeXt-50 of 32x4d that chooses between two sizes of kernel."""
+"""ResNeXt-50 of 32x4d with selective kernels."""
 CSPResNeXt50 = _callable("CSPResNeXt50")
-"""ResNeXt-50 whose stages work on half of the channels at a time."""
+"""ResNeXt-50 with cross-stage partial connections."""
 ResNeXt26TS = _callable("ResNeXt26TS")
-"""ResNeXt-26 of groups of 32 channels, SiLU and a tiered stem."""
+"""ResNeXt-26 with groups of 32 channels, SiLU and a tiered stem."""
 SEResNeXt26TS = _callable("SEResNeXt26TS")
 """ResNeXt26TS with squeeze-and-excitation."""
 ECAResNeXt26TS = _callable("ECAResNeXt26TS")
@@ -66,13 +66,13 @@ ECAResNeXt26TS = _callable("ECAResNeXt26TS")
 GCResNeXt26TS = _callable("GCResNeXt26TS")
 """ResNeXt26TS with global context."""
 BATResNeXt26TS = _callable("BATResNeXt26TS")
-"""ResNeXt26TS with bilinear attention; images of a multiple of 256."""
+"""ResNeXt26TS with bilinear attention; image sizes are multiples of 256."""
 GCResNeXt50TS = _callable("GCResNeXt50TS")
-"""ResNeXt-50 of the kind of GCResNeXt26TS."""
+"""GCResNeXt26TS with the depths of ResNeXt-50."""
 ResNeXt29_8x64d = _callable("ResNeXt29_8x64d")
-"""ResNeXt-29 of 8x64d, the paper's for CIFAR."""
+"""ResNeXt-29 of 8x64d, the paper's CIFAR model."""
 ResNeXt29_16x64d = _callable("ResNeXt29_16x64d")
-"""ResNeXt-29 of 16x64d, the paper's larger one for CIFAR."""
+"""ResNeXt-29 of 16x64d, the paper's larger CIFAR model."""
 ResNeXt23s_4x32d = _callable("ResNeXt23s_4x32d")
 """ResNeXt-23 of 4x32d, slim enough for CIFAR on a CPU."""
 

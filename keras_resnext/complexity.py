@@ -10,7 +10,7 @@ from keras_resnext.inner import Graph
 from keras_resnext.inner import Value
 from keras_resnext.inner import inner_models
 
-# Those of a bottleneck of ResNet: what the paper keeps constant.
+# Weights of a bottleneck of ResNet, which the paper keeps constant.
 RESNET_BLOCK = 256 * 64 + 3 * 3 * 64 * 64 + 64 * 256
 
 
@@ -65,7 +65,7 @@ def multiply_adds(model: keras.Model) -> int:
 
     Args:
         model: A Functional or Sequential model of images of a known size;
-            models within it are counted too.
+            nested models are counted too.
 
     Returns:
         The number of multiply-adds.
@@ -82,10 +82,10 @@ def multiply_adds(model: keras.Model) -> int:
 
 
 def layer_costs(model: keras.Model) -> list[Cost]:
-    """List what each layer with weights costs, in models within a model too.
+    """List the cost of each layer with weights, including nested models'.
 
-    A layer that is called several times multiplies as often, and has its
-    parameters once.
+    A layer that is called several times counts its multiply-adds as often, and
+    its parameters once.
 
     Args:
         model: As for `multiply_adds`.
@@ -102,10 +102,11 @@ def layer_costs(model: keras.Model) -> list[Cost]:
     Cost(name='stem_conv1', parameters=9408, multiply_adds=118013952)
     """
     graph = Graph(model)
-    steps = [step for step in graph.steps if _weights(step.layer)]
+    # An operation has no weights.
+    steps = [s for s in graph.steps if getattr(s.layer, "weights", ())]
     shapes = {x: x.shape for step in steps for x in step.outputs}
     if any(None in shape[1:] for shape in shapes.values()):
-        # A model within another may know less of its images than that.
+        # A nested model may not know the size of its images.
         shapes = _shapes(graph)
     totals: dict[Any, int] = {}
     for step in steps:
@@ -118,7 +119,7 @@ def layer_costs(model: keras.Model) -> list[Cost]:
 
 
 def stage_costs(model: keras.Model) -> list[Cost]:
-    """Add up what the layers of each stage cost, by the layers' names.
+    """Add up the costs of each stage's layers, by the layers' names.
 
     Args:
         model: As for `multiply_adds`; a model built here, or one around it.
@@ -222,7 +223,7 @@ def width_at_constant_complexity(
 def _multiply_adds(
     layer: keras.layers.Layer, shape: tuple[int | None, ...]
 ) -> int:
-    """Count those of a call; 0 unless it is a convolution or dense."""
+    """Count the multiply-adds of a call, of convolutions and dense layers."""
     for inner in inner_models(layer):
         raise ValueError(
             f"Keras does not know how often '{layer.name}' calls "
@@ -236,12 +237,8 @@ def _multiply_adds(
             f"'{layer.name}' takes images of any size. Build the model "
             "with an `input_shape` such as (224, 224, 3)."
         )
-    # Each number returned has as many as a filter has weights.
+    # Each output takes as many as a filter has weights.
     return math.prod(outputs) * math.prod(layer.kernel.shape[:-1])
-
-
-def _weights(layer: Any) -> list[keras.Variable]:
-    return getattr(layer, "weights", [])  # an operation has none
 
 
 def _shapes(graph: Graph) -> dict[Value, tuple[int | None, ...]]:
@@ -261,19 +258,18 @@ def _check_positive(*numbers: object) -> None:
 
 
 def receptive_fields(model: keras.Model) -> dict[str, int]:
-    """Compute how much of an image each layer's pixels depend on.
+    """Compute the receptive field of each layer.
 
-    That of convolutions and poolings (Araujo et al., 2019,
-    https://distill.pub/2019/computing-receptive-fields). Attention looks at
-    the whole image on top of that, and is not counted.
+    Convolutions and poolings count (Araujo et al., 2019,
+    https://distill.pub/2019/computing-receptive-fields). Attention, which
+    depends on the whole image, does not.
 
     Args:
         model: A Functional or Sequential model from images to maps or
-            features; layers of models within it are listed too.
+            features; layers of nested models are listed too.
 
     Returns:
-        Height and width by the name of the layer, in pixels as the first
-        convolution takes them.
+        Height and width by the name of the layer, in pixels of the input.
 
     Example:
     >>> model = keras_resnext.ResNeXt50(weights=None)
@@ -282,7 +278,7 @@ def receptive_fields(model: keras.Model) -> dict[str, int]:
     427
     """
     graph = Graph(model)
-    # Of each tensor the field, and how far apart the fields of neighbors are.
+    # Each tensor's field, and the distance between the fields of neighbors.
     known = dict.fromkeys(graph.inputs, (1, 1))
     fields = {}
     for step in graph.steps:

@@ -1,6 +1,6 @@
 """Configuration of a ResNeXt, as frozen dataclasses.
 
-The words are the paper's (Xie et al., 2017, https://arxiv.org/abs/1611.05431):
+Terms are the paper's (Xie et al., 2017, https://arxiv.org/abs/1611.05431):
 a "32x4d" model has cardinality 32 and bottleneck width 4.
 """
 
@@ -68,7 +68,7 @@ class FixedCardinality:
 
 @dataclass(frozen=True)
 class FixedGroupWidth:
-    """Groups of one width at every stage, as many as the stage's width holds.
+    """Groups of one width at every stage, as many as fit the stage's width.
 
     Args:
         channels: Channels of one group.
@@ -184,7 +184,7 @@ class Block:
 
     @property
     def name(self) -> str:
-        """Beginning of its layers' names."""
+        """Prefix of its layers' names."""
         return f"stage{self.stage}_block{self.number}"
 
 
@@ -202,27 +202,26 @@ class ResNeXtConfig:
             a 1x1 convolution.
         antialias: Whether a 2x2 average pooling after the 3x3 halves the maps,
             instead of a strided 3x3 (timm's `aa_layer`).
-        attention: Attention to the channels that a block adds, or `None`.
+        attention: Channel attention of each block, or `None`.
         conv: Convolution between the 1x1 convolutions of a block:
             `"grouped_conv"`, or `"selective_kernel"`, two grouped convolutions
             of which one is dilated, and attention that weighs their channels.
         stage: `"residual"`, or `"cross_stage"`, whose blocks work on half of
             the channels while the other half bypasses them.
-        activation: Name of all activations; `"leaky_relu"` has PyTorch's
+        activation: Name of the activation; `"leaky_relu"` has PyTorch's
             slope of 0.01.
-        dropout: Share of the features that training drops before the
-            classifier.
+        dropout: Dropout rate of the features before the classifier.
         stochastic_depth: Drop rate of the last block in training; increases
             linearly with depth, from 0.
         output_stride: Ratio of the image's size to the last feature map's;
             below a model's own (32, for ImageNet's), later stages dilate
             instead of striding. The same weights fit.
-        zero_init_last: Whether the last scale of each block starts at zero,
-            as timm's does and the paper's does not.
+        zero_init_last: Whether the scale of each block's last normalization
+            starts at zero, as in timm but not in the paper.
         default_size: Default height and width of an image, in pixels.
 
     Raises:
-        ValueError: If a field is out of range, or no choice that exists.
+        ValueError: If a field is out of range, or not a valid choice.
 
     Example:
     >>> config = keras_resnext.ResNeXtConfig(
@@ -293,7 +292,7 @@ class ResNeXtConfig:
                 width=width,
                 groups=groups,
                 strides=strides if first else 1,
-                # What the first block sees was not dilated as much.
+                # The first block's input is dilated less.
                 dilation=max(dilation // 2, 1) if first else dilation,
                 stochastic_depth=self.stochastic_depth
                 * ((before + number) / max(last, 1)),

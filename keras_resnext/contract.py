@@ -19,8 +19,8 @@ from keras_resnext.weights.table import WEIGHTS
 class ResNeXtCallable(Protocol):
     """Builder of a variant.
 
-    Reference: Xie et al., https://arxiv.org/abs/1611.05431 (CVPR 2017). Pixels
-    go through `keras_resnext.preprocess_input` first.
+    Reference: Xie et al., https://arxiv.org/abs/1611.05431 (CVPR 2017).
+    `keras_resnext.preprocess_input` prepares pixels.
 
     Args:
         include_top: Whether to end in the classifier.
@@ -28,14 +28,13 @@ class ResNeXtCallable(Protocol):
             checkpoint; the tag of another (see `list_weights`); the path of
             a file (safetensors, `.pth`, `.h5`, `.keras`); or `None`, random.
         input_tensor: Tensor to use as images; `None` makes an input.
-        input_shape: Shape of one image, any size from 32 pixels (CIFAR's: 4),
-            `None` for unknown, any channels: weights for RGB are adapted.
-            Defaults to 224x224 RGB (32x32), without the top to any size.
+        input_shape: Shape of one image: at least 32 pixels (CIFAR models: 4),
+            `None` for any; RGB weights are adapted to other channels.
+            Defaults to 224x224 RGB (CIFAR: 32x32), without the top to any size.
         pooling: Without the top, `None` for the last feature maps, `"avg"`
             or `"max"` for their mean or maximum.
-        classes: Number of classes of the classifier. Weights bring their own,
-            nearly all 1,000; see
-            `keras_resnext.finetuning.reset_classifier`.
+        classes: Number of classes of the classifier. Weights have their own,
+            mostly 1,000; see `keras_resnext.finetuning.reset_classifier`.
         classifier_activation: Activation of the classifier, `None` for
             logits.
         name: Name of the model.
@@ -49,7 +48,7 @@ class ResNeXtCallable(Protocol):
     Raises:
         ValueError: If arguments contradict each other, no such checkpoint
             exists, or the file doesn't fit.
-        OSError: If the checkpoint can't be had.
+        OSError: If the checkpoint can't be downloaded or read.
 
     Example:
     >>> model = keras_resnext.ResNeXt50(weights="imagenet")
@@ -73,14 +72,14 @@ class ResNeXtCallable(Protocol):
 
 
 def named(build: Callable[..., keras.Model], name: str) -> ResNeXtCallable:
-    """Make the callable of a variant out of the builder of all.
+    """Make a variant's callable from the builder of all variants.
 
     Args:
         build: Builds a model from a configuration and arguments.
         name: The variant's name in capitals, such as `"ResNeXt50_32x4d"`.
 
     Returns:
-        A function that pickles and reads in `help()` as if written out.
+        A function that can be pickled, with its own signature and docstring.
     """
     keys = {key.replace("_", ""): key for key in VARIANTS}
     key = keys[name.replace("_", "").lower()]
@@ -106,13 +105,13 @@ def named(build: Callable[..., keras.Model], name: str) -> ResNeXtCallable:
 
 
 def facts(variant: str) -> str:
-    """List what is particular to a variant: its size and its checkpoints.
+    """List a variant's input size, parameters and checkpoints.
 
     Args:
         variant: The variant's name, for example `"resnext50_32x4d"`.
 
     Returns:
-        A bulleted list, of lines that fit into a terminal.
+        A bulleted list, in lines that fit a terminal.
     """
     size = VARIANTS[variant].default_size
     items = [f"Input size: {size}x{size} pixels by default."]

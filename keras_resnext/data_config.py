@@ -14,7 +14,7 @@ INTERPOLATIONS = ("bilinear", "bicubic")
 class DataConfig:
     """Preparation of a model's images, and the names of its classes.
 
-    The words are timm's. Pixels in [0, 1] become `(pixels - mean) / std`.
+    Terms are timm's. Pixels in [0, 1] become `(pixels - mean) / std`.
 
     Args:
         mean: Mean of red, green and blue.
@@ -22,9 +22,9 @@ class DataConfig:
         interpolation: Filter of the resize, `"bilinear"` or `"bicubic"`.
         crop_pct: `size` divided by the shorter side after resizing.
         size: Height and width of the model's images, in pixels, or `None`
-            where any size will do.
+            for any size.
         labels: Names of the classes in the order of the model's outputs, or
-            `None` where they are not known.
+            `None` if unknown.
         weights: Name of the published checkpoint (`"variant.tag"`) that the
             model started from, or `None`.
 
@@ -71,7 +71,7 @@ class DataConfig:
 
     @classmethod
     def of_weights(cls, weights: Weights) -> "DataConfig":
-        """Return the configuration of a published checkpoint, no labels."""
+        """Return a published checkpoint's configuration, without labels."""
         best = weights.evaluations[0]
         return cls(
             weights.mean,
@@ -87,5 +87,5 @@ class DataConfig:
         """Length of the shorter side after resizing, in pixels."""
         if self.size is None:
             return None
-        # timm's rounding. A ratio of whole sizes gives them back.
+        # timm's rounding; the addend recovers sizes from their ratio.
         return math.floor(self.size / self.crop_pct + 1e-9)

@@ -1,4 +1,4 @@
-"""Explanations of a model's answers: heat maps, contributions of paths."""
+"""Explanations of predictions: heat maps, contributions of paths."""
 
 from collections.abc import Iterable
 from collections.abc import Sequence
@@ -19,9 +19,9 @@ from keras_resnext.kernels import kernels
 from keras_resnext.kernels.generic import Tensor
 from keras_resnext.suggestions import did_you_mean
 
-# How many images are worked on at a time.
+# Number of images that are processed at a time.
 _BATCH = 32
-# From blue by green to red, for values in equal steps from 0 to 1.
+# From blue through green to red, for values in equal steps from 0 to 1.
 _COLORS = (
     (0, 0, 128),
     (0, 64, 255),
@@ -38,28 +38,28 @@ def grad_cam(
     layer: str | None = None,
     classes: int | Sequence[int] | None = None,
 ) -> np.ndarray:
-    """Show where a model looks to find a class: Grad-CAM.
+    """Compute heat maps of the evidence for a class: Grad-CAM.
 
-    Each channel of a feature map counts as much as the class's score rises
-    with it, on average over the map, and only what speaks for the class is
-    shown (Selvaraju et al., 2017, https://arxiv.org/abs/1610.02391,
-    equations 1 and 2). The score is the one before the softmax or sigmoid.
+    Each channel of a feature map is weighted by the mean gradient of the
+    class's score over the map; only positive evidence is kept (Selvaraju et
+    al., 2017, https://arxiv.org/abs/1610.02391, equations 1 and 2). The score
+    is the one before the softmax or sigmoid.
 
     Args:
         model: A model built here with its top, or a Functional or Sequential
             model that contains one and ends in scores of classes.
         images: Inputs of the model, such as normalized pixels, `(batch,
-            height, width, channels)`; where it has several inputs, their
-            list or dictionary.
-        layer: The maps to look at: `"stage4"`, `"stage3_block2"`, or the name
-            of any layer that returns maps. `None` for the last block's.
-        classes: The class to look for, one for all images or one for each.
-            `None` takes the most probable of each.
+            height, width, channels)`; for several inputs, their list or
+            dictionary.
+        layer: The feature maps: `"stage4"`, `"stage3_block2"`, or the name of
+            any layer that returns maps. `None` for the last block's.
+        classes: Index of the class, one for all images or one for each. `None`
+            takes the most probable class of each image.
 
     Returns:
         Heat maps, a float32 array `(batch, map height, map width)` in [0, 1]:
-        the hottest place of an image is 1, unless nothing speaks for the
-        class and all is 0.
+        the maximum of an image is 1, or 0 if there is no evidence for the
+        class.
 
     Raises:
         ValueError: If the model does not contain one built here or has no
@@ -95,13 +95,13 @@ def group_ablation(
     block: str,
     classes: int | Sequence[int] | None = None,
 ) -> np.ndarray:
-    """Measure what each of a block's C paths adds to the score of a class.
+    """Measure the contribution of each of a block's C paths to a class score.
 
-    A block adds up what its paths transform (Xie et al., 2017,
-    https://arxiv.org/abs/1611.05431, equation 3). Without a path, its
-    channels behind the grouped convolution being zero, the score before the
-    softmax is another; the difference is exact, by C predictions of what
-    comes behind.
+    A block sums the outputs of its paths (Xie et al., 2017,
+    https://arxiv.org/abs/1611.05431, equation 3). Removing a path, by setting
+    its channels after the grouped convolution to zero, changes the score
+    before the softmax. The difference is exact; it takes C predictions of the
+    layers that follow.
 
     Args:
         model: As for `grad_cam`.
@@ -110,8 +110,8 @@ def group_ablation(
         classes: As for `grad_cam`.
 
     Returns:
-        A float32 array `(batch, C)`: the score with all paths less the score
-        without that one, so that what speaks for the class is positive.
+        A float32 array `(batch, C)`: the score with all paths minus the score
+        without that path, positive for paths that support the class.
 
     Raises:
         ValueError: If the model does not contain one built here or has no
@@ -157,17 +157,17 @@ def group_ablation(
 def overlay(
     image: Image.Image | np.ndarray, heatmap: np.ndarray, alpha: float = 0.5
 ) -> Image.Image:
-    """Lay a heat map over the image that it belongs to.
+    """Blend a heat map with its image.
 
     Args:
-        image: Image that the model took: a PIL image, or an array of
-            dtype uint8 and shape `(height, width, 3)` or `(height, width)`.
+        image: The model's input image: a PIL image, or an array of dtype
+            uint8 and shape `(height, width, 3)` or `(height, width)`.
         heatmap: One map of `grad_cam`, of shape `(height, width)` in any
             resolution, in [0, 1].
         alpha: Opacity of the heat map, in [0, 1].
 
     Returns:
-        A PIL image of the image's size, in RGB: blue is cold, red is hot.
+        A PIL image of the image's size, in RGB: blue is 0, red is 1.
 
     Raises:
         ValueError: If the heat map has another shape or range.
@@ -183,7 +183,7 @@ def overlay(
             f"{heatmap.shape}"
         )
     if not (heatmap.min() >= 0 and heatmap.max() <= 1):
-        raise ValueError("`heatmap` must lie in [0, 1].")
+        raise ValueError("`heatmap` must be in [0, 1].")
     if not isinstance(image, Image.Image):
         image = Image.fromarray(image)
     image = image.convert("RGB")
@@ -209,7 +209,7 @@ class _Parts:
         if len(graph.outputs) > 1:
             raise ValueError(
                 f"'{name}' must have one output. It has {len(graph.outputs)}; "
-                "use a keras.Model that returns the scores of classes alone."
+                "use a keras.Model that returns only the scores of classes."
             )
         (*_, maps) = ends_of(graph, BLOCKS).values()
         self.last = graph.before_activations(graph.outputs[0])
@@ -242,7 +242,7 @@ class _Parts:
         self.channel_axis = 1 if first == "channels_first" else 3
 
     def before(self, inputs: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        """Compute the maps, and what the scores need besides."""
+        """Compute the maps, and other values that the scores need."""
         given = dict(zip(self.graph.inputs, inputs, strict=True))
         wanted = [self.cut, *self.beside]
         maps, *beside = self.graph.run(given, wanted, training=False)
@@ -256,7 +256,7 @@ class _Parts:
 
 
 def _without_activation(layer: keras.layers.Dense) -> keras.layers.Dense:
-    """Return a layer of the same variables, of any kind, without activation."""
+    """Return a layer of the same type and variables, without activation."""
     other = object.__new__(type(layer))
     linear = {"activation": keras.activations.linear}
     other.__dict__.update({**layer.__dict__, **linear})
@@ -294,7 +294,7 @@ def _heatmaps(
 def _batches(
     graph: Graph, images: Any, classes: int | Sequence[int] | None
 ) -> Iterable[tuple[list[Tensor], np.ndarray | None]]:
-    """Yield a model's inputs for some images, with the classes asked for."""
+    """Yield batches of a model's inputs and of the requested classes."""
     inputs = _arrays(graph, images)
     count = len(inputs[0])
     chosen = None
@@ -357,7 +357,7 @@ def _arrays(graph: Graph, images: Any) -> list[np.ndarray]:
 
 
 def _paths(graph: Graph, block: str) -> tuple[Value, int]:
-    """Return what a block's paths return, and how many there are."""
+    """Return the output of a block's paths, and their number."""
     select = graph.find(f"{block}_select")
     if select:  # which chooses channel by channel
         path = graph.find(f"{block}_path1_conv")
@@ -365,6 +365,6 @@ def _paths(graph: Graph, block: str) -> tuple[Value, int]:
         return select.outputs[0], path.layer.groups
     conv = graph.find(f"{block}_conv2")
     assert conv is not None
-    # A model for inference has no batch normalization any more.
+    # A model for inference has no batch normalization.
     norm = graph.find(f"{block}_bn2") or conv
     return norm.outputs[0], conv.layer.groups

@@ -12,7 +12,7 @@ from keras_resnext.inner import Value
 from keras_resnext.inner import graph_of_ours
 from keras_resnext.suggestions import did_you_mean
 
-# A part's layers start with its name; the last of them ends it.
+# Names of a part's layers start with the part's name; the last layer ends it.
 BLOCKS = r"(stem|stage\d+_block\d+)_.+"
 
 
@@ -21,16 +21,16 @@ def feature_pyramid(
 ) -> keras.Model:
     """Build a model that returns the feature maps of stages, for detectors.
 
-    The names are those of feature pyramid networks (Lin et al., 2017,
+    Names are those of feature pyramid networks (Lin et al., 2017,
     https://arxiv.org/abs/1612.03144), as in KerasHub and KerasCV: a pixel of
-    `"P3"` stands for 2^3 x 2^3 pixels of the image. A model that was built
-    with a smaller `output_stride` keeps its names.
+    `"P3"` covers 2^3 x 2^3 pixels of the image. A smaller `output_stride`
+    does not change the names.
 
     Args:
         model: A model built here, with or without its top, or a Functional or
             Sequential model that contains one.
-        levels: Maps to return, `None` for all: `"P2"` to `"P5"` for
-            the models for ImageNet.
+        levels: Maps to return, `None` for all: `"P2"` to `"P5"` for ImageNet
+            models.
 
     Returns:
         A `keras.Model` of the same layers, from the inputs of `model` to a
@@ -48,7 +48,13 @@ def feature_pyramid(
     {'P2': (None, None, None, 256), 'P3': (None, None, None, 512), ...}
     """
     graph = graph_of_ours(model)
-    first = round(math.log2(_stem_strides(graph)))
+    strides = [
+        step.layer.strides[0]
+        for step in graph.steps
+        if step.layer.name.startswith("stem_")
+        and hasattr(step.layer, "strides")
+    ]
+    first = round(math.log2(math.prod(strides)))
     # Stages follow one another, so the last layer of each ends it.
     ends = ends_of(graph, r"(stage\d+)_.+")
     maps = {f"P{first + i}": output for i, output in enumerate(ends.values())}
@@ -86,10 +92,10 @@ def block_outputs(model: keras.Model) -> keras.Model:
 
 
 def last_steps(graph: Graph, name: str) -> list[Step]:
-    """Return the calls of the layer of that name, or of a stage's last layer.
+    """Return the calls of a layer, or of a stage's last layer, by name.
 
     Raises:
-        ValueError: If there is neither; the message lists what there is.
+        ValueError: If there is neither; the message lists all names.
     """
     names = [step.layer.name for step in graph.steps]
     members = [n for n in names if n == name or n.startswith(f"{name}_")]
@@ -105,7 +111,7 @@ def last_steps(graph: Graph, name: str) -> list[Step]:
 
 
 def ends_of(graph: Graph, pattern: str) -> dict[str, Value]:
-    """Return what each part returns that a pattern's group names.
+    """Return the output of each part that a pattern's group names.
 
     Raises:
         ValueError: If there is no such part, or it is called several times.
@@ -121,14 +127,3 @@ def ends_of(graph: Graph, pattern: str) -> dict[str, Value]:
             f"{', '.join(step.layer.name for step in graph.steps)}."
         )
     return ends
-
-
-def _stem_strides(graph: Graph) -> int:
-    """Return the pixels of the image that a pixel behind the stem covers."""
-    strides = [
-        step.layer.strides[0]
-        for step in graph.steps
-        if step.layer.name.startswith("stem_")
-        and hasattr(step.layer, "strides")
-    ]
-    return math.prod(strides)

@@ -1,4 +1,4 @@
-"""Transfer learning: freeze stages, swap the classifier, refresh statistics."""
+"""Transfer learning: freeze stages, reset the classifier, update statistics."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -23,13 +23,12 @@ from keras_resnext.resnext_model import ResNeXtModel
 
 
 def freeze(model: keras.Model, up_to: str | None) -> None:
-    """Freeze a model from its input up to a stage, that stage included.
+    """Freeze a model from its input up to and including a stage.
 
-    Frozen layers keep their weights, and their batch normalization runs on
-    the statistics that it has and keeps them. Every other layer is unfrozen,
-    in models within the model too, whatever was frozen before, so that
-    calling this again moves the border. Kernels with LoRA stay frozen: their
-    adapters train. Compile afterwards.
+    Frozen layers keep their weights, and their batch normalization uses and
+    keeps its moving statistics. Every other layer is unfrozen, including those
+    of nested models, regardless of earlier calls. Kernels with LoRA stay
+    frozen: their adapters train. Compile afterwards.
 
     Args:
         model: A model built here, or any model that contains one. In a
@@ -40,15 +39,15 @@ def freeze(model: keras.Model, up_to: str | None) -> None:
 
     Raises:
         ValueError: If the model does not contain one built here, or has no
-            such stage or layer; the message says which there are.
+            such stage or layer; the message lists them.
 
     Example:
     >>> keras_resnext.finetuning.freeze(model, "stage3")
     >>> model.compile("sgd", "sparse_categorical_crossentropy")
     """
     frozen = [] if up_to is None else _layers_up_to(model, up_to)
-    # Models too: one that is frozen hides what trains in it. And each by
-    # itself: TensorFlow passes over an attribute that has the value already.
+    # Models too: a frozen one hides trainable layers in it. And each layer:
+    # TensorFlow skips an attribute that already has the value.
     for layer in model._flatten_layers():
         layer.trainable = True
     for layer in model._flatten_layers():
@@ -69,9 +68,9 @@ def reset_classifier(
 ) -> ResNeXtModel:
     """Give a model a new, randomly initialized classifier.
 
-    If the model ends in a Dense layer, anybody's, this replaces it, together
-    with the activation behind it and the dropout before it. A model that ends
-    in features gets a classifier on top of them.
+    A Dense layer at the end of the model, even one of your own, is replaced,
+    together with the activation after it and the dropout before it. A model
+    that ends in features gets a classifier on top.
 
     Args:
         model: A model built here with its top, or without it and with
@@ -79,7 +78,7 @@ def reset_classifier(
             Its other layers are shared, not copied.
         classes: Number of classes to distinguish.
         activation: Activation of the classifier, `None` for logits.
-        dropout: Share of the features to drop before it while training.
+        dropout: Dropout rate of the features before the classifier.
         labels: Names of the classes in their order, as a dataset's
             `class_names`, for predictions and exports; `None` if unknown.
 
@@ -106,7 +105,7 @@ def reset_classifier(
 
 
 def _layers_up_to(model: Any, name: str) -> list[keras.layers.Layer]:
-    """Return the layers that compute what a stage or layer returns."""
+    """Return the layers that compute the output of a stage or layer."""
     graphs = graphs_within(model)
     if not graphs:
         check_graph(model)
@@ -119,8 +118,8 @@ def _layers_up_to(model: Any, name: str) -> list[keras.layers.Layer]:
         for step in graph.steps
         if isinstance(step.layer, keras.layers.Layer)
     ]
-    # Layers that keep a model of ours to themselves: all before them, and
-    # a part of theirs.
+    # Layers that contain a model built here in a graph of their own: all
+    # layers before them are frozen, and a part of theirs.
     holders = [step for step in steps if graphs_within(step.layer)]
     if holders:
         border = [value for step in holders for value in step.inputs]
@@ -134,10 +133,10 @@ def _layers_up_to(model: Any, name: str) -> list[keras.layers.Layer]:
 
 
 def _features(graph: Graph) -> Value:
-    """Return what the classifier of a model takes, or would take.
+    """Return the features that a model's classifier takes, or would take.
 
     Raises:
-        ValueError: If the model has no one classifier or features.
+        ValueError: If the model has neither one classifier nor features.
     """
     name = graph.model.name
     if len(graph.outputs) > 1:
@@ -183,14 +182,14 @@ def update_batch_norm(
     batch_size: int | None = None,
     verbose: str | int = "auto",
 ) -> None:
-    """Gather the statistics of batch normalization anew, from data.
+    """Recompute the statistics of batch normalization from data.
 
-    Moving statistics follow the last few hundred steps of training. After
-    few steps, or after weights were averaged or came from other images,
-    those of a whole dataset fit better ("precise BN", Wu & Johnson, 2021,
+    Moving statistics follow the last few hundred steps of training. After few
+    steps, averaging of weights, or training on other images, those of a whole
+    dataset fit better ("precise BN", Wu & Johnson, 2021,
     https://arxiv.org/abs/2105.07576, section 3). Each layer's mean and
-    variance become the averages over all batches, each normalized by its
-    own. Weights stay as they are, and so do the statistics of frozen layers.
+    variance become the averages over all batches, each normalized by its own
+    statistics. Weights and the statistics of frozen layers are unchanged.
 
     Args:
         model: A model built here.
@@ -202,20 +201,20 @@ def update_batch_norm(
         verbose: `"auto"` or 1 for a progress bar, 0 for silence.
 
     Raises:
-        ValueError: If the model has no batch normalization to change.
+        ValueError: If the model has no unfrozen batch normalization.
 
     Example:
     >>> keras_resnext.finetuning.update_batch_norm(model, images)
     """
     layers = [
         layer
-        for layer in model._flatten_layers()  # within other layers, too
+        for layer in model._flatten_layers()  # including nested layers
         if isinstance(layer, keras.layers.BatchNormalization)
         and layer.trainable
     ]
     if not layers:
         raise ValueError(
-            f"'{model.name}' has no batch normalization that is not frozen. "
+            f"'{model.name}' has no unfrozen batch normalization. "
             "Call keras_resnext.finetuning.freeze(model, None) first."
         )
     images = keras.Input(model.input_shape[1:])
@@ -245,9 +244,9 @@ def update_batch_norm(
 class _OwnStatistics(keras.layers.Layer):
     """Model in training mode that returns the statistics of its layers.
 
-    That is the statistics of one batch, as their momentum is zero: for each
-    layer `(1, 2, channels)`, mean and variance. In a layer, as a Functional
-    model within another follows the mode of the whole, which predicts.
+    With a momentum of zero, these are the statistics of one batch: mean and
+    variance of each layer, `(1, 2, channels)`. This is a layer because a
+    nested Functional model would follow the mode of the whole, prediction.
     """
 
     def __init__(

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 
 class ImageNetClass(NamedTuple):
-    """A class: its WordNet id, its name, its number in the challenge."""
+    """Class of ImageNet: its WordNet id, name and number in the challenge."""
 
     wnid: str
     name: str
@@ -16,7 +16,7 @@ class ImageNetClass(NamedTuple):
 
 @cache
 def classes() -> tuple[ImageNetClass, ...]:
-    """All of them in the usual order, that of their WordNet ids."""
+    """Return all classes in the usual order, that of their WordNet ids."""
     file = resources.files("keras_resnext") / "imagenet_classes.csv"
     rows = csv.DictReader(file.read_text(encoding="utf-8").splitlines())
     return tuple(

@@ -1,4 +1,4 @@
-"""Models for prediction alone: batch normalization folded away."""
+"""Models for inference only, with batch normalization folded."""
 
 from collections import Counter
 from typing import Any
@@ -23,8 +23,8 @@ from keras_resnext.resnext_model import ResNeXtModel
 
 DTYPES = ("bfloat16", "float16", "float32")
 
-# The identity in inference, but for a change of dtype. Subclasses of these
-# may compute something else.
+# The identity in inference, except for a change of dtype. Subclasses may
+# compute something else.
 _IDLE = {
     StochasticDepth,
     keras.layers.ActivityRegularization,
@@ -59,7 +59,7 @@ _IDLE = {
     keras.layers.SpatialDropout2D,
     keras.layers.SpatialDropout3D,
 }
-# Subclasses of Keras' own, of others, may normalize or convolve otherwise.
+# Other subclasses of Keras' layers may compute something else.
 _CONVS = (Conv2D, keras.layers.Conv2D)
 _NORMS = (BatchNormalization, keras.layers.BatchNormalization)
 _ATTENTIONS = (BilinearAttention, SelectiveKernel)
@@ -69,26 +69,24 @@ _CHANNEL_AXIS = {"channels_first": 1, "channels_last": 3}
 def optimize_for_inference(
     model: keras.Model, dtype: str | None = None
 ) -> keras.Model:
-    """Make a model that predicts the same, faster.
+    """Build a model that predicts the same, faster.
 
-    In inference batch normalization is a scale and an offset for each
-    channel. They are folded into the convolution before it (Jacob et al.,
+    In inference, batch normalization is a scale and an offset for each
+    channel. They are folded into the preceding convolution (Jacob et al.,
     2018, https://arxiv.org/abs/1712.05877, section 3.2), along with the
-    activation after it, so that a framework computes all three at once.
-    Dropout, stochastic depth, noise and random augmentation, which only
-    training knows, are left out, and LoRA is merged into the kernels. Models
-    within the model are treated likewise. The model stays as it is, and
-    shares with the new one those weights that both have alike, such as those
-    of quantized layers.
+    following activation, so that a framework computes all three at once.
+    Dropout, stochastic depth, noise and random augmentation, which only act in
+    training, are removed, and LoRA is merged into the kernels. Nested models
+    are treated likewise. The original model is unchanged, and shares with the
+    new one the weights of unchanged layers, such as quantized ones.
 
     Args:
         model: A model built here, or a Functional or Sequential model that
             contains one.
-        dtype: `"bfloat16"` or `"float16"` to compute in, from the first
-            convolution to the last feature map, with weights of that dtype.
-            What comes before and after the maps, such as the classifier,
-            computes in float32. `"float32"` to compute everything in, as
-            well as return it. `None` keeps the model's own.
+        dtype: `"bfloat16"` or `"float16"` for weights and computation from the
+            first convolution to the last feature map; layers before and after
+            them, such as the classifier, use float32. `"float32"` for the
+            whole model, outputs included. `None` keeps the model's dtypes.
 
     Returns:
         A `keras.Model` of the same inputs and outputs, not compiled.
@@ -110,17 +108,17 @@ def optimize_for_inference(
         )
     check_ours(model)
     _check_finite(model, "Load weights that are finite")
-    with np.errstate(over="ignore"):  # which the next line refuses
+    with np.errstate(over="ignore"):  # refused by the second check
         made = _Optimizer(model, dtype).optimized()
     _check_finite(made, "Use a `dtype` of a larger range")
     return made
 
 
 def check_ours(model: Any) -> None:
-    """Refuse what neither was built here nor contains such a model.
+    """Check that a model was built here or contains such a model.
 
     Raises:
-        ValueError: If so, or if the model is not built.
+        ValueError: If not, or if the model is not built.
     """
     graph_of_ours(model)
 
@@ -131,7 +129,7 @@ class _Optimizer:
     def __init__(self, model: keras.Model, dtype: str | None) -> None:
         self.model = model
         self.dtype = dtype
-        # Neither Sequential nor compiled, both of which a clone would be.
+        # Neither Sequential nor compiled, unlike a clone.
         single = isinstance(model, keras.Sequential)
         self.graph = ResNeXtModel(
             model.inputs[0] if single else model.input,
@@ -150,7 +148,7 @@ class _Optimizer:
             clone_function=self._layer,
             call_function=self._call,
         )
-        # Rounded to half precision, float32 would not be float32.
+        # Outputs keep their dtype, such as float32 features.
         if self.dtype not in (None, "float32"):
             outputs = keras.tree.map_structure(
                 _as_before, made.output, self.graph.output
@@ -159,7 +157,7 @@ class _Optimizer:
         return made
 
     def _layer(self, layer: Any) -> Any:
-        """Return what stands in the place of a layer."""
+        """Return the replacement of a layer."""
         if self._passes(layer) or not isinstance(layer, keras.layers.Layer):
             return layer
         if is_graph(layer):
@@ -175,7 +173,8 @@ class _Optimizer:
             return layer.folded(**changes)
         if id(layer) in self.norms:
             return _folded(layer, self.norms[id(layer)], **changes)
-        if layer.weights and not changes and not _adapted(layer):
+        adapted = getattr(layer, "lora_enabled", False)
+        if layer.weights and not changes and not adapted:
             return layer
         return _copy(layer, **changes)
 
@@ -188,7 +187,7 @@ class _Optimizer:
         return x if x.dtype == dtype else ops.cast(x, dtype)
 
     def _passes(self, layer: Any) -> bool:
-        """Return whether nothing but a change of dtype is left of a layer."""
+        """Return whether a layer is reduced to a change of dtype."""
         if isinstance(layer, keras.layers.Pipeline):
             return all(self._passes(each) for each in layer.layers)
         return id(layer) in self.folded or type(layer) in _IDLE
@@ -205,7 +204,7 @@ class _Optimizer:
 def _normalized(
     graph: keras.Model, calls: list[Any]
 ) -> dict[int, keras.layers.BatchNormalization]:
-    """Return the batch normalization of convolutions, by the latter's `id`.
+    """Return the batch normalization of convolutions, by their `id`.
 
     It must be the only layer that reads the convolution's output.
     """
@@ -249,7 +248,7 @@ def _folded(
     norm: keras.layers.BatchNormalization,
     **changes: Any,
 ) -> keras.layers.Conv2D:
-    """Return a convolution that does the normalization's work, too."""
+    """Return a convolution that includes the batch normalization."""
     activation = getattr(norm, "activation", keras.activations.linear)
     made = _built(
         conv,
@@ -262,14 +261,14 @@ def _folded(
 
 
 def _copy(layer: keras.layers.Layer, **changes: Any) -> keras.layers.Layer:
-    """Return another layer of the same weights, with other arguments."""
+    """Copy a layer and its weights, with changed arguments."""
     made = _built(layer, **changes)
     if not layer.weights:
         return made
     if layer._layers:
         made.set_weights(layer.get_weights())
         return made
-    # As a file would: with LoRA merged, and what adapted layers derive.
+    # As to and from a file: LoRA is merged, derived variables are restored.
     store: dict[str, Any] = {}
     layer.save_own_variables(store)
     made.load_own_variables(store)
@@ -277,7 +276,7 @@ def _copy(layer: keras.layers.Layer, **changes: Any) -> keras.layers.Layer:
 
 
 def _built(layer: keras.layers.Layer, **changes: Any) -> Any:
-    """Return a layer of the same arguments but for some, and without LoRA."""
+    """Build a layer with changed arguments and without LoRA."""
     config = {**layer.get_config(), **changes}
     for name in ("lora_rank", "lora_alpha"):
         config.pop(name, None)
@@ -287,12 +286,8 @@ def _built(layer: keras.layers.Layer, **changes: Any) -> Any:
     return made
 
 
-def _adapted(layer: keras.layers.Layer) -> bool:
-    return getattr(layer, "lora_enabled", False)
-
-
 def _is_known(layer: keras.layers.Layer) -> bool:
-    """Return whether a layer is certain to be made from its configuration."""
+    """Return whether a layer can be rebuilt from its configuration."""
     package = type(layer).__module__.partition(".")[0]
     return package in ("keras", "keras_resnext") and not isinstance(
         layer, keras.layers.Lambda
@@ -300,15 +295,15 @@ def _is_known(layer: keras.layers.Layer) -> bool:
 
 
 def _as_before(new: Tensor, old: Tensor) -> Tensor:
-    """Return a tensor in the dtype that it had."""
+    """Return a tensor in its original dtype."""
     return new if new.dtype == old.dtype else ops.cast(new, old.dtype)
 
 
 def _check_finite(model: keras.Model, advice: str) -> None:
-    """Refuse weights that are not finite, and variances below zero.
+    """Check that weights are finite, and variances not negative.
 
     Raises:
-        ValueError: If there are any, with the name of the layer.
+        ValueError: If not; the message names the layer.
     """
     for layer in model._flatten_layers():
         for variable in own_variables(layer):

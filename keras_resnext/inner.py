@@ -1,8 +1,8 @@
-"""The graph of any Keras model, with the models inside it opened.
+"""The graph of any Keras model, with nested models opened.
 
-Most Keras models around a ResNeXt are not ours but contain ours: behind
-augmentation and preprocessing, before another head, as a layer or flat, in a
-Functional or a Sequential model. `Graph` shows all of them alike.
+Most Keras models around a ResNeXt are not built here but contain a model that
+is: after augmentation and preprocessing, before another head, as a layer or
+flat, in a Functional or Sequential model. `Graph` represents all of them alike.
 """
 
 from collections.abc import Iterable
@@ -25,7 +25,7 @@ _ACTIVATIONS = {
     "Sigmoid",
     "Softmax",
 }
-# The first convolution, by whose name a model built here is recognized.
+# The first convolution, whose name identifies a model built here.
 STEM = "stem_conv1"
 
 
@@ -52,7 +52,7 @@ class Step:
         layer: The layer, or another operation of Keras.
         args: Its positional arguments, with a `Value` for each tensor.
         kwargs: Its keyword arguments, likewise.
-        outputs: The structure of what it returns.
+        outputs: The values that it returns, as a flat list.
     """
 
     layer: Any
@@ -68,10 +68,10 @@ class Step:
 
 
 class Graph:
-    """Calls of a model's layers, in the order in which they compute.
+    """Calls of a model's layers, in the order of computation.
 
-    Functional and Sequential models within the model are opened, however
-    deep; other layers that hold layers are single steps.
+    Nested Functional and Sequential models are opened, at any depth; other
+    layers that contain layers are single steps.
 
     Args:
         model: A built Functional or Sequential model.
@@ -91,7 +91,7 @@ class Graph:
         self.steps: list[Step] = []
         function = _function(model)
         self.input = keras.tree.map_structure(Value, function.input)
-        # The tensors of the model itself, in which nothing is opened.
+        # Tensors of the model itself, without those of nested models.
         self._tensors = {value: value.spec for value in self.inputs}
         self.output = self._open(function, self.inputs, None, self._tensors)
         self._sources = {
@@ -109,10 +109,10 @@ class Graph:
         return keras.tree.flatten(self.output)
 
     def find(self, name: str) -> Step | None:
-        """Return the only call of the layer of that name.
+        """Return the only call of the layer of a name.
 
         Raises:
-            ValueError: If several calls are of layers of that name.
+            ValueError: If layers of that name are called several times.
         """
         found = [step for step in self.steps if step.layer.name == name]
         if len(found) > 1:
@@ -128,7 +128,7 @@ class Graph:
         return self._sources.get(value)
 
     def before_activations(self, value: Value) -> Value:
-        """Return the value that activations at the end of a model change."""
+        """Return the value before a model's final activations."""
         step = self.source(value)
         while step and type(step.layer).__name__ in _ACTIVATIONS:
             (value,) = step.inputs
@@ -140,7 +140,7 @@ class Graph:
         return self._between((), values)
 
     def behind(self, value: Value) -> list[Step]:
-        """Return the steps that a value has an effect on, in order."""
+        """Return the steps that depend on a value, in order."""
         changed = {value}
         steps = []
         for step in self.steps:
@@ -150,7 +150,7 @@ class Graph:
         return steps
 
     def beside(self, cut: Value, wanted: Iterable[Value]) -> list[Value]:
-        """Return the values besides `cut` that steps behind `cut` need.
+        """Return the values besides `cut` that steps after `cut` need.
 
         `run` computes `wanted` from `cut` and these.
         """
@@ -168,15 +168,15 @@ class Graph:
         training: bool | None = None,
         spec: bool = False,
     ) -> Any:
-        """Compute values from others, steps that are not needed left out.
+        """Compute values from others, skipping steps that are not needed.
 
         Args:
-            given: Tensors, symbolic or not, instead of what steps return.
+            given: Tensors, symbolic or not, for values.
             wanted: Structure of `Value`.
-            training: Mode of every layer; `None` leaves each in the mode that
-                the model calls it in.
-            spec: Whether to compute shapes and dtypes alone, of symbolic
-                tensors, and leave no trace in the layers.
+            training: Mode of every layer; `None` for the mode in which the
+                model calls it.
+            spec: Whether to compute only shapes and dtypes, of symbolic
+                tensors, without side effects in the layers.
 
         Returns:
             Tensors in the structure of `wanted`.
@@ -197,14 +197,14 @@ class Graph:
         return keras.tree.map_structure(filled, wanted)
 
     def model_of(self, wanted: Any, name: str) -> keras.Model:
-        """Build a model of the same layers from the same inputs to values."""
+        """Build a model of the same layers, from the same inputs to values."""
         inputs, outputs = self.tensors(wanted)
         return keras.Model(inputs, outputs, name=name)
 
     def tensors(self, wanted: Any) -> tuple[Any, Any]:
         """Return symbolic tensors from which `keras.Model` builds a model.
 
-        Models within the model are opened only if values in them are wanted.
+        Nested models are opened only if `wanted` contains their values.
 
         Args:
             wanted: Structure of `Value`.
@@ -239,7 +239,7 @@ class Graph:
         training: bool | None,
         tensors: dict[Value, keras.KerasTensor],
     ) -> Any:
-        """Append the steps of a model, and its tensors; return its output."""
+        """Append the steps and tensors of a model; return its output."""
         known = dict(zip(map(id, model.inputs), inputs, strict=True))
 
         def value(x: Any) -> Any:
@@ -272,7 +272,7 @@ def graph_of_ours(model: Any) -> Graph:
     """Open a model that was built here or contains such a model.
 
     Raises:
-        ValueError: If it is no such model, or Keras does not know its graph.
+        ValueError: If it is not such a model, or its graph is unknown.
     """
     graph = Graph(model)
     if any(isinstance(step.layer, Conv2D) for step in graph.steps):
@@ -302,10 +302,10 @@ def is_graph(layer: Any) -> bool:
 
 
 def check_graph(model: Any) -> None:
-    """Refuse what is no built model whose graph Keras knows.
+    """Check that a model is built and its graph known to Keras.
 
     Raises:
-        ValueError: If so.
+        ValueError: If not.
     """
     if not isinstance(model, keras.Model):
         raise ValueError(
@@ -328,16 +328,15 @@ def check_graph(model: Any) -> None:
 
 
 def inner_models(model: Any) -> list[keras.Model]:
-    """Find the models built here in any model, itself included.
+    """Find the models built here in any model, including itself.
 
     Args:
         model: Any `keras.Model` or layer: flat, nested, Sequential,
             subclassed with such a model as an attribute, wrapped.
 
     Returns:
-        The models that own the layers of a ResNeXt, one or more of them; a
-        model made around such layers, such as another head on a backbone's
-        output, is one itself.
+        The models whose layers include those of a ResNeXt; a model built on
+        such layers, such as another head on a backbone's output, is one too.
     """
     return [
         layer
@@ -348,10 +347,10 @@ def inner_models(model: Any) -> list[keras.Model]:
 
 
 def graphs_within(layer: Any) -> list[keras.Model]:
-    """Return the outermost models in a layer that contain ours in a graph.
+    """Return the outermost graphs in a layer that contain a model built here.
 
-    That is the layer itself if it is a Functional or Sequential model around
-    a model built here, and what a subclassed model contains otherwise.
+    This is the layer itself if it is a Functional or Sequential model, else
+    the graphs that a subclassed model contains.
     """
     if not inner_models(layer):
         return []
@@ -361,7 +360,7 @@ def graphs_within(layer: Any) -> list[keras.Model]:
 
 
 def own_variables(layer: keras.layers.Layer) -> list[keras.Variable]:
-    """Return a layer's weights without those of the layers within it."""
+    """Return a layer's weights without those of nested layers."""
     return [*layer._trainable_variables, *layer._non_trainable_variables]
 
 
@@ -379,18 +378,18 @@ def nodes(model: keras.Model) -> list[Any]:
 
 
 def same_input(tensor: Tensor) -> Tensor:
-    """Return another input of a graph, of the same name."""
+    """Return a new input of a graph, with the same configuration."""
     layer = tensor._keras_history.operation
     return keras.layers.InputLayer.from_config(layer.get_config()).output
 
 
 def _function(model: keras.Model) -> Any:
-    """Return the Functional model that a Sequential model keeps."""
+    """Return the Functional model inside a Sequential model, or the model."""
     return getattr(model, "_functional", model)
 
 
 def _taken(function: keras.Model, inputs: Any, **kwargs: Any) -> list[Value]:
-    """Return what a model is called on, in the order of its inputs."""
+    """Return a call's inputs, in the order of the model's inputs."""
     if isinstance(inputs, dict) and not isinstance(function.input, dict):
         return [inputs[each.name] for each in function.inputs]
     return keras.tree.flatten(inputs)
@@ -399,7 +398,7 @@ def _taken(function: keras.Model, inputs: Any, **kwargs: Any) -> list[Value]:
 def _in_mode(
     layer: Any, kwargs: dict[str, Any], training: bool | None
 ) -> dict[str, Any]:
-    """Return arguments of a call, with a mode if the layer takes one."""
+    """Return the arguments of a call, with a mode if the layer takes one."""
     if training is None or not getattr(layer, "_call_has_training_arg", False):
         return kwargs
     return {**kwargs, "training": training}

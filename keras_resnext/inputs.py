@@ -1,4 +1,4 @@
-"""Input of a model: images of a shape that it can work on."""
+"""Input of a model: images of a valid shape."""
 
 import keras
 
@@ -13,10 +13,10 @@ def images(
     input_tensor: Tensor | None,
     input_shape: tuple[int | None, ...] | None,
 ) -> Tensor:
-    """Return a model's input: the tensor given, or a new one that fits.
+    """Return a model's input: the given tensor, or a new one.
 
     Raises:
-        ValueError: If no model of `config` can take such images.
+        ValueError: If models of `config` can't take such images.
     """
     if input_tensor is not None and keras.utils.is_keras_tensor(input_tensor):
         given = tuple(input_tensor.shape[1:])

@@ -1,4 +1,4 @@
-"""The names of classes, where they are known."""
+"""Names of a model's classes, if known."""
 
 from keras_resnext import imagenet
 from keras_resnext.weights.records import Weights
@@ -13,12 +13,12 @@ def known(record: Weights | None, classes: int | None) -> list[str] | None:
     """Return the names of a model's classes.
 
     Args:
-        record: The checkpoint that its weights are, if any.
+        record: Published checkpoint of its weights, if any.
         classes: Number of classes.
 
     Returns:
-        The names in the model's order, or `None`: only ImageNet's 1,000 are
-        taken for granted.
+        The names in the model's order, or `None`. Any 1,000 classes are taken
+        for ImageNet's.
     """
     if record is not None and record.dataset == "cifar10":
         return list(CIFAR10)

@@ -1,4 +1,4 @@
-"""Models with weights: the one place where the two meet."""
+"""Models with weights."""
 
 import dataclasses
 import fnmatch
@@ -31,17 +31,17 @@ def ResNeXt(
     classifier_activation: Activation = "softmax",
     name: str | None = None,
 ) -> keras.Model:
-    """Build the model of any configuration.
+    """Build a model of any configuration.
 
     Args:
         config: A `ResNeXtConfig`, such as a row of `VARIANTS` or
             `dataclasses.replace` of one. Its `dropout`, `stochastic_depth`
-            and `output_stride` don't decide which weights fit.
+            and `output_stride` don't affect which weights fit.
         include_top: Whether to end in the classifier.
         weights: `None`, or the path or address (`hf://…`, `https://…`) of a
-            checkpoint; for the architecture of a row of `VARIANTS` also
+            checkpoint; for the architecture of a row of `VARIANTS`, also
             `"imagenet"` or a tag.
-        input_tensor: As for `ResNeXt50`, and so are the following.
+        input_tensor: Tensor to use as images, as for `ResNeXt50`.
         input_shape: Shape of one image.
         pooling: Pooling of the features without the top.
         classes: Number of classes of the classifier.
@@ -65,7 +65,7 @@ def ResNeXt(
     variant = rows.get(config.architecture())
     source = resolve(weights, variant)
     if isinstance(source, Weights) and include_top:
-        # Left at its default, the number of classes is the checkpoint's.
+        # By default, the number of classes is the checkpoint's.
         classes = source.classes if classes == 1000 else classes
         check_head(source, classes, classifier_activation)
     model = resnext.build(
@@ -128,22 +128,21 @@ def model_from_checkpoint(
 
     Args:
         path: A safetensors file, a `.pth` of PyTorch, a legacy `.h5` or a
-            `.keras` file, or the address of one, as for `load_checkpoint`. A
-            damaged `.keras` file is refused, on which
-            `keras.saving.load_model` may hang; its configuration is Keras'
-            to open, in safe mode.
+            `.keras` file, or the address of one, as for `load_checkpoint`.
+            Damaged `.keras` files, on which `keras.saving.load_model` may
+            hang, are refused; Keras reads the configuration, in safe mode.
         weight_set: Set of weights in a training checkpoint, as for
             `load_checkpoint`.
-        **kwargs: Arguments of `get_model` but `weights`; none for a `.keras`
-            file.
+        **kwargs: Arguments of `get_model` except `weights`; none for a
+            `.keras` file.
 
     Returns:
         The model, not compiled.
 
     Raises:
         OSError: If there is no such file.
-        ValueError: If it can't be read, or fits no variant or several; then
-            `get_model(name, weights=path)` says which.
+        ValueError: If it can't be read, or does not fit exactly one variant;
+            `get_model(name, weights=path)` then chooses one.
 
     Example:
     >>> model = keras_resnext.model_from_checkpoint("flowers.safetensors")

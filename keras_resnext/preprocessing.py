@@ -27,13 +27,12 @@ def preprocess_input(
     data_format: str | None = None,
     model: keras.Model | None = None,
 ) -> Any:
-    """Normalize pixels as a model takes them.
+    """Normalize pixels for a model.
 
     That is `(x / 255 - mean) / std` per channel. Checkpoints from ImageNet
     take `mean = (0.485, 0.456, 0.406)` and `std = (0.229, 0.224, 0.225)` for
-    red, green and blue, others their own: pass the model, which knows. The
-    size of the images is left alone; see `evaluation_transform` for the exact
-    transform of a model.
+    red, green and blue; for others, pass the model. Images are not resized;
+    see `evaluation_transform` for the exact transform of a model.
 
     Gray images of one channel are normalized with the averages over red,
     green and blue, 0.449 and 0.226: the adapted stem of a model for one
@@ -45,10 +44,10 @@ def preprocess_input(
             1 channel (gray); the channels come before height and width for
             `"channels_first"`. An array, a list, an RGB image of PIL, a
             symbolic tensor of Keras, or an eager or traced tensor of
-            TensorFlow, JAX or torch, whichever of them is Keras' backend: as
-            inside `tf.data.Dataset.map`, `jax.jit` or the workers of a torch
-            `DataLoader`. Of any integer or float dtype. A tensor with an
-            unknown number of channels counts as RGB. It is not modified.
+            TensorFlow, JAX or torch, with any backend of Keras, such as inside
+            `tf.data.Dataset.map`, `jax.jit` or the workers of a torch
+            `DataLoader`. Any integer or float dtype. A tensor with an unknown
+            number of channels counts as RGB. It is not modified.
         data_format: `"channels_last"` or `"channels_first"`. `None` takes
             `keras.config.image_data_format()`.
         model: Model whose mean and standard deviation to normalize with;
@@ -61,9 +60,9 @@ def preprocess_input(
 
     Raises:
         TypeError: If `x` is neither an array nor a dense tensor of numbers.
-        ValueError: If `x` has not the shape of RGB or gray images, or is an
-            array that contains NaN or infinite values. An array that looks
-            scaled or normalized already only warns.
+        ValueError: If `x` does not have the shape of RGB or gray images, or is
+            an array that contains NaN or infinite values. An array that looks
+            already scaled or normalized only warns.
 
     Example:
     >>> x = np.random.default_rng(0).integers(0, 256, (2, 224, 224, 3))
@@ -81,14 +80,14 @@ def preprocess_input(
     if not is_tensor:
         x = tensors.as_array(x)
     channels = None
-    # An image that TensorFlow decoded may have no known rank at all.
+    # An image that TensorFlow decoded may not even have a known rank.
     if getattr(x.shape, "rank", 0) is not None:
         channels = tensors.count_channels(tuple(x.shape), data_format)
     tensors.check_dtype(x)
     if not is_tensor:
         tensors.check_values(x)
 
-    # Half precision would lose the last bits of the pixels on the way.
+    # Half precision would lose the last bits of the pixels.
     floatx = keras.config.floatx()
     dtype = "float64" if floatx == "float64" else "float32"
     config = DataConfig() if model is None else get_data_config(model)
@@ -104,14 +103,14 @@ def preprocess_input(
 def decode_predictions(
     preds: Any, top: int = 5, model: keras.Model | None = None
 ) -> list[list[tuple[str, str, Any]]]:
-    """Name the most probable classes.
+    """Return the names of the most probable classes.
 
     Args:
         preds: Array or tensor of shape `(batch, classes)`, probabilities or
             logits, of any float dtype.
         top: Number of classes to return per image.
-        model: The model that the predictions are from, which knows the names
-            of its classes. `None` takes the 1,000 classes of ImageNet.
+        model: The model that made the predictions, for the names of its
+            classes. `None` for the 1,000 classes of ImageNet.
 
     Returns:
         For each image a list of `top` tuples `(id, name, score)`, the
@@ -121,7 +120,7 @@ def decode_predictions(
 
     Raises:
         ValueError: If `preds` has another shape, `top` is not between 1 and
-            the number of classes, or the model does not know their names.
+            the number of classes, or the model has no names for them.
 
     Example:
     >>> preds = np.zeros((1, 1000), "float32")
@@ -149,8 +148,8 @@ def decode_predictions(
         )
     if preds.ndim != 2 or preds.shape[1] != classes:
         hint = (
-            " Names are known only for the 1,000 ImageNet classes, unless you "
-            "pass the `model`, which knows those of its own."
+            " Without `model`, names are known only for the 1,000 classes of "
+            "ImageNet."
         )
         raise ValueError(
             f"`preds` must have the shape (batch, {classes}). Received shape: "
@@ -169,26 +168,26 @@ def decode_predictions(
 
 @dataclass(frozen=True)
 class EvaluationTransform:
-    """The transform a checkpoint's published accuracy was measured with.
+    """Transform with which a checkpoint's published accuracy was measured.
 
     The shorter side is resized with PIL's antialiased filter, the center is
     cropped, pixels are divided by 255 and normalized: on PIL images the same
-    as torchvision's `Resize`, `CenterCrop`, `ToTensor` and `Normalize`, so
-    the same as timm's evaluation transform. Of an image whose sides differ by
-    more than a factor of 64 only the part inside the crop is resized, which
+    as torchvision's `Resize`, `CenterCrop`, `ToTensor` and `Normalize`, and
+    thus as timm's evaluation transform. If an image's sides differ by more
+    than a factor of 64, only the part inside the crop is resized, which
     bounds memory and may change a pixel by a rounding step.
 
     Args:
         resize: Length of the shorter side after resizing, in pixels.
-        crop_size: Height and width of the crop, in pixels. Where the resized
-            image is smaller, it is padded with black.
+        crop_size: Height and width of the crop, in pixels. A smaller image is
+            padded with black.
         interpolation: `"bilinear"` or `"bicubic"`.
-        mean: Per-channel mean (RGB) taken off pixels in [0, 1]. Of one
-            channel if the model takes gray images.
-        std: Per-channel deviation (RGB) they are then divided by.
+        mean: Mean of each channel (RGB) of pixels in [0, 1]; one number if the
+            model takes gray images.
+        std: Standard deviation of each channel, likewise.
 
     Raises:
-        ValueError: If an argument is none of these.
+        ValueError: If an argument is invalid.
 
     Example:
     >>> transform = EvaluationTransform(resize=256, crop_size=224)
@@ -228,14 +227,14 @@ class EvaluationTransform:
     def for_channels(self, channels: int) -> "EvaluationTransform":
         """Adapt the transform to a model for RGB or for gray images.
 
-        As a stem for one channel sums the kernels of the three, `mean` and
+        Since a stem for one channel sums the kernels of the three, `mean` and
         `std` become their averages. The reverse repeats them.
 
         Args:
             channels: 3 or 1.
 
         Returns:
-            An `EvaluationTransform` of so many channels.
+            An `EvaluationTransform` for that many channels.
 
         Raises:
             ValueError: If `channels` is another number.
@@ -246,8 +245,8 @@ class EvaluationTransform:
         """
         if channels not in (1, 3):
             raise ValueError(
-                "`channels` must be 3 (RGB) or 1 (gray): others are no images "
-                f"that can be resized. Received: {channels}"
+                "`channels` must be 3 (RGB) or 1 (gray): only such images can "
+                f"be resized. Received: {channels}"
             )
         if channels == self.channels:
             return self
@@ -263,9 +262,9 @@ class EvaluationTransform:
         Args:
             image: PIL image, or array of dtype uint8 and shape
                 `(height, width, 3)` (RGB), `(height, width, 1)` or
-                `(height, width)` (gray). Color and gray are converted to what
-                the model takes. Transparency is dropped; an EXIF orientation
-                is not applied.
+                `(height, width)` (gray). It is converted to the model's
+                channels. Transparency is dropped; an EXIF orientation is not
+                applied.
 
         Returns:
             Normalized pixels, a float32 array of shape
@@ -292,20 +291,20 @@ class EvaluationTransform:
         return (scaled - mean) / std
 
     def pixels(self, image: Image.Image | np.ndarray) -> np.ndarray:
-        """Resize and crop one image, and do not normalize it.
+        """Resize and crop one image, without normalization.
 
-        That is what a model takes that was exported with its preprocessing.
+        The result is the input of a model exported with its preprocessing.
 
         Args:
-            image: As above.
+            image: As for `__call__`.
 
         Returns:
             Pixels in [0, 255], a uint8 array of shape
             `(crop_size, crop_size, channels)`.
 
         Raises:
-            TypeError: As above.
-            ValueError: As above.
+            TypeError: As for `__call__`.
+            ValueError: As for `__call__`.
 
         Example:
         >>> transform = keras_resnext.evaluation_transform(model)
@@ -328,18 +327,18 @@ def evaluation_transform(
     """Return the exact evaluation transform of a model or checkpoint.
 
     Args:
-        source: A model built here, or one that contains such a model, after
-            training, saving and loading too; or the name or record of a
+        source: A model built here, or one that contains such a model, even
+            after training, saving and loading; or the name or record of a
             published checkpoint, as for and from `get_weights`; or a
             `DataConfig`.
         size: Height and width of the model's input, in pixels. `None` takes
-            the model's own, else the one with the best published accuracy. A
-            size without a published accuracy takes the best one's crop ratio.
+            the model's own, else that with the best published accuracy, whose
+            crop ratio also applies to sizes without a published accuracy.
 
     Returns:
         An `EvaluationTransform`, a callable from an image to a float32 array
-        of shape `(size, size, 3)`, or 1 for a model of gray images, as the
-        model takes it: not normalized if the model itself normalizes.
+        of shape `(size, size, 3)`, or 1 for a model of gray images. It does
+        not normalize if the model itself does.
 
     Raises:
         ValueError: If `size` is less than one pixel or not the model's, if

@@ -9,10 +9,10 @@ FILTERS = {
     "bilinear": Image.Resampling.BILINEAR,
     "bicubic": Image.Resampling.BICUBIC,
 }
-# Source pixels from the center of the widest filter, bicubic, to its end.
+# Radius of the widest filter, bicubic, in source pixels.
 _REACH = 2
-# Ratio of the sides above which only what the crop shows is resized: the whole
-# of a JPEG of 1 x 65,500 pixels would take 17 GB.
+# Ratio of the sides above which only the part inside the crop is resized: a
+# whole JPEG of 1 x 65,500 pixels would take 17 GB.
 _LONG = 64
 
 Box = tuple[int, int, int, int]
@@ -30,14 +30,14 @@ def resize_and_crop(
         interpolation: A key of `FILTERS`.
 
     Returns:
-        An image of `crop` by `crop` pixels, padded with black where the
-        resized image is smaller.
+        An image of `crop` by `crop` pixels, padded with black if the resized
+        image is smaller.
     """
     width, height = image.size
     short, long = sorted((width, height))
     if not short:
         raise ValueError(f"`image` has no pixels: its size is {image.size}.")
-    # int(), not round(): torchvision cuts the longer side's fraction off.
+    # int(), not round(): torchvision rounds the longer side down.
     longer = int(resize * long / short)
     size = (resize, longer) if width <= height else (longer, resize)
     left, top = (_crop_start(length, crop) for length in size)
@@ -46,7 +46,7 @@ def resize_and_crop(
         image, box = _resize_part(image, size, box, interpolation)
     else:
         image = image.resize(size, FILTERS[interpolation])
-    # PIL fills what a crop takes from outside the image with zeros.
+    # PIL fills the part of a crop outside the image with zeros.
     return image.crop(box)
 
 
@@ -69,7 +69,7 @@ def to_mode(image: Image.Image | np.ndarray, mode: str) -> Image.Image:
                 "`image` must have 8 bits per channel. Received a PIL image "
                 f"of mode {image.mode!r}; scale it to [0, 255] first."
             )
-        # `convert` would copy an image of that mode.
+        # `convert` would copy an image that already has the mode.
         return image if image.mode == mode else image.convert(mode)
     if not isinstance(image, np.ndarray):
         raise TypeError(
@@ -114,8 +114,8 @@ def _resize_part(
     ):
         start, end = max(start, 0), min(end, new)
         scale = old / new
-        # All that the filter reaches. PIL's own box is of single precision,
-        # which is why an integer part is cut out before.
+        # All pixels that the filter reaches. PIL's own box has single
+        # precision, so a part of whole pixels is cropped first.
         reach = _REACH * max(scale, 1) + 1
         first = max(math.floor(start * scale - reach), 0)
         last = min(math.ceil(end * scale + reach), old)
@@ -137,6 +137,6 @@ def _resize_part(
 
 def _crop_start(length: int, crop: int) -> int:
     if length < crop:
-        # The odd pixel of padding goes behind, as in torchvision.
+        # The odd pixel of padding goes to the end, as in torchvision.
         return -((crop - length) // 2)
     return round((length - crop) / 2)

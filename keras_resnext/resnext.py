@@ -1,4 +1,4 @@
-"""From a configuration to a Keras graph: input, stages, head."""
+"""Keras graph of a configuration: input, stages, head."""
 
 import keras
 

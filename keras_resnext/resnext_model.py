@@ -20,12 +20,12 @@ from keras_resnext.layers import Classifier
 from keras_resnext.weights.catalog import get_weights
 from keras_resnext.weights.records import Weights
 
-# Difference that black and white make to a first convolution. It is 1 / std
-# of pixels in [0, 1], so 3 to 5, and 1 where pixels are only divided by 255.
+# Valid differences between white and black in the first convolution's input:
+# 1 / std of pixels in [0, 1], so 3 to 5, or 1 if pixels are only rescaled.
 _CONTRAST = (0.75, 24.0)
 
 
-# What may follow a classifier and leaves the classes as they are.
+# Layers that may follow a classifier without changing its classes.
 _ELEMENTWISE = (
     keras.layers.Activation,
     keras.layers.Identity,
@@ -35,10 +35,10 @@ _ELEMENTWISE = (
 
 @keras.saving.register_keras_serializable(package="keras_resnext")
 class ResNeXtModel(keras.Model):
-    """Functional model of an image, as all callables and `get_model` return.
+    """Functional model of images, which all callables and `get_model` return.
 
-    Its first layer stores the preparation of images (`get_data_config`), its
-    `Classifier` the labels, so that saving, cloning and nesting keep them.
+    Its first convolution stores the preparation of images (`get_data_config`),
+    its `Classifier` the labels, so saving, cloning and nesting preserve them.
 
     Example:
     >>> model = keras_resnext.ResNeXt50(weights=None)
@@ -62,16 +62,16 @@ class ResNeXtModel(keras.Model):
 
 
 def get_data_config(model: keras.Model) -> DataConfig:
-    """Return how a model's images are prepared, and its classes' names.
+    """Return the preparation of a model's images, and its class names.
 
-    The model's layers carry both through saving, pickling and cloning, and
-    into any model that contains them: its first convolution the preparation,
-    its `Classifier` the names. Where weights came from nowhere, or from a
-    file that does not say, the preparation is that of `preprocess_input`.
+    The model's layers store both, through saving, pickling, cloning and
+    nesting: its first convolution the preparation, its `Classifier` the names.
+    With random weights, or weights of a file without this information, the
+    preparation is that of `preprocess_input`.
 
     Preprocessing inside a model (`Rescaling`, `Normalization`,
-    `preprocess_input`) is measured and taken off: `mean` and `std` describe
-    what the *model* takes. For a model that takes pixels in [0, 255] they
+    `preprocess_input`) is measured and excluded: `mean` and `std` describe the
+    input of the whole *model*. For a model that takes pixels in [0, 255] they
     are 0 and 1 / 255.
 
     Args:
@@ -81,9 +81,9 @@ def get_data_config(model: keras.Model) -> DataConfig:
         A `DataConfig`.
 
     Raises:
-        ValueError: If the model contains no model that was built here, or
-            changes its images in a way that is no known preprocessing, or
-            Keras does not know its graph, as of subclassed models.
+        ValueError: If the model contains no model that was built here, changes
+            its images by unknown preprocessing, or has a graph unknown to
+            Keras, as subclassed models have.
 
     Example:
     >>> model = keras_resnext.ResNeXt23s_4x32d(weights="cifar10", classes=10)
@@ -100,20 +100,20 @@ def get_data_config(model: keras.Model) -> DataConfig:
 
 
 def set_data_config(model: keras.Model, **changes: Any) -> DataConfig:
-    """Change what a model knows of its images and classes.
+    """Change the data configuration that a model stores.
 
     Args:
         model: A model built here, or one that contains such a model.
-        **changes: Fields of `DataConfig`. `mean` and `std` describe what the
-            first convolution takes. `labels` needs a model that ends in a
-            `keras_resnext.layers.Classifier`, as all that are built here do.
+        **changes: Fields of `DataConfig`. `mean` and `std` describe the input
+            of the first convolution. `labels` needs a model that ends in a
+            `keras_resnext.layers.Classifier`, as all models built here do.
 
     Returns:
         The new `DataConfig`.
 
     Raises:
-        ValueError: If a field is unknown or out of range, or the model can
-            not carry labels, or has another number of classes.
+        ValueError: If a field is unknown or out of range, or the model can't
+            store labels, or has another number of classes.
 
     Example:
     >>> model = keras_resnext.ResNeXt50(weights=None, classes=2)
@@ -134,7 +134,7 @@ def set_data_config(model: keras.Model, **changes: Any) -> DataConfig:
         head = _head(graph)
         if head is None:
             raise ValueError(
-                f"'{model.name}' can't carry labels. End it in a "
+                f"'{model.name}' can't store labels. End it in a "
                 "keras_resnext.layers.Classifier instead of a Dense layer, or "
                 "use keras_resnext.finetuning.reset_classifier."
             )
@@ -149,7 +149,7 @@ def image_shape(model: keras.Model) -> tuple[int, int | None]:
     """Return the number of channels of a model's images, and their size.
 
     Returns:
-        Channels, and height and width in pixels: `None` where any will do.
+        Channels, and height and width in pixels, `None` for any.
 
     Raises:
         ValueError: If the model does not take square images as one input.
@@ -162,13 +162,13 @@ def image_shape(model: keras.Model) -> tuple[int, int | None]:
         if sizes[0] == sizes[1]:
             return channels, sizes[0]
     raise ValueError(
-        f"'{model.name}' takes {shapes or 'no images'}, and the evaluation "
-        "transform is for square images as one input."
+        f"'{model.name}' takes {shapes or 'no images'}; the evaluation "
+        "transform needs square images as the only input."
     )
 
 
 def stored_config(model: keras.Model) -> DataConfig | None:
-    """Return what a model's first convolution knows, `None` if nothing."""
+    """Return the configuration in a model's first convolution, if any."""
     return _stem(model).data_config
 
 
@@ -197,7 +197,7 @@ def _stem(model: keras.Model) -> keras.layers.Layer:
 
 
 def class_names(model: keras.Model) -> tuple[str, ...] | None:
-    """Return the names of a model's classes, `None` where unknown.
+    """Return the names of a model's classes, `None` if unknown.
 
     Raises:
         ValueError: If the model contains no model that was built here, or
@@ -225,13 +225,13 @@ def _head(graph: Graph) -> Classifier | None:
 
 
 def _scale_of_inputs(graph: Graph, config: DataConfig) -> float | None:
-    """Return 255 or 1 if a model takes pixels up to that and normalizes them.
+    """Return the highest pixel, 255 or 1, of a model that normalizes pixels.
 
     Returns:
-        `None` if the first convolution takes what the model takes.
+        `None` if the first convolution takes the model's input unchanged.
 
     Raises:
-        ValueError: If what stands before the first convolution is no known
+        ValueError: If the layers before the first convolution are not known
             preprocessing.
     """
     starts = {step.inputs[0] for step in graph.steps if step.layer.name == STEM}
@@ -244,7 +244,7 @@ def _scale_of_inputs(graph: Graph, config: DataConfig) -> float | None:
 def _scale_before(
     graph: Graph, start: Value, config: DataConfig
 ) -> float | None:
-    """Return the same for one call of the first convolution, on `start`."""
+    """Return the highest pixel for a call of the first convolution."""
     if start in graph.inputs:
         return None
     dark, middle, bright = _response(graph, start, config)
@@ -263,13 +263,13 @@ def _scale_before(
 def _unknown_preprocessing(graph: Graph) -> ValueError:
     return ValueError(
         f"'{graph.model.name}' changes its images before the first "
-        "convolution, and not by a scale and an offset for pixels in [0, 255] "
-        "or [0, 1]."
+        "convolution, other than by a scale and an offset for pixels in "
+        "[0, 255] or [0, 1]."
     )
 
 
 def _response(graph: Graph, start: Value, config: DataConfig) -> np.ndarray:
-    """Return each channel before the first convolution, for even images.
+    """Return the first convolution's input channels, for uniform images.
 
     Returns:
         Array of shape `(3, channels)`, for images of 0, 0.5 and 1.
@@ -285,14 +285,14 @@ def _response(graph: Graph, start: Value, config: DataConfig) -> np.ndarray:
     found = np.asarray(keras.ops.convert_to_numpy(found), "float64")
     stem = next(s.layer for s in graph.steps if s.layer.name == STEM)
     axes = (2, 3) if stem.data_format == "channels_first" else (1, 2)
-    # Of a border of zeros it is not the even pixels.
+    # The median ignores a border of zeros.
     return np.median(found, axes)
 
 
-# Keras pickles a model as a file of its own, which opens in a process that
-# never imported this package only if the pickle does so first.
+# Keras pickles a model as a file, which can be opened in a process that has not
+# imported this package only if the pickle imports it first.
 def _reduce(model: keras.Model) -> tuple[Callable, tuple]:
-    """Return how a Functional or Sequential model is pickled."""
+    """Return the arguments that pickle a Functional or Sequential model."""
     opened = model.__reduce__()
     return (_open, opened) if inner_models(model) else opened
 

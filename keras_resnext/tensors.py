@@ -1,8 +1,8 @@
 """Checks of pixels, and arithmetic on tensors of any framework.
 
-A tensor stays what it is: of TensorFlow inside `tf.data`, of torch inside a
-`DataLoader`, of JAX under `jax.jit`, whichever the backend of Keras is. Who
-passes such a tensor has imported its framework, so nothing is imported here.
+Tensors keep their framework, whatever Keras' backend: TensorFlow inside
+`tf.data`, torch inside a `DataLoader`, JAX under `jax.jit`. The caller has
+imported the framework of such a tensor, so nothing is imported here.
 """
 
 import sys
@@ -17,7 +17,7 @@ FRAMEWORKS = ("tensorflow", "jax", "torch")
 
 
 def framework_of(x: Any) -> str | None:
-    """Name the framework of a tensor.
+    """Return the framework of a tensor.
 
     Returns:
         `"keras"` for a symbolic tensor of Keras, a name of `FRAMEWORKS` for
@@ -35,7 +35,7 @@ def framework_of(x: Any) -> str | None:
 
 def cast(x: Any, dtype: str) -> Any:
     """Cast an array or a tensor of any framework, within its framework."""
-    framework = framework_of(x)  # with no `match`: AutoGraph can't read it
+    framework = framework_of(x)  # no `match`: AutoGraph can't convert it
     if framework == "keras":
         return keras.ops.cast(x, dtype)
     if framework == "tensorflow":
@@ -46,7 +46,7 @@ def cast(x: Any, dtype: str) -> Any:
 
 
 def constant(value: np.ndarray, like: Any) -> Any:
-    """Return `value` such that it can be added to the tensor `like`."""
+    """Convert `value` so that it can be added to the tensor `like`."""
     if framework_of(like) == "torch":
         return sys.modules["torch"].as_tensor(value, device=like.device)
     return value
@@ -56,7 +56,7 @@ def as_array(x: Any) -> np.ndarray:
     """Convert a PIL image, a list or another array to a NumPy array.
 
     Raises:
-        TypeError: If that is impossible.
+        TypeError: If it can't be converted.
         ValueError: If a PIL image has another mode than RGB.
     """
     if isinstance(x, Image.Image) and x.mode != "RGB":
@@ -66,7 +66,7 @@ def as_array(x: Any) -> np.ndarray:
         )
     try:
         return np.asarray(x)
-    # Each framework's own error for a list of its symbolic tensors, and so on.
+    # Frameworks raise errors of their own, as for lists of symbolic tensors.
     except Exception as error:
         raise TypeError(
             "`x` must be one array, one tensor or a list of equally shaped "
@@ -75,10 +75,10 @@ def as_array(x: Any) -> np.ndarray:
 
 
 def check_dtype(x: Any) -> None:
-    """Refuse what contains no numbers, and sparse tensors.
+    """Check that a tensor is dense and contains numbers.
 
     Raises:
-        TypeError: If `x` is one of these.
+        TypeError: If not.
     """
     name = getattr(x.dtype, "name", None) or str(x.dtype).rpartition(".")[2]
     if not name.startswith(("int", "uint", "float", "bfloat")):
@@ -94,7 +94,7 @@ def check_dtype(x: Any) -> None:
 def count_channels(
     shape: tuple[int | None, ...], data_format: str
 ) -> int | None:
-    """Return the number of channels of images, `None` if it is unknown.
+    """Return the number of channels of images, `None` if unknown.
 
     Raises:
         ValueError: If it is not the shape of RGB or gray images.
@@ -112,7 +112,7 @@ def count_channels(
         channels, other = other, channels
     if channels in (1, 3, None):
         return channels
-    hint = " Is `data_format` the right one?" if other in (1, 3) else ""
+    hint = " Is `data_format` correct?" if other in (1, 3) else ""
     raise ValueError(
         "`x` must have 3 channels (RGB) or 1 (gray) with "
         f"data_format='{data_format}'. Received shape: {shape}.{hint}"
@@ -120,7 +120,7 @@ def count_channels(
 
 
 def check_values(x: np.ndarray) -> None:
-    """Warn if an array looks normalized already.
+    """Warn if an array already looks normalized.
 
     Raises:
         ValueError: If it contains NaN or infinite values.
@@ -141,9 +141,9 @@ def check_values(x: np.ndarray) -> None:
     else:
         return
     warnings.warn(
-        f"`x` lies in [{low:.4g}, {high:.4g}] and looks as if it had been "
-        f"{looks} already. `preprocess_input` expects pixels in [0, 255]: "
-        "call it once, on the pixels as they were read.",
+        f"`x` is in [{low:.4g}, {high:.4g}] and looks as if it had already "
+        f"been {looks}. `preprocess_input` expects pixels in [0, 255]: call "
+        "it once, on the original pixels.",
         UserWarning,
         stacklevel=3,
     )

@@ -1,17 +1,16 @@
-"""The table of variants: a row for each model that has a name.
+"""Table of variants: a row for each named model.
 
-The names are timm's. "32x4d" is cardinality 32 and bottleneck width 4; the
-letters before and after the depth are:
+Names are timm's. "32x4d" is cardinality 32 and bottleneck width 4; the letters
+before and after the depth are:
 
-    se, eca, gc   attention to channels; bat: to blocks of pixels
+    se, eca, gc   channel attention; bat: attention to blocks of pixels
     sk            selective kernels
     csp           cross-stage partial
-    aa            averages before it strides ("anti-aliasing")
+    aa            average pooling instead of strides (anti-aliasing)
     d             deep stem, average-pooled shortcuts
                   (He et al., 2018, https://arxiv.org/abs/1812.01187)
     t, ts         the same with a tiered stem; ts: SiLU, groups of 32
-    s             slim: fewer channels, or a stem that strides; ours, for
-                  little images on a CPU
+    s             slim: fewer channels; ours, for small images on a CPU
 """
 
 from dataclasses import replace
@@ -115,7 +114,7 @@ VARIANTS = MappingProxyType(
 
 
 def find_variant(name: str) -> ResNeXtConfig:
-    """Look a variant up.
+    """Look up a variant.
 
     Raises:
         ValueError: If there is no such variant; the message lists them.
@@ -123,6 +122,6 @@ def find_variant(name: str) -> ResNeXtConfig:
     if name not in VARIANTS:
         raise ValueError(
             f"There is no variant {name!r}.{did_you_mean(name, VARIANTS)} "
-            f"There are: {', '.join(sorted(VARIANTS))}"
+            f"Variants: {', '.join(sorted(VARIANTS))}"
         )
     return VARIANTS[name]

@@ -1,4 +1,4 @@
-"""A folder of little images of two colors, to learn in a few steps."""
+"""Folder of small images of two colors, to learn in a few steps."""
 
 import pathlib
 

@@ -79,7 +79,7 @@ def write_folders() -> None:
         save_image(f"two/{'red' if label == 'red' else 'blue'}/1.png", label)
         save_image(f"broken/{label}/1.png", label)
         save_image(f"cut/{label}/1.png", label)
-    # None of which is an image of a class.
+    # None of these is an image of a class.
     save_image("colors/.thumbnails/1.png", "red")
     save_image("colors/1.png", "red")
     pathlib.Path("colors/blue/notes.txt").write_text("notes")

@@ -7,7 +7,7 @@ import pathlib
 # The tests compile much and compute little: unoptimized, XLA takes half a
 # second for the random numbers of one new shape, instead of five.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
-# What one test compiled, another process, script or run need not.
+# Other processes, scripts and runs reuse what one test compiled.
 os.environ.setdefault(
     "JAX_COMPILATION_CACHE_DIR",
     str(pathlib.Path(__file__).parents[1] / ".pytest_cache" / "d" / "jax"),
@@ -52,7 +52,7 @@ def keras_as_it_was():
     data_format = keras.config.image_data_format()
     policy = keras.config.dtype_policy()
     floatx = keras.config.floatx()
-    # Collecting garbage too would take longer than most of the tests.
+    # Garbage collection would take longer than most tests.
     keras.utils.clear_session(free_memory=False)
     keras.utils.set_random_seed(0)
     yield

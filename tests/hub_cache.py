@@ -1,4 +1,4 @@
-"""A cache of the Hugging Face hub that contains what a test put there."""
+"""Cache of the Hugging Face hub with files that a test put there."""
 
 import os
 import pathlib
@@ -8,7 +8,7 @@ import pytest
 from huggingface_hub import constants
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
-# A checkpoint whose hash is not known, so that any file will do.
+# A checkpoint whose hash is unknown, so that any file is accepted.
 RECORD = "resnext26ts.ra2_in1k"
 
 

@@ -1,4 +1,4 @@
-"""Run scripts in processes of their own, and command lines in this one."""
+"""Run scripts in separate processes, and command lines in this one."""
 
 import contextlib
 import io
@@ -50,7 +50,7 @@ def run_script(
 
 
 def without_chatter(stderr: str) -> str:
-    """Leave out what TensorFlow writes of itself while it is imported."""
+    """Remove TensorFlow's messages of its import."""
     return re.sub(
         r"^(WARNING: All log messages before absl|[IW]\d{4} ).*\n",
         "",
@@ -69,7 +69,7 @@ def run_commands(
     Args:
         lines: The arguments of each.
         cwd: The folder to run it in.
-        main: What runs each, that of `keras-resnext` or of a script.
+        main: Function that runs each, of `keras-resnext` or of a script.
     """
     results = []
     for line in lines:

@@ -1,4 +1,4 @@
-"""Variants cut down to three blocks, built and traced in little time."""
+"""Variants reduced to three blocks, quick to build and trace."""
 
 import gc
 from dataclasses import replace
@@ -9,7 +9,7 @@ from keras_resnext.variants import VARIANTS
 
 
 def shrink(patch: pytest.MonkeyPatch, *names: str) -> None:
-    """Cut variants down for everyone, whatever has imported the table."""
+    """Reduce variants for all modules that have imported the table."""
     # The rows behind the proxy, which nothing else can change.
     (rows,) = gc.get_referents(VARIANTS)
     for name in names:

@@ -14,7 +14,7 @@ from keras_resnext import atomic_files
 
 pytestmark = pytest.mark.once
 
-# Imported as a file, for Keras takes seconds.
+# Imported as a file, since Keras takes seconds.
 PRELUDE = f"""
 import os, pathlib, resource, signal, sys, time
 sys.path.insert(0, {os.path.dirname(atomic_files.__file__)!r})
@@ -152,7 +152,7 @@ def test_what_fails_changes_nothing(tmp_path):
             fail(error)
         assert names(tmp_path) == ["a"]
         assert path.read_text() == "old"
-    message = "Can't write '.*a': No space left on device. What was there is"
+    message = "Can't write '.*a': No space left on device. Existing content is"
     full = OSError(28, "No space left on device")
     for error in (full, atomic_files.WriteError("within", full.strerror)):
         with pytest.raises(atomic_files.WriteError, match=message):
@@ -185,7 +185,8 @@ except atomic_files.WriteError as error:
     )
     said, stderr = process.communicate()
     assert said == (
-        f"Can't write '{path}': File too large. What was there is unchanged.\n"
+        f"Can't write '{path}': File too large. "
+        "Existing content is unchanged.\n"
     ), stderr
     assert path.read_text() == "old"
     assert names(tmp_path) == ["a"]

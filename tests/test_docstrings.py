@@ -1,4 +1,4 @@
-"""Docstrings of the package: each example runs, and prints what it shows."""
+"""Docstrings of the package: each example runs, with the output shown."""
 
 import ast
 import doctest
@@ -62,7 +62,7 @@ class Checker(doctest.OutputChecker):
 
 @pytest.fixture(scope="module")
 def flowers(tmp_path_factory):
-    """Return the path of somebody's checkpoint of a ResNeXt-50."""
+    """Return the path of a checkpoint of a ResNeXt-50."""
     path = tmp_path_factory.mktemp("checkpoint") / "flowers.safetensors"
     model = keras_resnext.ResNeXt50(weights=None, classes=10)
     keras_resnext.save_torch_checkpoint(model, path)

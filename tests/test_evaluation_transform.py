@@ -101,7 +101,7 @@ class TestEvaluationTransform:
 
 
 class TestLongImages:
-    """Only what the crop shows is resized, of images that are very long."""
+    """Only the part of a very long image inside the crop is resized."""
 
     @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
     @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Kinds of variants, small: predicted with, folded, fit and exported."""
+"""Small models of all kinds of variants: predict, fold, fit and export."""
 
 import dataclasses
 import math
@@ -150,7 +150,7 @@ def test_each_kind(name):
     for variable, old in zip(model.weights, before, strict=True):
         new = keras.ops.convert_to_numpy(variable)
         assert np.isfinite(new).all(), variable.path
-        # Batch normalization takes off again what a vector before it adds.
+        # Batch normalization subtracts again a vector that is added before it.
         if new.ndim > 1 or not variable.trainable:
             assert (new != old).any(), variable.path
 
@@ -167,7 +167,7 @@ def fewest():
 
 
 def export(names, formats, directory):
-    # In one file, as what takes long is to start another process.
+    # In one file, as starting another process takes long.
     inputs = keras.Input((SIZE, SIZE, 3))
     outputs = {name: build(name)(inputs) for name in names}
     model = keras.Model(inputs, outputs, name="kinds")

@@ -1,4 +1,4 @@
-"""Grad-CAM, its images, and what each path of a block adds."""
+"""Grad-CAM, its images, and the contribution of each path of a block."""
 
 import dataclasses
 

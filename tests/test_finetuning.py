@@ -1,4 +1,4 @@
-"""Freezing, another classifier, statistics gathered anew."""
+"""Freezing, another classifier, recomputed statistics."""
 
 import dataclasses
 import warnings
@@ -297,7 +297,7 @@ def test_the_new_classifier_is_in_full_precision(tiny):
 
 
 def expected_statistics(model, batches):
-    """Average what each layer sees, batch by batch, over the images."""
+    """Average each layer's input statistics over batches of images."""
     layers = batch_norms(model)
     inside = keras.Model(model.input, [layer.input for layer in layers])
     sums, count = [0.0] * len(layers), 0

@@ -1,4 +1,4 @@
-"""README.md: its Python, typed from top to bottom."""
+"""README.md: its Python code, run from top to bottom."""
 
 import re
 

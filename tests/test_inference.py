@@ -213,7 +213,7 @@ def test_mixed_precision(model, tiny):
 
 
 def test_float32_rounds_nothing_in_a_model_of_mixed_precision(model, tiny):
-    """Neither what a model within the model returns, nor the whole."""
+    """Neither the nested model's output nor the whole model's is rounded."""
     keras.config.set_dtype_policy("mixed_float16")
     mixed = keras_resnext.ResNeXt(
         dataclasses.replace(tiny, attention=keras_resnext.Attention("se")),

@@ -1,4 +1,4 @@
-"""NaN in an image or in a weight comes out as NaN, never as an answer."""
+"""NaN in an image or in a weight leads to NaN, never to a prediction."""
 
 import dataclasses
 import os

@@ -356,7 +356,7 @@ def test_several_calls_are_known_if_they_agree():
 
 
 def test_unknown_graphs_are_refused():
-    """Nobody knows what preprocessing is inside."""
+    """The preprocessing inside is unknown."""
     inputs = keras.Input((SIZE, SIZE, 3))
     model = subclassed()
     within = keras.Model(inputs, model(inputs))

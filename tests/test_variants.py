@@ -141,7 +141,7 @@ def test_rows_are_plain_data(name):
 
 
 def parts(name):
-    """Split a variant's name: attention, layers, kind and template."""
+    """Split a variant's name: attention, layers, kind and grouping."""
     pattern = (
         r"(?:legacy_)?(?:sk|csp|(se|eca|gc|bat))?_?"
         r"resnext(aa)?(\d+)(d|ts?|s)?(?:_(\d+)x(\d+)d)?"

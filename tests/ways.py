@@ -1,4 +1,4 @@
-"""The ways in which people build a model around ours, and its heads."""
+"""Ways to build a model around ours, and its heads."""
 
 import warnings
 from typing import Any

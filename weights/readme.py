@@ -3,6 +3,7 @@
 python weights/readme.py
 """
 
+import contextlib
 import pathlib
 import sys
 import textwrap
@@ -15,7 +16,6 @@ from typing import NamedTuple
 
 import keras
 import rich.console
-import rich.progress
 
 import keras_resnext
 
@@ -28,20 +28,19 @@ HEAD = """\
 
 `keras_resnext.get_model("variant.tag")` builds a model with one of these
 checkpoints, and each variant has a callable of its name, with capitals:
-`keras_resnext.SEResNeXt50_32x4d(weights="tag")`. The tag in **bold** is what
-`weights="imagenet"` stands for: of those whose license allows commercial use,
-the one with the highest published top-1 accuracy.
-`keras_resnext.list_weights()` knows all that stands here, and more transforms
-than the best.
+`keras_resnext.SEResNeXt50_32x4d(weights="tag")`. The tag in **bold** is that of
+`weights="imagenet"`: the checkpoint with the highest published top-1 accuracy
+whose license allows commercial use. `keras_resnext.list_weights()` returns all
+rows of the table, and further transforms.
 
-- *Parameters*: those that training changes, the classifier's included, which
-  is for 1,000 classes if no note says otherwise.
+- *Parameters*: trainable parameters, including those of the classifier, for
+  1,000 classes unless a note states otherwise.
 - *Multiply-adds*: of the convolutions and the classifier, for one image of
   *size* x *size* pixels, in billions.
-- *Top-1*, *top-5*: what was published for ImageNet's validation set, in per
-  cent, and not measured here, if no note says otherwise. The image's shorter
-  side is resized to *size* / *crop* pixels, and a square of *size* x *size*
-  cut from its middle; `keras_resnext.evaluation_transform` does exactly that.
+- *Top-1*, *top-5*: published accuracies on ImageNet's validation set, in
+  percent, not measured here unless a note states otherwise. The image's shorter
+  side is resized to *size* / *crop* pixels, and its center of *size* x *size*
+  cropped; `keras_resnext.evaluation_transform` does exactly that.
 
 ## Tools
 
@@ -52,40 +51,40 @@ keras-resnext evaluate resnext50_32x4d.a1_in1k --dataset imagenet2012
 keras-resnext evaluate 'resnext50*' --dataset path/to/val --csv runs.csv
 ```
 
-`keras-resnext convert` turns what PyTorch, timm, torchvision or the old
-keras-applications saved into files of Keras, and back into timm's; it loads
-what it wrote and compares it bit for bit. `evaluate` measures top-1 and top-5
+`keras-resnext convert` converts checkpoints of PyTorch, timm, torchvision and
+the old keras-applications to files of Keras, and back to timm's; it loads the
+new file and compares it bit for bit. `evaluate` measures top-1 and top-5
 accuracy as it was published: the same size, crop and interpolation, by Pillow.
 `--help` lists all options.
 
 ## Licenses
 
-The code is under Apache-2.0; every checkpoint has the license of its authors,
-in the table. CC BY-NC 4.0 forbids commercial use, and where no license is
-stated none is given: `list_weights(license="commercial")` leaves both out.
-What ImageNet's own terms mean for weights that were trained on it is for you
-to judge.
+The code is under Apache-2.0; each checkpoint has its authors' license, listed
+in the table. CC BY-NC 4.0 forbids commercial use, and a checkpoint without a
+stated license grants none: `list_weights(license="commercial")` excludes both.
+It is up to you to judge what ImageNet's own terms mean for weights that were
+trained on it.
 
 ## Verification
 
-Each time one of these files is loaded, from a cache or anew, its content is
-compared with a hash. A file that differs is refused, and removed from the
-cache of the Hugging Face hub or of Keras; files of yours, which are loaded by
-their path, are neither compared nor touched. Of the files:
+Whenever one of these files is loaded, cached or not, its content is compared
+with a hash. A file that differs is refused, and removed from the cache of the
+Hugging Face hub or of Keras; your own files, loaded by path, are neither
+compared nor changed. Of the files:
 
 """
 
 VERIFICATION = {
-    "SHA-256": "are compared with the SHA-256 that is recorded here, all of "
-    "it.",
+    "SHA-256": "are compared with the full SHA-256 that is recorded here.",
     "the hub's own hash": "are on the Hugging Face hub, and their SHA-256 is "
-    "not recorded here. They are compared with the hash that the hub announces "
-    "with the download and that is the file's name in the cache: damage is "
-    "found, a file that its owner replaced on the hub is not. A cache without "
-    "symbolic links keeps no such name, and only the download is compared.",
+    "not recorded here. They are compared with the hash that the hub sends "
+    "with the download, which is also the file's name in the cache: this "
+    "detects damage, but not a file that its owner replaced on the hub. In a "
+    "cache without symbolic links, only the download is compared.",
     "the SHA-256's first digits": "are compared with the first eight or nine "
     "hex digits of the SHA-256, which are in their names.",
-    "MD5": "are compared with their MD5: damage is found, malice need not be.",
+    "MD5": "are compared with their MD5: this detects damage, but not "
+    "necessarily tampering.",
 }
 PINNED = """\
 Of the {hub} files on the hub, {pinned} are taken from a fixed commit, the
@@ -128,7 +127,7 @@ class Cost(NamedTuple):
 
 @cache
 def cost(variant: str, size: int, classes: int) -> Cost:
-    """Build a model, which takes no memory, and count."""
+    """Build a model without allocating weights, and count."""
     with keras.StatelessScope(initialize_variables=False):
         model = keras_resnext.get_model(
             variant,
@@ -143,7 +142,7 @@ def cost(variant: str, size: int, classes: int) -> Cost:
 
 
 def page(cost: Callable[[str, int, int], Cost] = cost) -> str:
-    """Return the page, with costs from elsewhere if need be."""
+    """Return the page, with costs by a function."""
     notes: dict[str, int] = {}
     table = [tuple(COLUMNS), tuple(COLUMNS.values())]
     for variant in keras_resnext.VARIANTS:
@@ -155,7 +154,7 @@ def page(cost: Callable[[str, int, int], Cost] = cost) -> str:
 
 
 def verification() -> str:
-    """Return sentences on what is compared, with the number of files."""
+    """Return sentences on the hashes of files, with the number of files."""
     files = {
         source
         for record in keras_resnext.list_weights()
@@ -204,14 +203,9 @@ def rows(
             str(size),
             *("", "", "", ""),
         )
-    default = next(
-        (
-            record
-            for record in published
-            if record.permissive and record.dataset == "imagenet"
-        ),
-        None,
-    )
+    default = None
+    with contextlib.suppress(ValueError):  # if it has none
+        default = keras_resnext.get_weights(variant)
     for record in published:
         tag = f"`{record.tag}`"
         yield (
@@ -249,7 +243,7 @@ def remarks(record: keras_resnext.Weights) -> list[str]:
 
 
 def link(source: Any) -> str:
-    """To the page of a file on the hub, or to a file elsewhere."""
+    """Return a link to the page of a file on the hub, or to another file."""
     if hasattr(source, "repo_id"):
         return f"[hub](https://huggingface.co/{source.repo_id})"
     if hasattr(source, "url"):

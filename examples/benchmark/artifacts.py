@@ -1,4 +1,4 @@
-"""The files that some candidates run, made ahead of the measurements."""
+"""Files that some candidates run, written before the measurements."""
 
 import pathlib
 import subprocess
@@ -31,7 +31,7 @@ def makers(candidates: Sequence[Candidate]) -> dict[str, list[str]]:
 
 
 def order(maker: str, forms: list[str], setting: Setting) -> None:
-    """Have files made in a process of its own.
+    """Write files in a separate process.
 
     Raises:
         RuntimeError: If it fails.
@@ -50,7 +50,7 @@ def order(maker: str, forms: list[str], setting: Setting) -> None:
 
 
 def make(maker: str, forms: list[str], setting: Setting) -> None:
-    """Make files of these forms, in this process."""
+    """Write files of some forms, in this process."""
     folder = pathlib.Path(setting.files, maker)
     if maker == "timm":
         folder.mkdir(parents=True)
@@ -68,7 +68,7 @@ def make(maker: str, forms: list[str], setting: Setting) -> None:
         input_shape=shape,
         classifier_activation=None,
     )
-    # One class stands out, lest artifacts that round be taken for wrong.
+    # One class stands out, so that rounding in artifacts passes validation.
     model.layers[-1].bias.assign(np.eye(1, model.output_shape[-1])[0] * 100)
     keras_resnext.export(
         model,
@@ -82,7 +82,7 @@ def make(maker: str, forms: list[str], setting: Setting) -> None:
 
 
 def _export_timm(setting: Setting, path: pathlib.Path) -> None:
-    """Export as timm's own script does, with the batch size left open."""
+    """Export as timm's own script does, with a dynamic batch size."""
     import timm
     import torch
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 TASKS = ("predict", "train", "startup", "memory")
 DTYPES = ("float32", "bfloat16")
 
-# Where the file of a candidate's form lies, in the folder of who made it.
+# The file of each form, in the folder of its maker.
 FILES = {
     "saved_model:ours": "tensorflow/saved_model",
     "tflite:ours": "tensorflow/model.tflite",
@@ -18,7 +18,6 @@ FILES = {
     "onnx:timm": "timm/model.onnx",
     "openvino:timm": "timm/model.onnx",
 }
-_EVERYTHING = ("predict", "train", "startup", "memory")
 _PREDICTION = ("predict", "startup", "memory")
 
 
@@ -32,7 +31,7 @@ class Candidate:
         runs: The function of `steps` that prepares it.
         form: Kind of model, or artifact, that the function makes.
         backend: Keras backend of the model or the artifact.
-        needs: Modules without which it can't take part.
+        needs: Required modules.
         tasks: Supported tasks, of `TASKS`.
         dtypes: Supported dtypes, of `DTYPES`.
         devices: Supported devices.
@@ -44,13 +43,13 @@ class Candidate:
     form: str
     backend: str
     needs: tuple[str, ...]
-    tasks: tuple[str, ...] = _EVERYTHING
+    tasks: tuple[str, ...] = TASKS
     dtypes: tuple[str, ...] = DTYPES
     devices: tuple[str, ...] = ("cpu", "gpu")
 
     @property
     def library(self) -> str:
-        """The framework that computes it, if any does."""
+        """Framework that computes it, if any."""
         computed_by = {"saved_model": "tensorflow", "program": "torch"}
         if self.runs in ("keras", "timm"):
             return self.backend
@@ -66,7 +65,7 @@ class Candidate:
 
     @property
     def missing(self) -> list[str]:
-        """Modules that it needs and that aren't installed."""
+        """Required modules that aren't installed."""
         return [
             name
             for name in self.needs
@@ -103,7 +102,7 @@ def _keras(backend: str) -> tuple[Candidate, ...]:
             name=f"stock-{backend}",
             label=f"Keras' own layers on {title}",
             form="stock",
-            # bfloat16 changes nothing for the better there.
+            # bfloat16 is no faster there.
             dtypes=DTYPES[:1],
         ),
     )
@@ -117,7 +116,7 @@ def _file(
     backend: str = "tensorflow",
     dtypes: tuple[str, ...] = DTYPES[:1],
 ) -> Candidate:
-    """Return a file that runs in a runtime, with which `form` begins."""
+    """Return a file's candidate; `form` begins with its runtime."""
     return Candidate(
         name,
         label,
@@ -172,9 +171,9 @@ CANDIDATES = {
     )
 }
 
-# The one that all others are compared with.
+# The candidate that all others are compared with.
 PEER = "timm"
-# As slow as what they stand beside, and measured only when named.
+# No faster than the candidates beside them, so measured only if named.
 _LEFT_OUT = ("stock-jax", "stock-torch")
 
 

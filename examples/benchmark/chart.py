@@ -1,4 +1,4 @@
-"""The image of a benchmark."""
+"""Chart of a benchmark."""
 
 import pathlib
 from collections.abc import Sequence
@@ -23,7 +23,16 @@ def draw(results: Sequence[Result], title: str, file: pathlib.Path) -> None:
         title: Title: measurement and machine.
         file: The image to write.
     """
-    shown = _largest(results)
+    # Of the largest batch of each kind and dtype.
+    largest = {
+        (result.kind, result.dtype): result
+        for result in sorted(results, key=lambda each: each.batch)
+    }
+    kinds = [result.kind for result in results]
+    shown = sorted(
+        (each for each in results if each in largest.values()),
+        key=lambda each: kinds.index(each.kind),
+    )
     rows = [shown[i : i + COLUMNS] for i in range(0, len(shown), COLUMNS)]
     heights = [
         TITLE + BAR * max(len(result.samples) for result in row) for row in rows
@@ -39,18 +48,6 @@ def draw(results: Sequence[Result], title: str, file: pathlib.Path) -> None:
         for axes in panels[len(row) :]:
             axes.remove()
     figure.savefig(file)
-
-
-def _largest(results: Sequence[Result]) -> list[Result]:
-    """Return the result of the largest batch of each kind and dtype."""
-    found = {}
-    for result in sorted(results, key=lambda each: each.batch):
-        found[result.kind, result.dtype] = result
-    kinds = [result.kind for result in results]
-    return sorted(
-        (each for each in results if each in found.values()),
-        key=lambda each: kinds.index(each.kind),
-    )
 
 
 def _bars(axes: Axes, result: Result) -> None:

@@ -1,22 +1,23 @@
-"""Measure models against each other: ours, timm's, and those of engines.
+"""Benchmark models: ours, timm's, and those of inference engines.
 
-    python -m examples.benchmark.models                     # what is installed
+    python -m examples.benchmark.models                     # all installed
     python -m examples.benchmark.models --rounds 3 --batches 32
     python -m examples.benchmark.models --candidates timm onnx
     python -m examples.benchmark.models --device gpu        # JAX and torch
 
-Every candidate lives in a process of its own, built and warmed up once, and
-is asked in turn for one sample of each task, round after round, so that a
-machine that drifts drifts for all of them. Medians and spreads are printed,
-with the ratio to timm; a table for a README, all figures as JSON and an image
-are left in a folder. All candidates of a task live at once, with some 1.5 GB
-each for batches of 32; name fewer where memory is short.
+Each candidate runs in its own process, is built and warmed up once, and is
+sampled in turn, round after round, so that drift of the machine affects all
+alike. Medians and spreads are printed, with the ratio to timm; a Markdown
+table, all figures as JSON and a chart are written to a folder. All candidates
+of a task run at the same time, with about 1.5 GB each for batches of 32; name
+fewer if memory is short.
 
-timm, ONNX Runtime and OpenVINO take part if they are installed:
+timm, ONNX Runtime and OpenVINO are included if they are installed:
 pip install timm 'keras_resnext[export]'
 """
 
 import argparse
+import contextlib
 import importlib.metadata
 import json
 import os
@@ -50,29 +51,24 @@ STARTUP_ROUNDS = 3
 
 
 def main() -> int:
-    """Run the script, and return its exit status."""
+    """Measure, or play the part of a process that is measured."""
     parser = arguments()
     args = parser.parse_args()
     try:
-        return work(args)
+        if args.worker:
+            name = args.worker.pop("name")
+            worker.work(CANDIDATES[name], Setting(**args.worker))
+            return 0
+        if args.maker:
+            maker, forms = args.maker.pop("maker"), args.maker.pop("forms")
+            artifacts.make(maker, forms, Setting(**args.maker))
+            return 0
+        return measure(args)
     except (OSError, ValueError) as error:
         parser.error(str(error))
     except RuntimeError as error:
         print(f"{parser.prog}: error: {error}", file=sys.stderr)
         return 1
-
-
-def work(args: argparse.Namespace) -> int:
-    """Measure, or play the part of a process that is measured."""
-    if args.worker:
-        name = args.worker.pop("name")
-        worker.work(CANDIDATES[name], Setting(**args.worker))
-        return 0
-    if args.maker:
-        maker, forms = args.maker.pop("maker"), args.maker.pop("forms")
-        artifacts.make(maker, forms, Setting(**args.maker))
-        return 0
-    return measure(args)
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -102,16 +98,16 @@ def arguments() -> argparse.ArgumentParser:
         nargs="+",
         choices=candidates.TASKS,
         default=candidates.TASKS,
-        help="what to measure (default: all)",
+        help="tasks to measure (default: all)",
     )
     add(
         "--dtypes",
         nargs="+",
         choices=candidates.DTYPES,
         default=candidates.DTYPES,
-        help="precisions to compute in (default: both)",
+        help="precisions of the computation (default: both)",
     )
-    add("--device", choices=BATCHES, default="cpu", help="gpu: an NVIDIA one")
+    add("--device", choices=BATCHES, default="cpu", help="gpu is NVIDIA's")
     for option, use, sizes in (
         ("--batches", "predict", BATCHES),
         ("--train-batches", "train", TRAIN_BATCHES),
@@ -125,7 +121,7 @@ def arguments() -> argparse.ArgumentParser:
             nargs="+",
             type=positive,
             metavar="N",
-            help=f"how many images at a time to {use} (default: {usual})",
+            help=f"batch sizes to {use} with (default: {usual})",
         )
     add(
         "--rounds",
@@ -139,7 +135,7 @@ def arguments() -> argparse.ArgumentParser:
         type=positive,
         default=len(processors()),
         metavar="N",
-        help="of each candidate (default: %(default)s, as many as there are)",
+        help="threads of each candidate (default: %(default)s, all)",
     )
     add(
         "--size",
@@ -153,7 +149,7 @@ def arguments() -> argparse.ArgumentParser:
         type=pathlib.Path,
         default=pathlib.Path("runs", "benchmark"),
         metavar="FOLDER",
-        help="for benchmark.json, .md and .png (default: %(default)s)",
+        help="folder for benchmark.json, .md, .png (default: %(default)s)",
     )
     for option in ("--worker", "--maker"):
         add(option, type=json.loads, help=argparse.SUPPRESS)
@@ -161,10 +157,10 @@ def arguments() -> argparse.ArgumentParser:
 
 
 def measure(args: argparse.Namespace) -> int:
-    """Measure all that is asked for.
+    """Measure all requested tasks.
 
     Raises:
-        ValueError: If the arguments don't fit, or nobody can take part.
+        ValueError: If the arguments don't fit, or no candidate is available.
         RuntimeError: If a candidate fails.
         OSError: If the results can't be written.
     """
@@ -186,7 +182,7 @@ def measure(args: argparse.Namespace) -> int:
     wanted = asked_for(args)
     machine = hardware(args.device)
     chosen = taking_part(wanted, args, console)
-    # After what takes no process of its own.
+    # Last, as it starts a process.
     check_model(args.model)
     args.output.mkdir(parents=True, exist_ok=True)
     title = f"{args.model}, {args.size}x{args.size}, {machine}"
@@ -218,7 +214,7 @@ def measure(args: argparse.Namespace) -> int:
 
 
 def check_model(name: str) -> None:
-    """Refuse an unknown name, without the memory of a framework.
+    """Refuse an unknown name, without loading a framework.
 
     Raises:
         ValueError: If there is no such model.
@@ -233,7 +229,7 @@ def check_model(name: str) -> None:
 
 
 def asked_for(args: argparse.Namespace) -> list[Candidate]:
-    """Return the candidates that were named, or the usual ones.
+    """Return the requested candidates, or the default ones.
 
     Raises:
         ValueError: If one does not run on that device.
@@ -322,9 +318,9 @@ def compare(
     setting: Setting,
     progress: rich.progress.Progress,
 ) -> Iterator[Result]:
-    """Measure one kind of task for everyone."""
+    """Measure one kind of task for all candidates."""
     for batch in batches:
-        # New ones for each, lest they all keep the memory of all batches.
+        # New processes for each batch size, so that they don't keep memory.
         workers: dict[str, worker.Worker] = {}
         samples: dict[str, list[float]] = {each.name: [] for each in able}
         bar = progress.add_task("", total=rounds * len(able))
@@ -350,7 +346,7 @@ def compare(
 
 
 def positive(text: str) -> int:
-    """Return a number from 1."""
+    """Return a positive whole number."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(
             f"must be a whole number from 1, not {text!r}"
@@ -387,13 +383,11 @@ def hardware(device: str) -> str:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of all that takes part."""
+    """Return the versions of all packages involved."""
     found = {"Python": platform.python_version()}
     for package in PACKAGES:
-        try:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
     return found
 
 

@@ -3,16 +3,17 @@
 JPEG files of 500 x 375 go through a random resized crop to 224, bilinear, a
 random flip and the normalization into batches of 64: here with tf.data, there
 with torchvision's v2 transforms in a torch DataLoader, with as many threads
-as it has processes. Each side lives in a process of its own and is asked in
-turn, round after round, so that a machine that drifts drifts for both.
+as it has processes. Each side runs in its own process and is measured in turn,
+round after round, so that drift of the machine affects both alike.
 
     python -m examples.benchmark.pipeline ~/photos
     python -m examples.benchmark.pipeline ~/photos --rounds 9 --workers 4
 
-Needs torch and torchvision beside TensorFlow.
+Needs torch and torchvision in addition to TensorFlow.
 """
 
 import argparse
+import collections
 import importlib.util
 import math
 import multiprocessing
@@ -45,32 +46,6 @@ SUFFIXES = (".jpeg", ".jpg", ".png")
 
 def main() -> int:
     """Run the script, and return its exit status."""
-    parser = arguments()
-    args = parser.parse_args()
-    try:
-        return work(args)
-    except (ImportError, OSError) as error:
-        parser.error(str(error))
-
-
-def work(args: argparse.Namespace) -> int:
-    """Measure both sides, and print the results."""
-    needed = ("tensorflow", "torch", "torchvision")
-    missing = [name for name in needed if not importlib.util.find_spec(name)]
-    if missing:
-        raise ImportError(f"not installed: {', '.join(missing)}")
-    with tempfile.TemporaryDirectory() as folder:
-        paths = write(args.photos, pathlib.Path(folder))
-        # Every round is as long, whatever the number of photographs.
-        paths = paths * math.ceil(args.images / len(paths))
-        paths = paths[: args.images]
-        rates, costs = measure(paths, args.workers, args.rounds)
-    show(rates, costs, args.workers)
-    return 0
-
-
-def arguments() -> argparse.ArgumentParser:
-    """Return the parser of the command line."""
     parser = argparse.ArgumentParser(
         usage="%(prog)s PHOTOS [options]",
         description=__doc__,
@@ -90,11 +65,31 @@ def arguments() -> argparse.ArgumentParser:
             default=default,
             help=f"{help} (default: {default})",
         )
-    return parser
+    args = parser.parse_args()
+    try:
+        return work(args)
+    except (ImportError, OSError) as error:
+        parser.error(str(error))
+
+
+def work(args: argparse.Namespace) -> int:
+    """Measure both sides, and print the results."""
+    needed = ("tensorflow", "torch", "torchvision")
+    missing = [name for name in needed if not importlib.util.find_spec(name)]
+    if missing:
+        raise ImportError(f"not installed: {', '.join(missing)}")
+    with tempfile.TemporaryDirectory() as folder:
+        paths = write(args.photos, pathlib.Path(folder))
+        # All rounds are equally long, whatever the number of photographs.
+        paths = paths * math.ceil(args.images / len(paths))
+        paths = paths[: args.images]
+        rates, costs = measure(paths, args.workers, args.rounds)
+    show(rates, costs, args.workers)
+    return 0
 
 
 def write(photos: pathlib.Path, folder: pathlib.Path) -> list[str]:
-    """Write a JPEG file of ImageNet's usual size of each photograph."""
+    """Write each photograph as a JPEG file of ImageNet's usual size."""
     files = sorted(
         file for file in photos.glob("*") if file.suffix.lower() in SUFFIXES
     )
@@ -149,22 +144,17 @@ def measure(
 def serve(
     name: str, paths: list[str], workers: int, connection: Connection
 ) -> None:
-    """Warm one side up, then measure it whenever asked."""
+    """Warm up one side, then measure it on request."""
     batches, close = SIDES[name](paths, workers)
     before = cpu_seconds()
-    consume(batches)
+    collections.deque(batches, maxlen=0)  # which takes them all
     connection.send("ready")
     while connection.recv() == "sample":
         start = time.perf_counter()
-        consume(batches)
+        collections.deque(batches, maxlen=0)
         connection.send(time.perf_counter() - start)
     close()
     connection.send(cpu_seconds() - before)
-
-
-def consume(batches: Iterable[Any]) -> None:
-    for _ in batches:
-        pass
 
 
 def cpu_seconds() -> float:
@@ -223,7 +213,7 @@ def there(
 ) -> tuple[Iterable[Any], Callable[[], None]]:
     import torch.utils.data
 
-    # Any list will do for it, and its processes are no public part of it.
+    # It accepts any list, and its processes are not public.
     loader: Any = torch.utils.data.DataLoader(
         cast(Any, Images(paths)),
         batch_size=BATCH,

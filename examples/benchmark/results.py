@@ -23,7 +23,7 @@ class Result:
             `"memory of prediction"`, `"memory of training"`.
         batch: Images at a time.
         dtype: `"float32"` or `"bfloat16"`.
-        samples: The figures of each candidate, one a round.
+        samples: The figures of each candidate, one per round.
     """
 
     kind: str
@@ -40,7 +40,7 @@ class Result:
 
     @property
     def title(self) -> str:
-        """A line that says what it is."""
+        """Title of the result."""
         return f"{self.kind}, batch {self.batch}, {self.dtype}"
 
     @property
@@ -53,20 +53,20 @@ class Result:
 
     @property
     def ratios(self) -> dict[str, float]:
-        """To the peer, if it was measured."""
+        """Ratios to the peer's median, if it was measured."""
         medians = self.medians
         if PEER not in medians:
             return {}
         return {name: x / medians[PEER] for name, x in medians.items()}
 
     def ends(self, name: str) -> tuple[float, float]:
-        """Return the least and the most of a candidate's figures."""
+        """Return the minimum and maximum of a candidate's figures."""
         figures = self.samples[name]
         unit = UNITS[self.unit]
         return min(figures) / unit, max(figures) / unit
 
     def table(self) -> rich.table.Table:
-        """Median, spread and ratio of everyone."""
+        """Return a table of all medians, spreads and ratios."""
         table = rich.table.Table(
             title=self.title, title_justify="left", title_style="bold", box=None
         )
@@ -84,7 +84,7 @@ class Result:
         return table
 
     def record(self) -> dict:
-        """For JSON."""
+        """Return the JSON values."""
         return {**asdict(self), "unit": self.unit, "medians": self.medians}
 
 

@@ -1,4 +1,4 @@
-"""The setting of a benchmark, and how its processes are started."""
+"""Settings of a benchmark, and the start of its processes."""
 
 import json
 import os
@@ -10,7 +10,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Setting:
-    """Everything that all candidates share.
+    """Settings that all candidates share.
 
     Args:
         model: Name of the variant.
@@ -31,7 +31,7 @@ class Setting:
 
         Args:
             option: `"--worker"` or `"--maker"`.
-            **values: Values for the process besides the setting.
+            **values: Values for the process in addition to the setting.
         """
         content = json.dumps(values | asdict(self))
         module = "examples.benchmark.models"
@@ -44,6 +44,6 @@ class Setting:
             "KERAS_BACKEND": backend,
             "TF_CPP_MIN_LOG_LEVEL": "3",
             "OMP_NUM_THREADS": str(self.threads),
-            # All of the GPU, which is there for nobody else, would be its peak.
+            # Otherwise the peak would be all of the GPU's memory.
             "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
         }

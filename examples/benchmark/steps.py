@@ -1,9 +1,9 @@
-"""Steps of candidates, for which the clock runs.
+"""Timed steps of candidates.
 
 Each function here takes a candidate, the setting, a dtype and whether to
 train, prepares what all batches have in common, and returns a function from
-a batch size to a step. A step ends when its result is in the main memory, so
-that no device still computes.
+a batch size to a step. A step ends when its result is in main memory, so that
+no device is still computing.
 """
 
 import pathlib
@@ -22,7 +22,7 @@ Step = Callable[[], Any]
 def timm(
     candidate: Candidate, setting: Setting, dtype: str, training: bool
 ) -> Callable[[int], Step]:
-    """PyTorch, in timm's own words."""
+    """Prepare steps of timm's model in PyTorch."""
     import timm as library
     import torch
 
@@ -40,7 +40,7 @@ def timm(
     run = torch.compile(model) if candidate.form == "compiled" else model
 
     def step(batch: int) -> Step:
-        x = torch.from_numpy(_images(batch, setting.size).transpose(0, 3, 1, 2))
+        x = torch.from_numpy(_images(batch, setting.size, first=True))
         x = x.to(device, memory_format=memory_format)
         y = torch.arange(batch, device=device) % 1000
 
@@ -64,7 +64,7 @@ def timm(
 def keras(
     candidate: Candidate, setting: Setting, dtype: str, training: bool
 ) -> Callable[[int], Step]:
-    """`predict_on_batch` and `train_on_batch` of a compiled model."""
+    """Prepare `predict_on_batch` or `train_on_batch` of a compiled model."""
     import keras as library
 
     import keras_resnext
@@ -89,7 +89,7 @@ def keras(
     def step(batch: int) -> Step:
         x, y = _images(batch, setting.size), np.arange(batch) % 1000
         if setting.device == "gpu":
-            # Where a pipeline that does its work has put them already.
+            # An efficient pipeline has already put them there.
             x, y = map(library.ops.convert_to_tensor, (x, y))
         if training:
             return lambda: float(np.asarray(model.train_on_batch(x, y)))
@@ -99,7 +99,7 @@ def keras(
 
 
 def _stock(layer: Any) -> Any:
-    """Return the layer that Keras itself has for one of ours."""
+    """Return Keras' own counterpart of a layer."""
     import keras as library
 
     import keras_resnext
@@ -122,10 +122,10 @@ def _stock(layer: Any) -> Any:
 def saved_model(
     candidate: Candidate, setting: Setting, dtype: str, training: bool
 ) -> Callable[[int], Step]:
-    """TensorFlow's own."""
+    """Prepare steps of a SavedModel in TensorFlow."""
     import tensorflow as tf
 
-    # Held for as long as its function is.
+    # Kept as long as its function.
     loaded = tf.saved_model.load(str(_path(candidate, setting)))
     signature = loaded.signatures["serving_default"]
     _, inputs = signature.structured_input_signature
@@ -146,7 +146,7 @@ def saved_model(
 def tflite(
     candidate: Candidate, setting: Setting, dtype: str, training: bool
 ) -> Callable[[int], Step]:
-    """LiteRT, in TensorFlow's package."""
+    """Prepare steps of a TFLite file in TensorFlow's LiteRT."""
     import tensorflow as tf
 
     interpreter = tf.lite.Interpreter(
@@ -165,7 +165,7 @@ def tflite(
 def onnx(
     candidate: Candidate, setting: Setting, dtype: str, training: bool
 ) -> Callable[[int], Step]:
-    """ONNX Runtime."""
+    """Prepare steps of an ONNX file in ONNX Runtime."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -178,7 +178,7 @@ def onnx(
     (entry,) = session.get_inputs()
 
     def step(batch: int) -> Step:
-        x = _as_taken(_images(batch, setting.size), candidate)
+        x = _images(batch, setting.size, first=candidate.form == "onnx:timm")
         return lambda: session.run(None, {entry.name: x})
 
     return step
@@ -187,7 +187,7 @@ def onnx(
 def openvino(
     candidate: Candidate, setting: Setting, dtype: str, training: bool
 ) -> Callable[[int], Step]:
-    """OpenVINO."""
+    """Prepare steps of a file in OpenVINO."""
     import openvino as library
 
     model = library.compile_model(
@@ -202,7 +202,8 @@ def openvino(
     )
 
     def step(batch: int) -> Step:
-        x = _as_taken(_images(batch, setting.size), candidate)
+        first = candidate.form == "openvino:timm"
+        x = _images(batch, setting.size, first)
         return lambda: model(x)[0]
 
     return step
@@ -211,7 +212,7 @@ def openvino(
 def program(
     candidate: Candidate, setting: Setting, dtype: str, training: bool
 ) -> Callable[[int], Step]:
-    """Return a step of torch's exported program."""
+    """Prepare steps of torch's exported program."""
     import torch
 
     model = torch.export.load(_path(candidate, setting)).module()
@@ -240,16 +241,11 @@ PREPARE: dict[str, Callable[..., Callable[[int], Step]]] = {
 }
 
 
-def _images(batch: int, size: int) -> np.ndarray:
+def _images(batch: int, size: int, first: bool = False) -> np.ndarray:
+    """Return images, of channels first if asked."""
     random = np.random.default_rng(0)
-    return random.random((batch, size, size, 3), "float32")
-
-
-def _as_taken(x: np.ndarray, candidate: Candidate) -> np.ndarray:
-    """In the order of axes that an artifact takes."""
-    if candidate.form.endswith(":timm"):
-        return np.ascontiguousarray(x.transpose(0, 3, 1, 2))
-    return x
+    x = random.random((batch, size, size, 3), "float32")
+    return np.ascontiguousarray(x.transpose(0, 3, 1, 2)) if first else x
 
 
 def _path(candidate: Candidate, setting: Setting) -> pathlib.Path:

@@ -1,5 +1,6 @@
-"""A candidate's process: it is asked for a figure, and measures it."""
+"""Process of a candidate, which measures figures on request."""
 
+import contextlib
 import json
 import os
 import resource
@@ -15,11 +16,11 @@ from examples.benchmark.candidates import Candidate
 from examples.benchmark.setting import Setting
 
 SAMPLE_SECONDS = 1.0  # a figure repeats a call until it has taken this long
-SLOW_SECONDS = 10.0  # a call slower than this is timed but once
+SLOW_SECONDS = 10.0  # a call slower than this is timed only once
 
 
 class Worker:
-    """A candidate's process, seen from outside.
+    """Handle of a candidate's process.
 
     Args:
         candidate: Candidate that it measures.
@@ -58,7 +59,7 @@ class Worker:
         if not answer:
             self.process.wait()
             self.errors.seek(0)
-            lines = self.errors.read().strip().splitlines() or ["no word"]
+            lines = self.errors.read().strip().splitlines() or ["no output"]
             name = self.candidate.name
             raise RuntimeError(
                 f"'{name}' failed at {task['kind']}: {lines[-1]}"
@@ -78,19 +79,16 @@ def is_slow(figure: float, batch: int) -> bool:
 
 
 def startup_seconds(candidate: Candidate, setting: Setting) -> float:
-    """From nothing to a first prediction: import, build or load, compute."""
+    """Time a first prediction: import, build or load, compute."""
     start = time.perf_counter()
-    worker = Worker(candidate, setting)
-    try:
+    with contextlib.closing(Worker(candidate, setting)) as worker:
         worker.ask({"kind": "startup", "batch": 1, "dtype": "float32"})
         return time.perf_counter() - start
-    finally:
-        worker.close()
 
 
 def work(candidate: Candidate, setting: Setting) -> None:
-    """Read one task after another, and write figures: the process itself."""
-    # All that others print goes where errors go.
+    """Read tasks and write figures, in the process itself."""
+    # Other output goes to standard error.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     _limit(candidate.library, setting.threads)
@@ -130,7 +128,7 @@ def _limit(library: str, threads: int) -> None:
 
 
 def _pace(step: Callable[[], Any]) -> float:
-    """About how many seconds a call takes."""
+    """Estimate the seconds of a call."""
     seconds = _duration(step)
     if seconds >= SLOW_SECONDS:
         return seconds
@@ -155,7 +153,7 @@ def _duration(step: Callable[[], Any]) -> float:
 
 
 def _peak(library: str, device: str) -> float:
-    """Return the most bytes held so far: resident ones, or those of the GPU."""
+    """Return the peak memory in bytes: resident, or of the GPU."""
     if device == "cpu":
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return peak * (1.0 if sys.platform == "darwin" else 1024.0)

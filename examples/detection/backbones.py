@@ -1,4 +1,4 @@
-"""The models beneath a detector, with what they have learnt elsewhere."""
+"""Backbones of detectors, with pretrained weights."""
 
 import argparse
 import difflib
@@ -12,13 +12,13 @@ from keras_resnext import FixedCardinality
 from keras_resnext import ResNeXtConfig
 from keras_resnext import Weights
 
-# The last ones of a model are looked at.
+# Number of a model's last stages that a detector uses.
 STAGES = 3
 TEMPLATE = re.compile(r"(\d+)x(\d+)d")
 
 
 def model_name(text: str) -> str:
-    """Check a name of a variant, or with a template: `"resnext26ts:1x64d"`."""
+    """Check a variant's name, maybe with a grouping: `"resnext26ts:1x64d"`."""
     variant, *template = text.split(":", 1)
     if variant not in keras_resnext.VARIANTS:
         known = list(keras_resnext.VARIANTS)
@@ -29,7 +29,7 @@ def model_name(text: str) -> str:
         )
     if template and not TEMPLATE.fullmatch(template[0]):
         raise argparse.ArgumentTypeError(
-            "a template is a cardinality and a bottleneck width, as 32x4d, "
+            "a grouping is a cardinality and a bottleneck width, as 32x4d, "
             f"not {template[0]!r}"
         )
     return text
@@ -38,8 +38,8 @@ def model_name(text: str) -> str:
 def configuration(name: str) -> ResNeXtConfig:
     """Return the configuration of a name, as `model_name` checks it.
 
-    Models for little images, which keep all pixels, get the strides of
-    those for ImageNet.
+    Models for small images, whose stem does not stride, get the strides of
+    models for ImageNet.
     """
     variant, _, template = name.partition(":")
     config = keras_resnext.VARIANTS[variant]
@@ -54,7 +54,7 @@ def configuration(name: str) -> ResNeXtConfig:
 
 
 def check(name: str, weights: str, size: int) -> None:
-    """Refuse what can't be built.
+    """Check that a backbone can be built.
 
     Args:
         name: Name, as `model_name` checks it.
@@ -62,20 +62,20 @@ def check(name: str, weights: str, size: int) -> None:
         size: Height and width of the images.
 
     Raises:
-        ValueError: If a map would have no whole size, or if there can be no
-            such weights.
+        ValueError: If the size of a map would not be whole, or if there are
+            no such weights.
     """
     if weights != "none" and ":" in name:
         raise ValueError(
-            f"There are no weights for '{name}', which has a template of its "
-            "own. Take --weights none."
+            f"There are no weights for '{name}', which has its own grouping. "
+            "Use --weights none."
         )
     config = configuration(name)
     step = config.stem.strides * 2 ** len(config.depths)
     if size % step:
         raise ValueError(
             f"Each map of the pyramid of '{name}' must be half of the one "
-            f"before it, so that --size must be a multiple of {step}, not "
+            f"before it, so --size must be a multiple of {step}, not "
             f"{size}."
         )
 
@@ -109,5 +109,5 @@ def freeze_batch_norm(model: keras.Model) -> None:
 
 
 def first_level(maps: keras.Model) -> int:
-    """Return the level of the first map: how often it was halved."""
+    """Return the level of the first map: its number of halvings."""
     return int(list(maps.output)[-STAGES].removeprefix("P"))

@@ -1,9 +1,8 @@
-"""Images with boxes, of TensorFlow Datasets or drawn, and their batches.
+"""Images with boxes, of TensorFlow Datasets or synthetic, and their batches.
 
 The objects of an image are float32 of shape `(n, 6)`: left, top, right and
-bottom edge as shares of the image, class, and whether finding it is neither
-right nor wrong (COCO's crowds, VOC's difficult ones). Rows of class -1 are
-none.
+bottom edge as shares of the image, class, and 1 if evaluation ignores it
+(COCO's crowds, VOC's difficult objects). Rows of class -1 are padding.
 """
 
 from collections.abc import Iterator
@@ -21,7 +20,7 @@ from keras_resnext.data import IndexedSplit
 from keras_resnext.data import Split
 from keras_resnext.training.recipes import Recipe
 
-# Size of the buffer that images are drawn from.
+# Size of the shuffle buffer, in images.
 SHUFFLED = 4096
 UNCERTAIN = ("is_crowd", "is_difficult")
 
@@ -33,9 +32,9 @@ class Annotated:
     Args:
         builder: The dataset, on this disk.
         split: Name of a split, or an instruction to read a part of one.
-        names: Names of the features that hold the image, its objects, and of
-            these the box and the class.
-        most: The most objects that an image has.
+        names: Names of the features that contain the image, its objects, and
+            of these the box and the class.
+        most: Maximum number of objects in an image.
     """
 
     builder: tfds.core.DatasetBuilder
@@ -98,7 +97,7 @@ def dataset(name: str, data_dir: str | None) -> Dataset:
 
     Raises:
         ValueError: If there is none of that name, or it has no boxes.
-        OSError: If it can't be had, with what to do.
+        OSError: If it can't be downloaded, with instructions.
     """
     try:
         builder = tfds.builder(name, data_dir=data_dir)
@@ -110,12 +109,12 @@ def dataset(name: str, data_dir: str | None) -> Dataset:
             f"'{name}' has no boxes around its objects. coco/2017 and voc/2007 "
             "have."
         )
-    # Every dataset downloads with code of its own, and fails in its own way.
+    # Every dataset has its own download code, which fails in its own way.
     try:
         builder.download_and_prepare()
     except Exception as error:
         raise OSError(f"Can't prepare '{name}': {error}") from error
-    print(f"Looking through the boxes of {name} …")
+    print(f"Checking the boxes of {name} …")
     splits: dict[str, Split] = {}
     bad = most = 0
     for purpose, part in _parts(name, builder).items():
@@ -150,7 +149,7 @@ def _names(
         box = found.get(tfds.features.BBoxFeature)
         label = found.get(tfds.features.ClassLabel)
         if box and label:
-            # Of several labels the one that says so.
+            # Of several labels, the one of that name.
             return images[0], name, box, "label" if "label" in inner else label
     return None
 
@@ -172,9 +171,10 @@ def _parts(
 
 
 def _looked_through(records: Annotated) -> tuple[int, int]:
-    """Return the most objects of an image, and how many are of no use."""
+    """Return the maximum number of objects, and that of unusable ones."""
     features, *rest = records.names[1:]
-    wanted = {features: {*rest, *_kept(records, features)}}
+    inner = records.builder.info.features[features].feature
+    wanted = {features: {*rest, *(name for name in UNCERTAIN if name in inner)}}
     examples = records.builder.as_dataset(
         split=records.split, decoders=tfds.decode.PartialDecoding(wanted)
     )
@@ -185,16 +185,11 @@ def _looked_through(records: Annotated) -> tuple[int, int]:
     return max(kept), sum(dropped)
 
 
-def _kept(records: Annotated, features: str) -> set[str]:
-    inner = records.builder.info.features[features].feature
-    return {name for name in UNCERTAIN if name in inner}
-
-
 def _usable(objects: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Return the objects within an image, their number, and that of others."""
     objects = objects[objects[:, 4] >= 0]
     cut = tf.clip_by_value(objects[:, :4], 0.0, 1.0)
-    # Not so of what is no number, either.
+    # Comparisons with NaN are false.
     real = (cut[:, 2] > cut[:, 0]) & (cut[:, 3] > cut[:, 1])
     usable = tf.concat([cut, objects[:, 4:]], -1)[real]
     kept = tf.shape(usable)[0]
@@ -214,7 +209,7 @@ def train_batches(
     Returns:
         Pairs of normalized images, float32 of shape `(rows, train_size,
         train_size, 3)`, and of `"boxes"`, `(rows, n, 4)` in pixels, with
-        their `"classes"`, `(rows, n)`; -1 fills up.
+        their `"classes"`, `(rows, n)`; padded with -1.
     """
     epoch = tf.constant((plan.seed % 2**31, plan.epoch), tf.int32)
 
@@ -253,7 +248,7 @@ def train_batches(
 def evaluation_batches(
     images: Split, recipe: Recipe, batch_size: int
 ) -> tf.data.Dataset:
-    """Return the batches to measure on.
+    """Return the batches of an evaluation.
 
     Returns:
         Pairs of images, as for training, and of all their objects, with
@@ -279,7 +274,7 @@ def _most(images: Split) -> int:
 def _fitted(
     content: tf.Tensor, objects: tf.Tensor, recipe: Recipe
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Resize an image in its own proportions, at the corner of a square."""
+    """Fit an image to a square's corner, keeping its aspect ratio."""
     if content.dtype == tf.string:
         content = tf.io.decode_image(
             content, channels=3, expand_animations=False
@@ -290,7 +285,7 @@ def _fitted(
     if content.shape[:2] != (size, size):
         fitting = tf.cast(tf.round(scale * shape), "int32")
         content = tf.image.resize(content, fitting, recipe.interpolation)
-    # What is left is black.
+    # The rest is black.
     missing = size - tf.shape(content)[:2]
     content = tf.pad(content, ((0, missing[0]), (0, missing[1]), (0, 0)))
     content = tf.ensure_shape(content, (size, size, 3))

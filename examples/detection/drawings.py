@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 COLUMNS, ROWS = 6, 4
-# What is less sure is not drawn.
+# Minimum score of boxes that are drawn.
 SURE = 0.5
 
 
@@ -25,14 +25,14 @@ def draw(
     Args:
         images: Pixels in [0, 1].
         true: Objects of each image, as `metrics.measure` takes them.
-        found: Found objects.
+        found: Predicted objects.
         labels: Names of the classes.
         file: The image to write.
     """
     rows = min(ROWS, -(-len(images) // COLUMNS))
     figure = Figure((12, 2.05 * rows + 0.4), dpi=130, layout="constrained")
     figure.suptitle(
-        f"White: true boxes. In color: those found, from a score of {SURE}",
+        f"White: true boxes. Color: predicted boxes, from a score of {SURE}",
         x=0.01,
         ha="left",
         fontweight="bold",

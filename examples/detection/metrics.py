@@ -1,4 +1,4 @@
-"""COCO's measures of found boxes, by its own tools."""
+"""COCO's measures of predicted boxes, by its own tools."""
 
 import contextlib
 import io
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Measures:
-    """Accuracy of found boxes, from 0 to 1; `None` without objects.
+    """Accuracy of predicted boxes, from 0 to 1; `None` without objects.
 
     Args:
         map: Mean average precision: over classes, and over overlaps with the
@@ -41,18 +41,18 @@ def measure(
     found: Sequence[np.ndarray],
     labels: Sequence[str],
 ) -> Measures:
-    """Compare found objects with the true ones.
+    """Compare predicted objects with the true ones.
 
     Args:
-        true: Of each image, `(n, 6)`: left, top, right and bottom edge in
-            pixels, class, and 1 where finding it is neither right nor wrong.
-        found: Of each image, `(n, 6)`: the same with a score at the end.
+        true: Objects of each image, `(n, 6)`: left, top, right and bottom edge
+            in pixels, class, and 1 if evaluation ignores it.
+        found: Predictions, likewise, with a score at the end.
         labels: Names of the classes.
 
     Returns:
         Measures in pixels of the images that the model saw.
     """
-    # Slow to import, and only for those who measure.
+    # Slow to import, and only needed here.
     from pycocotools.cocoeval import COCOeval
 
     with contextlib.redirect_stdout(io.StringIO()):
@@ -64,7 +64,7 @@ def measure(
         comparison.evaluate()
         comparison.accumulate()
         comparison.summarize()
-    # Overlap, recall, class, size, how many were found.
+    # Overlap, recall, class, size, maximum number of predictions.
     precision = comparison.eval["precision"][:, :, :, 0, -1]
     names = ("map", "map50", "map75", "small", "medium", "large")
     shares = map(_share, comparison.stats)
@@ -78,7 +78,7 @@ def measure(
 
 
 def _indexed(images: Sequence[np.ndarray], classes: int, last: str) -> "COCO":
-    """Return objects as COCO's tools have them; zero is no number to them."""
+    """Return objects for COCO's tools, whose numbers start at 1."""
     from pycocotools.coco import COCO
 
     annotations: list[dict] = []
@@ -107,5 +107,5 @@ def _indexed(images: Sequence[np.ndarray], classes: int, last: str) -> "COCO":
 
 
 def _share(value: float) -> float | None:
-    """Return a share, or `None` for -1: there was nothing to find."""
+    """Return a share, or `None` for -1, which means no objects."""
     return None if value < 0 else float(value)

@@ -1,8 +1,8 @@
 """RetinaNet on the features of a ResNeXt.
 
 Lin et al., 2017, https://arxiv.org/abs/1708.02002. Anchors, targets, losses
-and the choice among boxes are keras-cv's. Its pyramid and heads have 256
-channels, whatever the model; here their number can be chosen.
+and non-maximum suppression are keras-cv's. Its pyramid and heads always have
+256 channels; here their number is an argument.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ import keras_resnext
 from examples.detection.backbones import STAGES
 from examples.detection.backbones import first_level
 
-# How keras-cv calls boxes of left, top, right and bottom edge in pixels.
+# keras-cv's name for boxes of left, top, right and bottom edge in pixels.
 FORMAT = "xyxy"
 # Maps after those of the model, each half of the one before it.
 MORE = 2
@@ -25,14 +25,14 @@ ANCHORS = {
     "scales": [2 ** (third / 3) for third in range(3)],
 }
 ANCHORS_A_PLACE = 9
-# Of an anchor that nothing was learnt about to show a class.
+# Initial probability that an anchor shows a class.
 PRIOR = 0.01
-# What is below it, or covers a surer box by more, is dropped.
+# Minimum score, maximum overlap with a better box, maximum number of boxes.
 CONFIDENCE, OVERLAP, MOST = 0.05, 0.5, 100
 
 
 class Detector(keras_cv.models.RetinaNet):
-    """RetinaNet, fed as its own `fit` feeds it."""
+    """RetinaNet with images as inputs, as its own `fit` passes them."""
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         """Return the outputs of the heads for images."""
@@ -50,17 +50,17 @@ def detector(
     """Build a detector: a model, a feature pyramid and heads.
 
     Args:
-        backbone: Without its classifier.
+        backbone: Model without its classifier.
         classes: Number of classes.
         channels: Channels of the pyramid's maps.
         depth: Convolutions of a head before its last one.
 
     Returns:
-        A `Detector`, in float32 behind its heads.
+        A `Detector`, in float32 after its heads.
     """
     maps = keras_resnext.feature_pyramid(backbone)
     first, chosen = first_level(maps), list(maps.output)[-STAGES:]
-    # RetinaNet asks for layers, and by the names of ImageNet's.
+    # RetinaNet needs names of layers, by the levels of ImageNet models.
     maps.pyramid_level_inputs = {
         f"P{3 + i}": maps.output[level]._keras_history.operation.name
         for i, level in enumerate(chosen)
@@ -135,7 +135,7 @@ def pyramid(widths: Sequence[int], channels: int) -> keras.Model:
 def head(
     numbers: int, channels: int, depth: int, prior: float
 ) -> keras.Sequential:
-    """Build a head that returns so many numbers for each anchor.
+    """Build a head that returns some numbers for each anchor.
 
     Args:
         numbers: Numbers per anchor.

@@ -35,7 +35,7 @@ class Detection:
             box_loss="smoothl1",
             classification_loss="focal",
             optimizer=optimizer,
-            # XLA would have to know how many boxes there are.
+            # XLA needs a known number of boxes.
             jit_compile=False,
         )
 
@@ -77,7 +77,7 @@ class Detection:
         return keras.Model(model.inputs[0], model.output)
 
     def text(self, row: Mapping[str, Any]) -> str:
-        """Return the mean average precisions of an epoch in words."""
+        """Return the mean average precisions of an epoch as text."""
         return (
             f"validation mAP {row['val_map']:.3f}, at 0.5 "
             f"{row['val_map50']:.3f}"
@@ -91,7 +91,7 @@ def look(
     split: str,
     batch_size: int,
 ) -> tuple[Measures, list[np.ndarray], list[np.ndarray]]:
-    """Return the measures of a split, its objects and the found ones."""
+    """Return the measures of a split, its objects and the predicted ones."""
     true: list[np.ndarray] = []
     found: list[np.ndarray] = []
     for images, objects in data.evaluation_batches(

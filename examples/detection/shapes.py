@@ -1,7 +1,7 @@
-"""Circles, squares and triangles to be found, drawn as they are needed.
+"""Synthetic images of circles, squares and triangles, drawn on demand.
 
-They are of all colors, turned anyhow, and stand apart from one another on
-backgrounds that fade from one color to another beneath noise.
+Shapes have random colors and rotations and don't overlap. Backgrounds are
+color gradients with noise.
 """
 
 import colorsys
@@ -16,39 +16,34 @@ from keras_resnext.data import IndexedSplit
 LABELS = ("circle", "square", "triangle")
 CORNERS = (90, 4, 3)
 MOST = 5
-# Diameters of the circles around them, as shares of an image's side.
+# Diameters of their circumscribed circles, as shares of an image's side.
 SMALLEST, LARGEST = 0.14, 0.5
 NOISE = 12
-# How often a place is looked for before an image gets one shape less.
+# Attempts to place a shape before it is left out.
 TRIALS = 20
 VALIDATION_SHARE = 6
 
 
 def dataset(count: int, size: int, seed: int) -> Dataset:
-    """Make a dataset of so many images, and a sixth as many for validation.
+    """Make a dataset of training images, and a sixth as many for validation.
 
     Args:
         count: Training images.
         size: Height and width, in pixels.
-        seed: Another one draws others.
+        seed: Seed of the images.
     """
     splits = {
-        name: draw(number, size, (seed, split))
-        for split, (name, number) in enumerate(
-            {
-                "train": count,
-                "validation": -(-count // VALIDATION_SHARE),
-            }.items()
-        )
+        "train": draw(count, size, (seed, 0)),
+        "validation": draw(-(-count // VALIDATION_SHARE), size, (seed, 1)),
     }
     return Dataset("shapes", list(LABELS), splits)
 
 
 def draw(count: int, size: int, seed: tuple[int, ...]) -> IndexedSplit:
-    """Draw images; each follows from the seed and its number alone.
+    """Draw images; each depends only on the seed and its number.
 
     Returns:
-        Their pixels, and their objects as `data` has them.
+        Their pixels, and their objects as described in `data`.
     """
     images = np.empty((count, size, size, 3), np.uint8)
     objects = np.full((count, MOST, 6), -1, np.float32)
@@ -62,7 +57,7 @@ def draw(count: int, size: int, seed: tuple[int, ...]) -> IndexedSplit:
 def _image(
     chance: np.random.Generator, size: int
 ) -> tuple[np.ndarray, list[list[float]]]:
-    # A background is dull and a shape is bright, or it would not be seen.
+    # Backgrounds are dull and shapes bright, so that they can be seen.
     ends = [_color(chance, (0, 0.35), (0.15, 0.6)) for _ in range(2)]
     angle = chance.uniform(0, 2 * np.pi)
     across = np.linspace(-0.7, 0.7, size)

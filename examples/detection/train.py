@@ -1,4 +1,4 @@
-"""Find objects: RetinaNet of keras-cv on the features of any ResNeXt.
+"""Detect objects: RetinaNet of keras-cv on the features of any ResNeXt.
 
     python -m examples.detection.train
     python -m examples.detection.train --precision bfloat16
@@ -7,16 +7,15 @@
     python -m examples.detection.train --dataset coco/2017 --recipe retinanet
         --model resnext50_32x4d resnext50_32x4d:1x64d --channels 256 --depth 4
 
-Without arguments a small model that knows CIFAR-10, and comes with the
-package, learns to find circles, squares and triangles, which are drawn as it
-starts: no network connection is needed. Datasets with boxes of TensorFlow
-Datasets go the same way. Of several models, trained by one recipe, a table
-shows which finds more; "resnext50_32x4d:1x64d" is ResNet-50, of cardinality 1
-and bottleneck width 64.
+Without arguments, the bundled small model, pretrained on CIFAR-10, learns to
+detect circles, squares and triangles in synthetic images; no network connection
+is needed. --dataset takes any dataset with boxes of TensorFlow Datasets.
+Several models are trained by one recipe and compared in a table;
+"resnext50_32x4d:1x64d" is ResNet-50, of cardinality 1 and bottleneck width 64.
 
-The output folder, runs/DATASET-RECIPE, receives all of each run, a sheet of
-test images with true and predicted boxes, and COCO's measures of each
-model as JSON. --resume continues a run that was stopped.
+The output folder, runs/DATASET-RECIPE, receives the files of each run, a sheet
+of test images with true and predicted boxes, and COCO's measures of each
+model as JSON. --resume resumes a stopped run.
 """
 
 import argparse
@@ -88,7 +87,7 @@ def main() -> int:
         "--dataset",
         default=SHAPES,
         metavar="NAME",
-        help="a name of TensorFlow Datasets, or shapes, which are drawn "
+        help="a name of TensorFlow Datasets, or shapes, which are synthetic "
         "(default: %(default)s)",
     )
     scripts.add_training(parser, "retinanet_short", "DATASET-RECIPE")
@@ -99,33 +98,32 @@ def main() -> int:
         default=[SMALL],
         type=backbones.model_name,
         metavar="NAME",
-        help="names of keras_resnext.list_models(), each with another template "
-        f"if one follows, as :1x64d (default: {SMALL})",
+        help="names of keras_resnext.list_models(), optionally with another "
+        f"grouping, such as :1x64d (default: {SMALL})",
     )
     what.add_argument(
         "--weights",
-        help="what the models start from: imagenet, a tag, the path of a "
+        help="initial weights: imagenet, a tag, the path of a "
         f"checkpoint, or none (default: cifar10 for {SMALL} alone, else none)",
     )
     what.add_argument(
         "--freeze-batch-norm",
         action=argparse.BooleanOptionalAction,
         help="keep the weights and statistics of the models' batch "
-        "normalization (default: where weights are given)",
+        "normalization (default: if weights are given)",
     )
     what.add_argument(
         "--size",
         type=scripts.positive,
         metavar="N",
-        help="height and width that images are brought to "
-        "(default: the recipe's)",
+        help="height and width of resized images (default: the recipe's)",
     )
     what.add_argument(
         "--channels",
         type=scripts.positive,
         default=64,
         metavar="N",
-        help="of the pyramid and the heads; RetinaNet's own are 256 "
+        help="channels of the pyramid and the heads; 256 in RetinaNet "
         "(default: %(default)s)",
     )
     what.add_argument(
@@ -133,7 +131,7 @@ def main() -> int:
         type=scripts.positive,
         default=2,
         metavar="N",
-        help="convolutions of a head before its last; RetinaNet's own are 4 "
+        help="convolutions of a head before its last; 4 in RetinaNet "
         "(default: %(default)s)",
     )
     what.add_argument(
@@ -141,8 +139,7 @@ def main() -> int:
         type=scripts.positive,
         default=2000,
         metavar="N",
-        help="how many images of shapes to draw for training "
-        "(default: %(default)s)",
+        help="number of synthetic training images (default: %(default)s)",
     )
     return scripts.main(parser, functools.partial(scripts.train, work=detect))
 
@@ -167,7 +164,7 @@ def detect(args: argparse.Namespace, recipe: Recipe) -> dict[str, Any]:
     if strategy.num_workers > 1:
         raise ValueError("Detectors are trained by one process only.")
     if args.weights != "none":
-        # The last one may have none, and the first would be trained by then.
+        # Checked before any training, as a later model may have none.
         for name in models:
             backbones.backbone(name, args.weights, size)
     dataset = load(args, recipe)
@@ -188,17 +185,15 @@ def detect(args: argparse.Namespace, recipe: Recipe) -> dict[str, Any]:
 
 
 def require() -> None:
-    """Refuse to begin what can't be ended here."""
+    """Check the backend and the installed packages."""
     if keras.backend.backend() != "tensorflow":
         raise ValueError(
-            "keras-cv finds boxes on TensorFlow only. Set KERAS_BACKEND="
+            "keras-cv detects boxes on TensorFlow only. Set KERAS_BACKEND="
             f"tensorflow; it is {keras.backend.backend()}."
         )
-    for module, package in (
-        ("keras_cv", "keras-cv"),
-        ("pycocotools", "pycocotools"),
-    ):
+    for module in ("keras_cv", "pycocotools"):
         if importlib.util.find_spec(module) is None:
+            package = module.replace("_", "-")
             raise ImportError(
                 f"Detection needs {package}: pip install '.[train]'"
             )
@@ -276,7 +271,7 @@ def build(
 def conclude(
     results: list[Result], dataset: Dataset, output: pathlib.Path
 ) -> None:
-    """Write the measures and print them, of all and of each class."""
+    """Write and print the measures, overall and of each class."""
     table = rich.table.Table("", *(each.model for each in results), box=None)
     for column in table.columns[1:]:
         column.justify = "right"
@@ -299,7 +294,7 @@ def conclude(
 
 
 def formatted(value: float | None) -> str:
-    """Return a measure as in the table; there may be nothing to measure."""
+    """Return a measure as text, `"none"` without objects."""
     return "none" if value is None else f"{value:.3f}"
 
 

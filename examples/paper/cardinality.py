@@ -1,19 +1,19 @@
-"""Ask the paper's question of your hardware: does cardinality help?
+"""Test the paper's claim on your hardware: does cardinality help?
 
     python -m examples.paper.cardinality
     python -m examples.paper.cardinality --epochs 5 --precision bfloat16
     python -m examples.paper.cardinality --scale paper --recipe cifar_paper
     python -m examples.paper.cardinality --resume
 
-Trains models of one complexity and of cardinalities from 1 to 32 on
-CIFAR-10, and at twice the complexity a deeper, a wider and two of more paths,
+Trains models of one complexity and of cardinalities from 1 to 32 on CIFAR-10,
+and at twice the complexity a deeper model, a wider one and two with more paths,
 each from several seeds and by one recipe. A table with means and spreads, a
 figure after the paper's Figure 5, all figures as JSON and a verdict on each of
-the paper's claims are left in the output folder. A run that was stopped goes
-on with --resume; so does one that is to have more seeds.
+the paper's claims are written to the output folder. --resume resumes a stopped
+run, or adds seeds.
 
-"small" models have a block a stage and 20 million multiply-adds, for a CPU;
-those of "paper" are its 29 layers of 750 million, for a GPU.
+"small" models have one block per stage and 20 million multiply-adds, for a CPU;
+"paper" models are its 29 layers of 750 million, for a GPU.
 """
 
 import argparse
@@ -63,14 +63,14 @@ def main() -> int:
         "--scale",
         choices=tuple(models.SCALES),
         default="small",
-        help="of the models (default: %(default)s)",
+        help="scale of the models (default: %(default)s)",
     )
     parser.add_argument(
         "--seeds",
         type=scripts.positive,
         default=3,
         metavar="N",
-        help="runs of each model, from --seed on (default: %(default)s)",
+        help="runs per model, with seeds from --seed on (default: %(default)s)",
     )
     # So that the same seed gives the same numbers.
     parser.set_defaults(deterministic=True)
@@ -110,7 +110,7 @@ def compare(args: argparse.Namespace, recipe: Recipe) -> dict[str, Any]:
 
 
 def noise(count: int) -> data.Dataset:
-    """Make images of noise, to try everything with."""
+    """Make images of noise, for dry runs."""
     pixels = np.random.default_rng(0).integers(0, 256, (count, 32, 32, 3))
     images = pixels.astype("uint8"), np.arange(count) % 10
     return data.from_arrays(images, test=images, name="noise")
@@ -141,7 +141,7 @@ def train(
 def build(
     config: keras_resnext.ResNeXtConfig, classes: int, activation: str | None
 ) -> keras.Model:
-    """Build a model of random weights."""
+    """Build a model with random weights."""
     return keras_resnext.ResNeXt(
         config,
         weights=None,

@@ -40,7 +40,21 @@ def draw(results: Sequence[Result], title: str, file: pathlib.Path) -> None:
     equal = [each for each in results if each.candidate.group == "equal"]
     _curves(left, [equal[0], equal[-1]])
     _errors(right, results)
-    for axes in (left, right):
+    for axes, heading in (
+        (left, "Error by epoch, mean and range of seeds"),
+        (right, "Test error at the end, mean and standard deviation"),
+    ):
+        axes.set_title(
+            heading, loc="left", color=INK, fontweight="bold", fontsize=10
+        )
+        # Below, where it hides nothing.
+        axes.legend(
+            frameon=False,
+            fontsize=9,
+            loc="upper center",
+            bbox_to_anchor=(0.5, -0.14),
+            ncols=2,
+        )
         axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
         axes.grid(color=FAINT, lw=0.7)
         axes.set_axisbelow(True)
@@ -73,16 +87,8 @@ def _curves(axes: Axes, results: Sequence[Result]) -> None:
                 alpha=0.15,
                 lw=0,
             )
-    axes.set_title(
-        "Error by epoch, mean and range of seeds",
-        loc="left",
-        color=INK,
-        fontweight="bold",
-        fontsize=10,
-    )
     axes.set_xlabel("epoch", color=INK)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    _legend(axes)
 
 
 def _errors(axes: Axes, results: Sequence[Result]) -> None:
@@ -121,22 +127,3 @@ def _errors(axes: Axes, results: Sequence[Result]) -> None:
     axes.set_xticks(ticks, list(map(str, ticks)))
     axes.margins(x=0.08, y=0.18)
     axes.set_xlabel("cardinality", color=INK)
-    axes.set_title(
-        "Test error at the end, mean and standard deviation",
-        loc="left",
-        color=INK,
-        fontweight="bold",
-        fontsize=10,
-    )
-    _legend(axes)
-
-
-def _legend(axes: Axes) -> None:
-    """Add a legend below, where it hides nothing."""
-    axes.legend(
-        frameon=False,
-        fontsize=9,
-        loc="upper center",
-        bbox_to_anchor=(0.5, -0.14),
-        ncols=2,
-    )

@@ -1,8 +1,8 @@
-"""Models of equal complexity, and their rivals at twice of it.
+"""Models of equal complexity, and rivals of twice the complexity.
 
-The widths are those of Table 2 of the paper (arXiv 1611.05431): with each of
-them a block has as many weights as ResNet's. The rivals are Table 4's:
-deeper, wider, or of higher cardinality.
+The widths are those of Table 2 of the paper (arXiv 1611.05431), which give a
+block as many weights as ResNet's. The rivals are Table 4's: deeper, wider, or
+of higher cardinality.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from keras_resnext import FixedCardinality
 from keras_resnext import ResNeXtConfig
 from keras_resnext import Stem
 
-# Each cardinality, and the bottleneck width that it leaves.
+# Each cardinality, and its bottleneck width.
 EQUAL = ((1, 64), (2, 40), (4, 24), (8, 14), (32, 4))
 WIDER = FixedCardinality(1, 100)
 MORE_PATHS = (FixedCardinality(2, 64), FixedCardinality(64, 4))
@@ -23,13 +23,13 @@ MORE_PATHS = (FixedCardinality(2, 64), FixedCardinality(64, 4))
 
 @dataclass(frozen=True)
 class Candidate:
-    """A model that takes part.
+    """Model of the comparison.
 
     Args:
         name: Cardinality and bottleneck width, such as "32x4d".
         group: `"equal"` complexity, or at twice the complexity `"deeper"`,
             `"wider"` or `"more paths"`.
-        config: The model.
+        config: Configuration of the model.
     """
 
     name: str
@@ -38,14 +38,14 @@ class Candidate:
 
     @property
     def cardinality(self) -> int:
-        """Paths of a block."""
+        """Number of paths of a block."""
         grouping = self.config.grouping
         assert isinstance(grouping, FixedCardinality)
         return grouping.cardinality
 
     @property
     def label(self) -> str:
-        """Name in tables: no two have the same."""
+        """Unique name in tables."""
         if self.group == "equal":
             return self.name
         return f"{self.name}, {self.group}"
@@ -59,7 +59,7 @@ class Candidate:
 def costs(candidate: Candidate, classes: int) -> tuple[int, int]:
     """Return the parameters and the multiply-adds."""
     size = candidate.config.default_size
-    # Without a single weight.
+    # Without allocating weights.
     with keras.StatelessScope(initialize_variables=False):
         model = keras_resnext.ResNeXt(
             candidate.config,
@@ -71,8 +71,8 @@ def costs(candidate: Candidate, classes: int) -> tuple[int, int]:
     return complexity.num_parameters(model), complexity.multiply_adds(model)
 
 
-# By what hardware can train: a block a stage on an eighth of the pixels, of
-# half of ResNet's channels; and the paper's own 29 layers for CIFAR.
+# By hardware: one block per stage on a quarter of the pixels, with half of
+# ResNet's channels; and the paper's own 29 layers for CIFAR.
 _SMALL = ResNeXtConfig(
     depths=(1, 1, 1),
     grouping=FixedCardinality(*EQUAL[0]),

@@ -1,12 +1,11 @@
-"""Show what each path of each block adds to the scores of images.
+"""Plot the contribution of each path of each block to the scores of images.
 
     python -m examples.paper.paths *.jpg
     python -m examples.paper.paths --model resnext23s_4x32d.cifar10 *.png
 
-A path is left out, and the score of the class that the model sees is less,
-or more, by what the path added: an exact ablation, path by path. A figure of
-the means over all images is written, in the unit of scores before the
-softmax.
+Each path is removed in turn; the change of the predicted class's score is its
+contribution: an exact ablation. The figure shows the means over all images, in
+the unit of scores before the softmax.
 """
 
 import argparse
@@ -39,7 +38,7 @@ def main() -> int:
         nargs="+",
         type=pathlib.Path,
         metavar="IMAGE",
-        help="files of any kind that Pillow reads",
+        help="image files that Pillow reads",
     )
     parser.add_argument(
         "--model", default=MODEL, help=f"NAME or NAME.TAG (default: {MODEL})"
@@ -52,7 +51,7 @@ def main() -> int:
         type=pathlib.Path,
         default=pathlib.Path("paths.png"),
         metavar="FILE",
-        help="the figure (default: %(default)s)",
+        help="file of the figure (default: %(default)s)",
     )
     return scripts.main(parser, work)
 
@@ -82,7 +81,7 @@ def contributions(
         images: Its input.
 
     Returns:
-        By the block's name, one figure for each path.
+        One number for each path, by the block's name.
     """
     outputs = keras_resnext.block_outputs(model).output
     blocks = [name for name in outputs if name != "stem"]
@@ -92,7 +91,7 @@ def contributions(
             0
         )
         for block in rich.progress.track(
-            blocks, "Leaving paths out", console=console, transient=True
+            blocks, "Removing paths", console=console, transient=True
         )
     }
 

@@ -10,8 +10,8 @@ import scipy.stats
 
 from examples.paper.models import Candidate
 
-# Below this a difference of two means is called one: by Welch's two-sided test
-# and Holm's correction for the number of claims.
+# p-value below which two means differ, by Welch's two-sided test and Holm's
+# correction for the number of claims.
 SIGNIFICANCE = 0.05
 
 History = list[dict[str, Any]]
@@ -25,8 +25,8 @@ class Result:
         candidate: The model.
         parameters: Number of parameters.
         multiply_adds: Multiply-adds of an image.
-        histories: Of each seed the rows of its epochs, as `loop.train`
-            returns them.
+        histories: Rows of the epochs of each seed, as `Trainer.train` returns
+            them.
     """
 
     candidate: Candidate
@@ -36,30 +36,29 @@ class Result:
 
     @property
     def errors(self) -> list[float]:
-        """Share of wrong test images at the end, of each seed."""
+        """Final test error of each seed."""
         return [1 - history[-1]["val_accuracy"] for history in self.histories]
 
     @property
     def training_errors(self) -> list[float]:
-        """Share of wrong, augmented training images, of each seed."""
+        """Final error of each seed on augmented training images."""
         return [1 - history[-1]["accuracy"] for history in self.histories]
 
 
 def spread(values: Sequence[float]) -> float:
-    """Return the standard deviation of a sample; of one value, none."""
+    """Return the standard deviation of a sample; zero for one value."""
     return statistics.stdev(values) if len(values) > 1 else 0.0
 
 
 def p_value(first: Sequence[float], second: Sequence[float]) -> float:
-    """Return how probable means as far apart are by chance alone, two-sided.
+    """Return the two-sided p-value of the difference of two means.
 
     Args:
         first: Errors of a model, one of each seed.
         second: Errors of another model.
 
     Returns:
-        1 if the seeds say nothing about chance: if there is one only, or all
-        give the same.
+        The p-value; 1 if the errors don't vary, as those of one seed.
     """
     if not spread(first) and not spread(second):
         return 1.0
@@ -91,7 +90,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 class Comparison(NamedTuple):
-    """A claim, and the two models whose errors decide about it.
+    """Claim, and the two models whose errors decide it.
 
     Args:
         claim: The claim in words.
@@ -107,7 +106,7 @@ class Comparison(NamedTuple):
 
     @property
     def samples(self) -> tuple[list[float], list[float]]:
-        """The errors of both models, one of each seed."""
+        """Errors of both models, one of each seed."""
         return getattr(self.better, self.what), getattr(self.worse, self.what)
 
 
@@ -138,7 +137,7 @@ def comparisons(results: Sequence[Result]) -> list[Comparison]:
             for each in more
         ),
         Comparison(
-            "Section 5.1, the training error is lower, too, so that it is no "
+            "Section 5.1, the training error is lower too, so it is not a "
             "matter of regularization",
             *(equal[-1], equal[0], "training_errors"),
         ),
@@ -146,7 +145,7 @@ def comparisons(results: Sequence[Result]) -> list[Comparison]:
 
 
 def verdict(results: Sequence[Result]) -> list[str]:
-    """Say of each claim whether it was reproduced, one sentence each.
+    """Return a sentence for each claim: whether it was reproduced.
 
     Args:
         results: Results of all models of a scale.
@@ -217,7 +216,7 @@ def markdown(results: Sequence[Result]) -> str:
 
 
 def record(results: Sequence[Result]) -> list[dict[str, Any]]:
-    """All figures, for JSON."""
+    """Return all figures, as JSON values."""
     return [
         {
             "model": each.candidate.label,

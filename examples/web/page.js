@@ -1,15 +1,15 @@
-// Loads a model that keras_resnext exported, and names what images show.
+// Loads a model that keras_resnext exported, and classifies images.
 
 import { prepare } from "./resize.js";
 
 const RUNTIME = "./onnxruntime-web/dist";
 const TOP = 5;
-// Pixels of the largest canvas on telephones.
+// Pixels of the largest canvas on phones.
 const AREA = 2 ** 24;
 
 const $ = (id) => document.getElementById(id);
 
-/** Something that went wrong, as a sentence for whoever looks at the page. */
+/** An error whose message is shown to the user. */
 class Problem extends Error {}
 
 /** @param {"loading" | "ready" | "busy" | "done" | "error"} state */
@@ -26,7 +26,7 @@ function sentence(error) {
     : `Something went wrong: ${error.message ?? error}`;
 }
 
-/** The bytes of a file; `onProgress` learns how many came of how many. */
+/** Returns the bytes of a file; `onProgress` gets the loaded and the total. */
 async function download(address, onProgress = () => {}) {
   const response = await fetch(address).catch(() => null);
   if (!response?.ok) {
@@ -44,7 +44,7 @@ async function download(address, onProgress = () => {}) {
   return new Blob(parts).arrayBuffer();
 }
 
-/** The model: a function from pixels to scores, and what is known of it. */
+/** Returns the model, a function from pixels to scores, and its metadata. */
 async function load() {
   say("loading", "Loading the model …");
   const facts = JSON.parse(
@@ -75,7 +75,7 @@ async function load() {
   $("progress").removeAttribute("value");
   say("loading", "Starting the model …");
   ort.env.wasm.wasmBinary = wasm;
-  // Elsewhere than in the page, which stays alive meanwhile.
+  // In a worker, so that the page stays responsive.
   ort.env.wasm.proxy = true;
   const session = await ort.InferenceSession.create(new Uint8Array(model));
   const [input] = session.inputNames;
@@ -91,7 +91,7 @@ async function load() {
   return { facts, run };
 }
 
-/** The pixels of an image file, upright, that the model takes. */
+/** Returns an image file as the model's pixels, upright. */
 async function read(file, transform) {
   const bitmap = await createImageBitmap(file, {
     colorSpaceConversion: "none",
@@ -129,7 +129,7 @@ function showImage(file) {
   $("drop").classList.add("full");
 }
 
-/** What the model gets to see. */
+/** Shows the model's input. */
 function showPixels(pixels, crop) {
   const canvas = $("pixels");
   canvas.width = canvas.height = crop;
@@ -190,13 +190,13 @@ async function predict(file) {
   say("done", `${milliseconds.toFixed(digits)} ms`);
 }
 
-// One image after the other.
+// One image at a time.
 let queue = loading.then(
   () => say("ready", "Ready."),
   (error) => say("error", sentence(error)),
 );
 
-/** @param {FileList | undefined} files of which the first one counts */
+/** @param {FileList | undefined} files of which only the first is used */
 function take(files) {
   const [file] = files ?? [];
   enqueue(() => {
@@ -216,7 +216,7 @@ function enqueue(work) {
 
 $("file").addEventListener("change", ({ target }) => {
   if (target.files.length) take(Array.from(target.files));
-  // So that the same file may be chosen again.
+  // So that the same file can be chosen again.
   target.value = "";
 });
 
@@ -226,7 +226,7 @@ $("sample").addEventListener("click", () =>
 
 addEventListener("paste", ({ clipboardData }) => take(clipboardData.files));
 
-// Anywhere on the page, lest the browser open the image instead.
+// Anywhere on the page, so that the browser does not open the image instead.
 let depth = 0;
 function mark(change) {
   depth = change && Math.max(0, depth + change);

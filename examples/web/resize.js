@@ -1,5 +1,5 @@
-// Pillow's resize and the center crop after it, to the last bit: a browser's
-// own filters differ, and with them the scores.
+// Pillow's resize and a center crop, bit for bit: a browser's own filters
+// differ, and so would the scores.
 
 const FILTERS = {
   bilinear: { support: 1, weight: (x) => 1 - x },
@@ -13,7 +13,7 @@ const FILTERS = {
 // Weights are whole multiples of this.
 const UNIT = 2 ** -22;
 
-/** Which pixels of a row make up some of the pixels of a resized row. */
+/** Returns the source pixels and their weights for pixels of a resized row. */
 function windows(from, to, start, count, { support, weight }) {
   const scale = from / to;
   const stretch = Math.max(scale, 1);
@@ -36,12 +36,12 @@ function windows(from, to, start, count, { support, weight }) {
   });
 }
 
-/** As Python rounds: halves to the even number. */
+/** Rounds half to even, as Python does. */
 function round(x) {
   return x % 1 === 0.5 ? 2 * Math.round(x / 2) : Math.round(x);
 }
 
-/** How long an image's sides become, and where the crop starts. */
+/** Returns the resized sides of an image, and the start of the crop. */
 export function geometry(width, height, resize, crop) {
   const short = Math.min(width, height);
   const scaled = (side) =>
@@ -51,10 +51,10 @@ export function geometry(width, height, resize, crop) {
 }
 
 /**
- * The pixels that a model takes.
+ * Returns the pixels that a model takes.
  *
  * @param {{width: number, height: number, row: (y: number) => Uint8Array}}
- *   image Its rows, asked for downwards, are RGBA; alpha is dropped.
+ *   image Its rows, requested from the top, are RGBA; alpha is dropped.
  * @param {{resize: number, crop: number, interpolation: string}} transform
  * @returns {Uint8Array} RGB, of shape (crop, crop, 3).
  */
@@ -67,7 +67,7 @@ export function prepare(image, { resize, crop, interpolation }) {
   const above = rows[0].first;
   const below = rows[crop - 1].end;
 
-  // Bytes between the two passes, too, as in Pillow.
+  // Bytes between the two passes, as in Pillow.
   const narrow = new Uint8ClampedArray((below - above) * crop * 3);
   for (let y = above, out = 0; y < below; y++) {
     const data = row(y);

@@ -4,8 +4,8 @@
     python -m examples.web.serve --model resnext50_32x4d.a1h_in1k
     python -m examples.web.serve --weights flowers.safetensors
 
-Without arguments that is the model for CIFAR-10's ten classes which comes
-with the package. npm, a part of Node.js, fetches ONNX Runtime Web once.
+The default is the bundled model for CIFAR-10's ten classes. npm, a part of
+Node.js, downloads ONNX Runtime Web once.
 """
 
 import argparse
@@ -46,7 +46,7 @@ def main() -> int:
 
 def work(args: argparse.Namespace) -> int:
     """Export, and serve until Ctrl-C."""
-    # Ahead of what takes long, since the port may be taken.
+    # Before the slow steps, since the port may be taken.
     with server(args.folder, args.port) as made:
         fetch_runtime(args.folder)
         export(args)
@@ -69,7 +69,7 @@ def arguments() -> argparse.ArgumentParser:
         "--model",
         metavar="NAME[.TAG]",
         help="a name of keras_resnext.list_models(), with or without a tag "
-        f"(default: {DEFAULT}, or what the file of --weights contains)",
+        f"(default: {DEFAULT}, or the model in the file of --weights)",
     )
     parser.add_argument(
         "--weights",
@@ -79,20 +79,20 @@ def arguments() -> argparse.ArgumentParser:
         "--labels",
         type=pathlib.Path,
         metavar="FILE",
-        help="names of the classes, one a line, where the weights are yours",
+        help="file of class names, one per line (default: the model's)",
     )
     parser.add_argument(
         "--port",
         type=port_number,
         default=8000,
         metavar="N",
-        help="0 takes any that is free (default: %(default)s)",
+        help="port, 0 for any free one (default: %(default)s)",
     )
     parser.add_argument(
         "--folder",
         type=pathlib.Path,
         default=pathlib.Path("runs", "web"),
-        help="where the page is put together (default: %(default)s)",
+        help="folder for the page's files (default: %(default)s)",
     )
     return parser
 
@@ -109,7 +109,7 @@ def build(name: str | None, weights: str | None) -> keras.Model:
     """Build the model of the command line, with its weights.
 
     Raises:
-        ValueError: If there is no such model, or it is no classifier.
+        ValueError: If there is no such model, or it is not a classifier.
         OSError: If its weights can't be read or fetched.
     """
     if name is None and weights is not None and pathlib.Path(weights).exists():
@@ -158,7 +158,7 @@ def export(args: argparse.Namespace) -> None:
 
 
 def fetch_runtime(folder: pathlib.Path) -> None:
-    """Put ONNX Runtime Web beside the model, unless it is there.
+    """Download ONNX Runtime Web to the folder, unless it is already there.
 
     Raises:
         Failure: If there is no npm, or it fails.
@@ -196,7 +196,7 @@ def fetch_runtime(folder: pathlib.Path) -> None:
     stamp.write_text(version, "utf-8")
 
 
-# The types of the page's own files, whatever this system makes of them.
+# MIME types of the page's own files, independent of the system's.
 TYPES = {
     ".css": "text/css",
     ".html": "text/html",
@@ -210,7 +210,7 @@ TYPES = {
 
 
 class Handler(http.server.SimpleHTTPRequestHandler):
-    """Handler of the page's own files, and no others of the folder."""
+    """Handler that serves only the page's own files."""
 
     extensions_map = TYPES
 
@@ -225,7 +225,7 @@ class Handler(http.server.SimpleHTTPRequestHandler):
         return super().send_head()
 
     def end_headers(self) -> None:
-        """Allow several threads, and disable caching of what may be new."""
+        """Allow several threads in the browser, and disable caching."""
         self.send_header("Cross-Origin-Opener-Policy", "same-origin")
         self.send_header("Cross-Origin-Embedder-Policy", "require-corp")
         self.send_header("Cache-Control", "no-cache")
@@ -236,7 +236,7 @@ class Handler(http.server.SimpleHTTPRequestHandler):
 
 
 class Server(http.server.ThreadingHTTPServer):
-    """Also keeps silent about browsers that hang up."""
+    """Server that does not log browsers closing connections."""
 
     daemon_threads = True
 
@@ -247,7 +247,7 @@ class Server(http.server.ThreadingHTTPServer):
 
 
 def server(folder: pathlib.Path, port: int) -> Server:
-    """Return a server of the folder, which is made if need be.
+    """Return a server of the folder, which is created if needed.
 
     Raises:
         OSError: If the port is taken, or the folder can't be made.
@@ -263,7 +263,7 @@ def server(folder: pathlib.Path, port: int) -> Server:
             ) from None
         if error.errno == errno.EACCES:
             raise OSError(
-                f"Port {port} is not for everyone; give --port one from 1024."
+                f"Port {port} is privileged; use --port 1024 or higher."
             ) from None
         raise
 

@@ -17,7 +17,7 @@ from keras_resnext.cli import printing
 
 
 class Failure(Exception):
-    """A failure that another command line would not avoid: status 1."""
+    """A failure other than a mistake in the command line: status 1."""
 
 
 class UsageError(ValueError):
@@ -37,16 +37,16 @@ def main(words: Sequence[str] | None = None) -> int:
     """Run the command line.
 
     Args:
-        words: Its words; `None` takes the process's own.
+        words: Its words; `None` for those of the process.
 
     Returns:
         The exit status.
     """
     args = arguments.parser().parse_args(words)
     if isinstance(sys.stdout, io.TextIOWrapper):
-        # Not every name of a file can be written in every encoding.
+        # Some file names can't be written in every encoding.
         sys.stdout.reconfigure(errors="backslashreplace")
-    # As for Ctrl-C: what was begun is removed.
+    # As for Ctrl-C: unfinished files are removed.
     before = signal.signal(
         signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM)
     )
@@ -56,7 +56,7 @@ def main(words: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except UsageError as error:
         return complain(error, 2)
-    except BrokenPipeError:  # as of `| head`
+    except BrokenPipeError:  # such as by `| head`
         _discard_output()
         return 1
     except (Failure, ValueError, OSError) as error:

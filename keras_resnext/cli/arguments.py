@@ -25,7 +25,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return the parser, with a parser of its own for each command."""
+    """Return the parser, with a subparser for each command."""
     whole = Parser(
         PROGRAM,
         description="ResNeXt for Keras 3: models, weights, predictions.",
@@ -75,14 +75,30 @@ def parser() -> argparse.ArgumentParser:
             "Measure accuracies, and compare them with the published ones.",
         )
     )
-    _add_finetune(
-        command(
-            "finetune",
-            "finetune",
-            "Fine-tune a published model on images of your own, and export it.",
-        )
+    finetune = command(
+        "finetune",
+        "finetune",
+        "Fine-tune a published model on your own images, and export it.",
     )
-    _add_train(command("train", "train", "Train a model from random weights."))
+    train = command("train", "train", "Train a model from random weights.")
+    for made in (finetune, train):
+        made.add_argument(
+            "dataset", metavar="DATASET", help=training_arguments.FOLDER
+        )
+        made.add_argument(
+            "--model",
+            default="resnext50_32x4d",
+            metavar="NAME",
+            help=f"one of {PROGRAM} list (default: %(default)s)",
+        )
+    _add_finetune(finetune)
+    train.add_argument(
+        "--validation",
+        action="store_true",
+        help="set a tenth of the training images aside for validation where "
+        "only a test set exists",
+    )
+    training_arguments.add_training(train, "paper", "MODEL-RECIPE")
     _add_export(
         command(
             "export",
@@ -101,7 +117,7 @@ def parser() -> argparse.ArgumentParser:
         command(
             "benchmark",
             "benchmark",
-            "Measure the speed of prediction, folded and not.",
+            "Measure the speed of prediction, folded and unfolded.",
         )
     )
     paper = command(
@@ -128,11 +144,11 @@ def _add_size(made: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_weights(made: argparse.ArgumentParser, default: str) -> None:
+def _add_weights(made: argparse.ArgumentParser) -> None:
     made.add_argument(
         "--weights",
         help=f"imagenet, a tag of {PROGRAM} weights, or the path or address "
-        f"(hf://…, https://…) of a checkpoint (default: {default})",
+        "(hf://…, https://…) of a checkpoint (default: imagenet)",
     )
 
 
@@ -149,7 +165,7 @@ def _add_predict(predict: argparse.ArgumentParser) -> None:
         help=f"one of {PROGRAM} list, or NAME.TAG of {PROGRAM} weights "
         "(default: resnext50_32x4d, or the model in the file of --weights)",
     )
-    _add_weights(predict, "imagenet")
+    _add_weights(predict)
     predict.add_argument(
         "--top",
         type=positive,
@@ -198,14 +214,14 @@ def _add_evaluate(evaluate: argparse.ArgumentParser) -> None:
         "--dataset",
         default="imagenet2012",
         metavar="NAME",
-        help="folder of one folder of images per class, or a name of "
-        "TensorFlow Datasets (default: %(default)s)",
+        help="folder that contains one folder of images per class, or a name "
+        "of TensorFlow Datasets (default: %(default)s)",
     )
     add(
         "--split",
         metavar="NAME",
-        help="split of the dataset (default: validation; of a folder that "
-        "contains no such folder, all of it)",
+        help="split of the dataset (default: validation, or all images of a "
+        "folder that contains no such folder)",
     )
     add(
         "--data-dir",
@@ -224,7 +240,7 @@ def _add_evaluate(evaluate: argparse.ArgumentParser) -> None:
         "--limit",
         type=positive,
         metavar="N",
-        help="number of images; of a folder, a random but fixed choice "
+        help="number of images; from a folder, a fixed random choice "
         "(default: all)",
     )
     add(
@@ -243,20 +259,11 @@ def _add_evaluate(evaluate: argparse.ArgumentParser) -> None:
         "--csv",
         type=path,
         metavar="FILE",
-        help="file to which a line per checkpoint is appended",
+        help="CSV file to append one line per checkpoint to",
     )
 
 
 def _add_finetune(finetune: argparse.ArgumentParser) -> None:
-    finetune.add_argument(
-        "dataset", metavar="DATASET", help=training_arguments.FOLDER
-    )
-    finetune.add_argument(
-        "--model",
-        default="resnext50_32x4d",
-        metavar="NAME",
-        help=f"one of {PROGRAM} list (default: %(default)s)",
-    )
     finetune.add_argument(
         "--weights",
         help=f"imagenet, a tag of {PROGRAM} weights, a file, or none for "
@@ -273,25 +280,6 @@ def _add_finetune(finetune: argparse.ArgumentParser) -> None:
     training_arguments.add_training(finetune, "finetune", "DATASET-MODEL")
 
 
-def _add_train(train: argparse.ArgumentParser) -> None:
-    train.add_argument(
-        "dataset", metavar="DATASET", help=training_arguments.FOLDER
-    )
-    train.add_argument(
-        "--model",
-        default="resnext50_32x4d",
-        metavar="NAME",
-        help=f"one of {PROGRAM} list (default: %(default)s)",
-    )
-    train.add_argument(
-        "--validation",
-        action="store_true",
-        help="set a tenth of the training images aside for validation where "
-        "only a test set exists",
-    )
-    training_arguments.add_training(train, "paper", "MODEL-RECIPE")
-
-
 def _add_export(export: argparse.ArgumentParser) -> None:
     export.add_argument(
         "model",
@@ -302,7 +290,7 @@ def _add_export(export: argparse.ArgumentParser) -> None:
     export.add_argument(
         "directory", metavar="DIRECTORY", type=path, help="output directory"
     )
-    _add_weights(export, "imagenet")
+    _add_weights(export)
     export.add_argument(
         "--formats",
         nargs="+",

@@ -1,4 +1,4 @@
-"""The command `benchmark`: how fast a model predicts on this machine."""
+"""The command `benchmark`: speed of a model's predictions on this machine."""
 
 import argparse
 import statistics
@@ -15,7 +15,7 @@ from keras_resnext.cli import printing
 from keras_resnext.cli import usage
 
 ROUNDS = 5
-SECONDS = 20  # after which a batch size has no further round
+SECONDS = 20  # after which no further round of a batch size starts
 
 
 def run(args: argparse.Namespace) -> int:
@@ -68,14 +68,14 @@ def run(args: argparse.Namespace) -> int:
 def measured(
     models: dict[str, keras.Model], batch: int
 ) -> dict[str, dict[str, float]]:
-    """Time models in turn, so that a machine that drifts does for all.
+    """Time models in turn, so that drift of the machine affects all alike.
 
     Returns:
-        By the model's name the median of a call's milliseconds, images per
-        second, and how far the slowest and the fastest call are apart.
+        By the model's name, the median milliseconds of a call, images per
+        second, and the range of the times relative to the median.
     """
-    x = np.random.default_rng(0).normal(size=(batch, *_shape(models)))
-    x = x.astype("float32")
+    shape = next(iter(models.values())).input_shape[1:]
+    x = np.random.default_rng(0).normal(size=(batch, *shape)).astype("float32")
     seconds: dict[str, list[float]] = {name: [] for name in models}
     console = rich.console.Console(stderr=True)
     began = time.monotonic()
@@ -94,10 +94,6 @@ def measured(
             if round_:  # the first one compiles
                 seconds[name].append(time.perf_counter() - start)
     return {name: _row(times, batch) for name, times in seconds.items()}
-
-
-def _shape(models: dict[str, keras.Model]) -> tuple[int, ...]:
-    return next(iter(models.values())).input_shape[1:]
 
 
 def _row(times: list[float], batch: int) -> dict[str, float]:

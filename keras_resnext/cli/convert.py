@@ -1,7 +1,7 @@
-"""The command `convert`: weights from one library's file to another's.
+"""The command `convert`: weights from one library's format to another's.
 
-What was written is loaded again before it gets its name: all of its weights
-are the source's, bit for bit, or there is no OUTPUT.
+The new file is loaded again before it is renamed to OUTPUT, which is written
+only if all weights equal the source's, bit for bit.
 """
 
 import argparse
@@ -30,7 +30,7 @@ WRITERS: dict[str, Callable] = {
 
 
 def run(args: argparse.Namespace) -> int:
-    """Convert a file, and print what was done."""
+    """Convert a file, and print a report."""
     writer = check(args)
     found = convert(args.source, args.model, writer, args.output)
     if args.json:
@@ -70,7 +70,7 @@ def check(args: argparse.Namespace) -> Callable:
     if output.is_dir():
         raise Failure(f"'{output}' is a folder.")
     if output.exists() and not args.force:
-        raise Failure(f"'{output}' exists already; --force replaces it.")
+        raise Failure(f"'{output}' already exists; --force replaces it.")
     if args.model and args.source.endswith(".keras"):
         raise UsageError("A .keras file contains its model; leave --model out.")
     if args.model and not loading.is_file(args.source):
@@ -81,7 +81,7 @@ def check(args: argparse.Namespace) -> Callable:
 def convert(
     source: str, variant: str | None, writer: Callable, output: pathlib.Path
 ) -> dict:
-    """Convert a file, and return what was done.
+    """Convert a file, and return the values of the report.
 
     Args:
         source: File, address or name of a checkpoint.
@@ -101,7 +101,7 @@ def convert(
             record = model.weights_info
             source, license = record.name, record.license
             before = keras_resnext.inspect_checkpoint(record)
-    # Now, as it may be what is replaced.
+    # Measured first, as the output may replace it.
     source_bytes = os.stat(before.path or "").st_size
     working = rich.console.Console(stderr=True).status
     name = rich.markup.escape(output.name)
@@ -133,7 +133,7 @@ def convert(
 def same_again(model: keras.Model, path: pathlib.Path) -> bool:
     """Return whether a file contains exactly the weights of a model.
 
-    The model must not be used any more if it does not.
+    If it does not, the model must not be used afterwards.
     """
     before = values(model)
     if path.suffix == ".keras":

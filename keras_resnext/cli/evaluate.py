@@ -54,7 +54,7 @@ def evaluate(
         try:
             row = measured(subject, images, args.batch_size, args.size)
         except evaluation.ImageError as error:
-            raise Failure(error) from error  # as it would for all
+            raise Failure(error) from error  # every checkpoint would fail
         except UsageError as error:
             status = max(status, complain(error, 2))
             continue
@@ -75,8 +75,8 @@ def evaluate(
 def measured(
     subject: Subject, images: LabeledImages, batch_size: int, size: int | None
 ) -> dict[str, object]:
-    """Measure a checkpoint, and print how far it came if it is stopped."""
-    if subject.classes is not None:  # others are known after a download
+    """Measure a checkpoint, and print the results so far if stopped."""
+    if subject.classes is not None:  # a file is read first
         evaluation.class_indices(images.labels, subject.classes, subject.name)
     with loading.reading(subject.name):
         model = subject.build()

@@ -30,11 +30,8 @@ def run(args: argparse.Namespace) -> int:
             )
     except ImportError as error:
         raise Failure(error) from error
-    try:
-        for path in args.images or ():
-            image_files.check(path)
-    except image_files.ImageError as error:
-        raise Failure(error) from error
+    for path in args.images or ():
+        image_files.check(path)
     labels = args.labels and loading.read_labels(args.labels)
     model = loading.load_for_export(args.model, args.weights, args.size)
     transform = loading.transform_for(model, args.size)
@@ -49,11 +46,7 @@ def run(args: argparse.Namespace) -> int:
             transform=transform,
             labels=labels,
         )
-    except (
-        ImportError,
-        keras_resnext.ExportError,
-        image_files.ImageError,
-    ) as error:
+    except (ImportError, keras_resnext.ExportError) as error:
         raise Failure(error) from error
     if args.json:
         printing.print_json({**dataclasses.asdict(report), "ok": report.ok})
@@ -67,7 +60,7 @@ def read(
     transform: keras_resnext.EvaluationTransform,
     normalized: bool,
 ) -> np.ndarray:
-    """Return images as the input of the files."""
+    """Read images as inputs of the exported files."""
     console = rich.console.Console(stderr=True)
     images = (
         image_files.read(path)

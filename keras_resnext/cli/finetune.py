@@ -1,7 +1,7 @@
-"""The command `finetune`: a published model learns the classes of a dataset.
+"""The command `finetune`: adapt a published model to a dataset's classes.
 
-From weights, a new classifier and the last stage learn first, and then all
-layers do at a tenth of the learning rate; from random weights, all at once.
+With given weights, a new classifier and the last stage are trained first, then
+all layers at a tenth of the learning rate; random weights train in one phase.
 """
 
 import argparse
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 BORDER = "stage3"
 BATCH = 32
-IMAGES = 128  # for exports, to compare on and to quantize with
+IMAGES = 128  # to validate and quantize exports with
 FORMATS = {
     "tensorflow": ("saved_model", "tflite"),
     "jax": ("saved_model",),
@@ -67,27 +67,18 @@ def run(args: argparse.Namespace) -> int:
 
 def finetune(args: argparse.Namespace, recipe: Recipe) -> dict[str, Any]:
     """Train, evaluate, draw and export, and return the result."""
-    from keras_resnext.data.loading import load_dataset
-    from keras_resnext.data.noise import noise
     from keras_resnext.training import trainer
     from keras_resnext.training.run_directory import RunDirectory
 
     began = time.monotonic()
     name = pathlib.Path(args.dataset).resolve().name
     output = args.output or pathlib.Path("runs", f"{name}-{args.model}")
-    with usage():
-        strategy = trainer.prepare(args.strategy, args.seed, args.deterministic)
     if args.dry_run:
         recipe = recipe.override(crop="random_resized")
-        dataset = noise(recipe, args.batch_size or recipe.batch_size, output)
-    else:
-        with training.installed():
-            dataset = load_dataset(
-                args.dataset, args.data_dir, args.corrupt, validation=True
-            )
+    strategy, dataset = training.begin(args, recipe, output, validation=True)
     model = build(args, recipe, dataset, None)
     recipe = fitted(args, recipe, dataset, model)
-    # The phases must not look at the test images, nor measure them each.
+    # The phases must neither see nor measure the test images.
     seen = replace(
         dataset,
         splits={k: v for k, v in dataset.splits.items() if k != "test"},
@@ -129,7 +120,7 @@ def build(
 ) -> keras.Model:
     """Return the model for a dataset's classes."""
     weights = None if args.weights == "none" else args.weights
-    # Weights expect colors; a model of random weights takes gray images.
+    # Published weights expect colors; random weights can take gray images.
     channels = 1 if dataset.channels == 1 and weights is None else 3
     size = args.size or keras_resnext.VARIANTS[args.model].default_size
     try:
@@ -157,7 +148,7 @@ def continued(
     dataset: "Dataset",
     activation: str | None,
 ) -> keras.Model:
-    """Return the model once more, with a model's weights, partly frozen."""
+    """Rebuild a model with its weights, partly frozen."""
     from keras_resnext.training.trainer import describe_images
 
     made = build(args, recipe, dataset, activation)
@@ -186,7 +177,7 @@ def fitted(
     if made_for:
         changes |= {"mean": made_for.mean, "std": made_for.std}
     if dataset.channels == 1:
-        # Gray images are mostly signs, which mirroring would change.
+        # Gray images are mostly characters, which mirroring would change.
         changes |= {"horizontal_flip": False, "crop_scale": 0.7}
     given = {word.partition("=")[0] for word in args.set}
     return recipe.override(
@@ -217,7 +208,7 @@ def conclude(
     output: pathlib.Path,
     began: float,
 ) -> dict[str, Any]:
-    """Evaluate on the test images, or else validation's; draw and export."""
+    """Evaluate on the test or else the validation images; plot and export."""
     from keras_resnext.data.batches import evaluation_batches
     from keras_resnext.training import progress
 
@@ -283,7 +274,7 @@ def draw(
     probabilities: np.ndarray,
     true: np.ndarray,
 ) -> None:
-    """Draw curves, the confusion matrix, and images with their classes."""
+    """Plot curves, the confusion matrix, and images with their classes."""
     from keras_resnext.training import plots
 
     rows = [row for history in histories for row in history]
@@ -306,7 +297,7 @@ def draw(
 
 
 def pick(batches: Iterable[tuple], indices: Sequence[int]) -> list[np.ndarray]:
-    """Return some of the images of batches, by their positions."""
+    """Return the images of batches at some positions."""
     wanted, found, start = set(indices), {}, 0
     for images, *_ in batches:
         for i in wanted.intersection(range(start, start + len(images))):

@@ -1,4 +1,4 @@
-"""Image files of every kind, as what a model was trained on: RGB."""
+"""Image files of every kind, read as RGB."""
 
 import os
 import pathlib
@@ -11,15 +11,17 @@ import numpy as np
 import PIL.Image
 import PIL.ImageOps
 
-# Files that a folder is searched for.
+from keras_resnext.cli import Failure
+
+# Endings of the files that are searched for in a folder.
 ENDINGS = (
     *(".avif", ".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".jp2"),
     *(".png", ".tif", ".tiff", ".webp"),
 )
 
 
-class ImageError(Exception):
-    """An image that can't be read, in one sentence."""
+class ImageError(Failure):
+    """An image can't be read; the message is one sentence."""
 
 
 def find(
@@ -27,7 +29,7 @@ def find(
 ) -> Iterator[pathlib.Path]:
     """List the images in a folder and the folders inside it, sorted.
 
-    Names that begin with a dot are skipped, and links to folders.
+    Names that begin with a dot and links to folders are skipped.
 
     Args:
         folder: The folder.
@@ -45,7 +47,7 @@ def find(
 
 
 def check(path: pathlib.Path) -> None:
-    """Refuse what a file's kind and its first bytes show to be no image.
+    """Refuse a file that is not an image by its type and first bytes.
 
     Raises:
         ImageError: If there is no such file, or it is not an image.
@@ -54,15 +56,15 @@ def check(path: pathlib.Path) -> None:
 
 
 def read(path: pathlib.Path) -> PIL.Image.Image:
-    """Read an image, turned upright as its camera says; of several the first.
+    """Read the first image of a file, upright by its EXIF orientation.
 
     Returns:
-        A PIL image of mode RGB. Transparency is dropped, and of 16 bits the
-        upper 8 are taken.
+        A PIL image of mode RGB. Transparency and the lower 8 of 16 bits are
+        dropped.
 
     Raises:
-        ImageError: If the file is damaged, too large, or no image of whole
-            numbers.
+        ImageError: If the file is damaged or too large, or its pixels are
+            not whole numbers.
     """
     with _open(path) as image:
         try:
@@ -71,18 +73,18 @@ def read(path: pathlib.Path) -> PIL.Image.Image:
                 image.load()
                 PIL.ImageOps.exif_transpose(image, in_place=True)
                 return _to_rgb(image)
-        # Whatever a damaged file makes Pillow stumble over.
+        # On damaged bytes Pillow raises whatever its decoders do.
         except Exception as error:
             raise unreadable(path, error) from error
 
 
 def _open(path: pathlib.Path) -> PIL.Image.Image:
     try:
-        # Opening a pipe would wait for somebody to write to it.
+        # Opening a pipe would wait for a writer.
         if not stat.S_ISREG(os.stat(path).st_mode):
             raise ImageError(f"'{path}' is not a file.")
         with warnings.catch_warnings():
-            # Of images of half the limit or more.
+            # Pillow warns from half the limit on.
             warnings.simplefilter("ignore")
             image = PIL.Image.open(path)
     except PIL.UnidentifiedImageError:
@@ -103,7 +105,7 @@ def _open(path: pathlib.Path) -> PIL.Image.Image:
 
 
 def unreadable(path: pathlib.Path, error: Exception) -> ImageError:
-    """Say in one sentence which file an error is about."""
+    """Return an error of one sentence that names the file."""
     if isinstance(error, ImageError):
         return error
     text = getattr(error, "strerror", None) or str(error)
@@ -112,7 +114,7 @@ def unreadable(path: pathlib.Path, error: Exception) -> ImageError:
 
 
 def _to_rgb(image: PIL.Image.Image) -> PIL.Image.Image:
-    if image.mode[0] == "I":  # 16 bits, in a mode of 16 or of 32
+    if image.mode[0] == "I":  # 16 bits, in a mode of 16 or 32
         values = np.asarray(image)
         if values.min() < 0 or values.max() > 65535:
             raise ValueError("it has more than 16 bits per channel")

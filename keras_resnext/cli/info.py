@@ -1,4 +1,4 @@
-"""The command `info`: what a model is made of."""
+"""The command `info`: size, cost and stages of a model."""
 
 import argparse
 
@@ -47,7 +47,7 @@ def information(name: str, size: int | None) -> dict:
     variant = name.partition(".")[0]
     size = size or loading.own_size(variant)
     shape = loading.shape(size)
-    # Without a single weight, of which there may be 828 million.
+    # Without allocating weights, of which there may be 828 million.
     with usage(), keras.StatelessScope(initialize_variables=False):
         model = keras_resnext.get_model(
             variant, weights=None, input_shape=shape

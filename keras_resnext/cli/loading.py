@@ -1,4 +1,4 @@
-"""The models that the words of a command line stand for."""
+"""Models that a command line names."""
 
 import contextlib
 import os
@@ -27,14 +27,14 @@ def load(
     """Load the model of a command line.
 
     Args:
-        name: `"variant"` or `"variant.tag"`, `None` where a file tells.
+        name: `"variant"` or `"variant.tag"`, `None` if a file identifies it.
         weights: `"imagenet"`, a tag, or the path or address of a file.
-        size: Height and width of the images; `None` leaves them open.
+        size: Height and width of the images; `None` for any.
 
     Raises:
         UsageError: If no variant or checkpoint has that name.
         ValueError: If the model has no classifier, or the file is damaged.
-        OSError: If there is no such file, or weights are out of reach.
+        OSError: If there is no such file, or weights can't be downloaded.
     """
     if weights is not None and is_file(weights):
         model = from_file(weights, name, size=size)
@@ -57,8 +57,7 @@ def load_for_export(
     Args:
         name: `"variant"`, `"variant.tag"`, or the path or address of a file.
         weights: As in `load`; `None` where `name` is a file.
-        size: Height and width of the images; `None` takes the model's
-            own.
+        size: Height and width of the images; `None` for the model's.
 
     Raises:
         UsageError: As in `load`, or if a file does not identify its model.
@@ -84,7 +83,7 @@ def check_name(name: str, weights: str | None = None) -> None:
 
     Args:
         name: `"variant"` or `"variant.tag"`.
-        weights: A tag in place of the name's; `None` for the default.
+        weights: A tag that overrides the name's; `None` for the default.
 
     Raises:
         UsageError: If there is no such variant or checkpoint.
@@ -112,16 +111,15 @@ def from_file(
 
     Args:
         path: A file of any kind that can be read, or its address.
-        variant: A name of `list_models()`, `None` where the file tells; a
-            `.keras` file always does.
-        activation: Activation of the classifier, unless a `.keras` file has it.
-        size: Height and width of the images, unless a `.keras` file tells;
-            `None` leaves them open.
+        variant: A name of `list_models()`; `None` if the file identifies it,
+            as a `.keras` file always does.
+        activation: Activation of the classifier; a `.keras` file has its own.
+        size: Height and width of the images, `None` for any; a `.keras` file
+            has its own.
 
     Raises:
         UsageError: If neither the file nor the user names the variant.
-        ValueError: If the file can't be read, or the variant is the wrong
-            one.
+        ValueError: If the file can't be read, or the variant is wrong.
         OSError: If there is no such file.
     """
     file = find_checkpoint(path)
@@ -168,18 +166,18 @@ def reading(word: str) -> AbstractContextManager:
     if is_file(word):
         return console.status(f"Reading {rich.markup.escape(word)}")
     if console.is_terminal:
-        # A line that stands still: a download draws bars of its own.
+        # A static line: a download draws its own progress bars.
         console.print(f"Getting {word}", markup=False)
     return contextlib.nullcontext()
 
 
 def shape(size: int | None = None) -> tuple[int | None, ...]:
-    """Shape of color images, whose size may be left open."""
+    """Return the shape of color images, of any size by default."""
     return (3, size, size) if channels_first() else (size, size, 3)
 
 
 def own_size(variant: str = "") -> int | None:
-    """Height and width of the images that a model was made for, if any."""
+    """Return the default height and width of a variant's images, if any."""
     config = keras_resnext.VARIANTS.get(variant)
     return config.default_size if config else None
 

@@ -89,8 +89,7 @@ def check_csv(path: pathlib.Path) -> None:
         raise ValueError(f"Can't append to '{path}': {error}") from None
     if header not in (None, list(COLUMNS)):
         raise ValueError(
-            f"'{path}' has other columns than measurements have. Use another "
-            "file."
+            f"'{path}' has other columns than a measurement. Use another file."
         )
 
 
@@ -105,13 +104,13 @@ def append_csv(path: pathlib.Path, row: dict[str, object]) -> None:
 
 @contextlib.contextmanager
 def progress(name: str, count: int) -> Iterator[Callable[[Tally], None]]:
-    """Show a progress bar on a terminal, which the yielded function moves."""
+    """Show a progress bar on a terminal; the yielded function advances it."""
     console = rich.console.Console(stderr=True)
     bar = rich.progress.Progress(
         rich.progress.TextColumn(
             "{task.description}",
             markup=False,
-            # The figures must have room on 80 columns.
+            # Leaves room for the figures in 80 columns.
             table_column=rich.table.Column(no_wrap=True, max_width=20),
         ),
         rich.progress.BarColumn(),

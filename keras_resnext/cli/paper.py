@@ -1,4 +1,4 @@
-"""The command `paper`: the paper's tables beside what is computed here."""
+"""The command `paper`: the paper's tables beside values computed here."""
 
 import argparse
 import itertools
@@ -50,7 +50,12 @@ def run(args: argparse.Namespace) -> int:
     if wrong:
         raise Failure(
             f"{len(wrong)} of {judged} figures disagree with the paper: "
-            + "; ".join(map(_sentence, wrong))
+            + "; ".join(
+                f"table {check.claim.table}, {check.claim.subject}, "
+                f"{check.claim.quantity} is {_number(check.computed)}, not "
+                f"{check.claim.value}"
+                for check in wrong
+            )
         )
     if not args.json:
         print(f"All {judged} figures that can be computed agree.")
@@ -88,14 +93,6 @@ def _number(value: float | None) -> str:
     if value is None:
         return ""
     return str(value) if isinstance(value, int) else f"{value:#.4g}"
-
-
-def _sentence(check: paper.Check) -> str:
-    claim = check.claim
-    return (
-        f"table {claim.table}, {claim.subject}, {claim.quantity} is "
-        f"{_number(check.computed)}, not {claim.value}"
-    )
 
 
 def _row(check: paper.Check) -> dict:

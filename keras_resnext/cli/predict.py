@@ -1,7 +1,7 @@
-"""The command `predict`: what is on images, and where.
+"""The command `predict`: classes of images, and their Grad-CAM heat maps.
 
-Results are printed as they come. An image that can't be read ends nothing but
-itself: it is named on standard error, skipped and counted.
+Results are printed as they are computed. An unreadable image does not stop the
+others: it is reported on standard error, skipped and counted.
 """
 
 import argparse
@@ -40,13 +40,13 @@ ENDINGS = (".png", ".jpg", ".jpeg")
 
 
 class Skipped:
-    """Images without a prediction, which are named at once and counted."""
+    """Counter of images without a prediction, which reports each at once."""
 
     def __init__(self) -> None:
         self.count = 0
 
     def __call__(self, error: Exception) -> None:
-        """Name one more."""
+        """Report and count an image."""
         self.count += 1
         complain(error)
 
@@ -108,11 +108,15 @@ def predict(
             for result in results:
                 show(result)
     if sights:
-        _save(side_by_side(sights), args.gradcam)
+        try:
+            side_by_side(sights).save(args.gradcam)
+        except OSError as error:
+            reason = error.strerror
+            raise Failure(f"Can't write '{args.gradcam}': {reason}") from error
 
 
 def expand(paths: list[pathlib.Path], skipped: Skipped) -> list[pathlib.Path]:
-    """Replace folders by the images in them."""
+    """Replace folders with the images in them."""
     files: list[pathlib.Path] = []
     for path in paths:
         if not path.is_dir():
@@ -133,7 +137,7 @@ def from_first_readable(
 ) -> list[pathlib.Path]:
     """Drop images up to the first that can be opened.
 
-    So a wrong path is noticed before weights are downloaded for nothing.
+    A wrong path is thus reported before weights are downloaded.
     """
     for i, path in enumerate(paths):
         try:
@@ -150,13 +154,13 @@ def batches(
     transform: keras_resnext.EvaluationTransform,
     skipped: Skipped,
 ) -> Iterator[tuple[list[pathlib.Path], np.ndarray]]:
-    """Read images as uint8 pixels, many at a time; skip the damaged ones."""
+    """Read images as batches of uint8 pixels; skip damaged ones."""
     good: list[pathlib.Path] = []
     pixels: list[np.ndarray] = []
     for path in paths:
         try:
             pixels.append(transform.pixels(image_files.read(path)))
-        # Out of memory, and whatever else one image may bring about.
+        # Out of memory, and whatever else one image may cause.
         except Exception as error:
             skipped(image_files.unreadable(path, error))
             continue
@@ -184,7 +188,7 @@ def predictions(
         model: The model.
         transform: The transform, for its normalization.
         top: Number of classes for each image.
-        names: Names of the classes, if they are known.
+        names: Names of the classes, if known.
         skipped: Called for each image whose prediction is not finite.
         sights: A list that receives a drawing of each image, or `None`.
 
@@ -206,7 +210,7 @@ def predictions(
                 yield result | {"classes": next(found)}
             else:
                 error = "The model's output is NaN or infinite."
-                skipped(Failure(f"Can't name '{path}': {error}"))
+                skipped(Failure(f"Can't classify '{path}': {error}"))
                 yield result | {"error": error}
         if sights is not None and finite.any():
             chosen = np.flatnonzero(finite)[: MAX_DRAWN - len(sights)]
@@ -263,7 +267,7 @@ def show(result: dict) -> None:
 def sight(
     pixels: np.ndarray, heatmap: np.ndarray, classes: list[dict]
 ) -> PIL.Image.Image:
-    """Draw an image and its heat map side by side, above its best class."""
+    """Draw an image and its heat map, above its most probable class."""
     gray_or_rgb = pixels[..., 0] if pixels.shape[-1] == 1 else pixels
     image = PIL.Image.fromarray(gray_or_rgb).convert("RGB")
     image = image.resize((SIDE, SIDE))
@@ -282,7 +286,7 @@ def sight(
 
 
 def side_by_side(sights: list[PIL.Image.Image]) -> PIL.Image.Image:
-    """Return one image of all drawings, about as wide as it is high."""
+    """Arrange drawings on one image, about as wide as it is high."""
     width, height = sights[0].size
     columns = max(1, round(math.sqrt(len(sights) * height / width)))
     rows = math.ceil(len(sights) / columns)
@@ -293,21 +297,14 @@ def side_by_side(sights: list[PIL.Image.Image]) -> PIL.Image.Image:
 
 
 def progress(hidden: bool) -> rich.progress.Progress:
-    """Return a bar below what is printed, hidden if asked."""
+    """Return a progress bar below the output, hidden if requested."""
     is_seen = sys.stdout.isatty()
     console = rich.console.Console(stderr=not is_seen)
     return rich.progress.Progress(
         console=console,
         transient=True,
         disable=hidden or not console.is_terminal,
-        # What goes into a file or a pipe must not end up on the terminal.
+        # Output to a file or a pipe must not end up on the terminal.
         redirect_stdout=is_seen,
         redirect_stderr=sys.stderr.isatty(),
     )
-
-
-def _save(image: PIL.Image.Image, path: pathlib.Path) -> None:
-    try:
-        image.save(path)
-    except OSError as error:
-        raise Failure(f"Can't write '{path}': {error.strerror}") from error

@@ -14,7 +14,7 @@ import rich.table
 
 
 def printable(text: str) -> str:
-    """Escape what a terminal would obey, as a file's name may hold it."""
+    """Escape control characters, which file names may contain."""
     return re.sub(
         r"[\x00-\x1f\x7f-\x9f]", lambda found: f"\\x{ord(found[0]):02x}", text
     )
@@ -26,10 +26,10 @@ def print_json(value: Any) -> None:
 
 
 def print_json_list(values: Iterable[Any]) -> None:
-    """Print values as one JSON array, each as soon as it is known."""
+    """Print values as one JSON array, each as soon as it is computed."""
     before = "["
     for value in values:
-        # Not by lines: inside strings JSON may have other ends of lines.
+        # Not by `splitlines`: JSON strings may contain other line ends.
         indented = _json(value).replace("\n", "\n  ")
         print(before, indented, sep="\n  ", end="")
         sys.stdout.flush()
@@ -44,7 +44,7 @@ def _json(value: Any) -> str:
             value, indent=2, ensure_ascii=ascii_only, allow_nan=False
         )
         try:
-            # Names of files may be no text, and a terminal may not know all.
+            # File names may not be valid text, nor fit the terminal's encoding.
             text.encode(sys.stdout.encoding or "utf-8")
             break
         except UnicodeEncodeError:
@@ -69,7 +69,7 @@ def print_pairs(**pairs: str) -> None:
 
 
 def table(*columns: str, title: str | None = None) -> rich.table.Table:
-    """Return an empty table; columns that end in `>` are of numbers."""
+    """Return an empty table; columns that end in `>` are right-aligned."""
     made = rich.table.Table(
         title=title,
         title_justify="left",
@@ -88,7 +88,7 @@ def table(*columns: str, title: str | None = None) -> rich.table.Table:
 
 
 def show(*tables: rich.table.Table | str) -> None:
-    """Print tables; into a pipe or file in full width."""
+    """Print tables, in full width into a pipe or file."""
     console = rich.console.Console(highlight=False, markup=False)
     if not console.is_terminal:
         console = rich.console.Console(

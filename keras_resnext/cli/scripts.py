@@ -1,4 +1,4 @@
-"""Pieces of the command line, for scripts of your own.
+"""Parts of the command line, for your own scripts.
 
     parser = argparse.ArgumentParser()
     parser.add_argument("dataset", help=scripts.DATASET)

@@ -13,7 +13,7 @@ from keras_resnext.cli import loading
 
 
 def records(word: str) -> list[keras_resnext.Weights]:
-    """Return the published checkpoints of a name or pattern.
+    """Return the published checkpoints that match a name or pattern.
 
     Args:
         word: `"all"`, or a name or a shell-style pattern, `"variant"` or
@@ -49,8 +49,8 @@ class Subject:
         name: The checkpoint's name, or the file's path.
         path: The path, `None` for a published one.
         variant: Name of the variant, `None` if the file names it.
-        record: The published checkpoint, or the one whose transform a file
-            takes.
+        record: The published checkpoint, or the one whose transform applies
+            to a file.
     """
 
     name: str
@@ -71,7 +71,7 @@ class Subject:
         return self.record.classes
 
     def build(self) -> keras.Model:
-        """Build the model for logits: probabilities can round to equal ones."""
+        """Build the model to return logits; rounded probabilities can tie."""
         if self.path is not None:
             return loading.from_file(self.path, self.variant, None)
         return keras_resnext.get_model(
@@ -87,12 +87,12 @@ def subjects(words: Iterable[str], model: str | None) -> list[Subject]:
         model: `"variant"` or `"variant.tag"` of the files.
 
     Raises:
-        ValueError: If a word stands for nothing.
+        ValueError: If a word matches nothing.
     """
     variant, _, tag = (model or "").partition(".")
     if variant and variant not in keras_resnext.list_models():
         raise ValueError(
-            f"There is no variant '{variant}', but "
+            f"There is no variant '{variant}'. Variants: "
             f"{', '.join(keras_resnext.list_models())}."
         )
     record = records(f"{variant}.{tag}")[0] if tag else None

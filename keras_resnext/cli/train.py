@@ -1,4 +1,4 @@
-"""The command `train`: a model of random weights, by a recipe."""
+"""The command `train`: train a model from random weights by a recipe."""
 
 import argparse
 import pathlib
@@ -19,20 +19,10 @@ def run(args: argparse.Namespace) -> int:
 
 def train(args: argparse.Namespace, recipe: Recipe) -> dict[str, Any]:
     """Train a model by a recipe, and return the result."""
-    from keras_resnext.data.loading import load_dataset
-    from keras_resnext.data.noise import noise
     from keras_resnext.training import trainer
 
     output = args.output or pathlib.Path("runs", f"{args.model}-{args.recipe}")
-    with usage():
-        strategy = trainer.prepare(args.strategy, args.seed, args.deterministic)
-    if args.dry_run:
-        dataset = noise(recipe, args.batch_size or recipe.batch_size, output)
-    else:
-        with training.installed():
-            dataset = load_dataset(
-                args.dataset, args.data_dir, args.corrupt, args.validation
-            )
+    strategy, dataset = training.begin(args, recipe, output, args.validation)
     run = trainer.Trainer(
         args.model,
         dataset,

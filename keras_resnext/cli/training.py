@@ -1,4 +1,4 @@
-"""Run commands that train: recipe, datasets and errors."""
+"""Common parts of training commands: recipe, packages and errors."""
 
 import argparse
 import contextlib
@@ -8,7 +8,7 @@ import shlex
 import sys
 import tempfile
 from collections.abc import Callable
-from collections.abc import Iterator
+from typing import TYPE_CHECKING
 from typing import Any
 
 from keras_resnext.cli import Failure
@@ -16,6 +16,10 @@ from keras_resnext.cli import printing
 from keras_resnext.cli import usage
 from keras_resnext.training import recipes
 from keras_resnext.training.recipes import Recipe
+
+if TYPE_CHECKING:
+    from keras_resnext.data.datasets import Dataset
+    from keras_resnext.training.strategy import Strategy
 
 
 def run(
@@ -28,7 +32,11 @@ def run(
         args: Arguments of `training_arguments.add_training`.
         work: Function that trains, and returns the result as JSON values.
     """
-    recipe = recipe_of(args)
+    with usage():
+        recipe = recipes.get(args.recipe)
+        if args.epochs:
+            recipe = recipe.lasting(args.epochs)
+        recipe = recipe.override(*args.set)
     if args.show_recipe:
         print(recipe)
         return 0
@@ -57,9 +65,7 @@ def run(
             if program.suffix == ".py" and program.stem != "__main__":
                 spec = sys.modules["__main__"].__spec__
                 command = (
-                    f"python {program}"
-                    if spec is None
-                    else (f"python -m {spec.name}")
+                    f"python -m {spec.name}" if spec else f"python {program}"
                 )
             progress.CONSOLE.print(
                 "Stopped and saved. Resume with: "
@@ -72,19 +78,6 @@ def run(
     if as_json:
         printing.print_json(result)
     return 0
-
-
-def recipe_of(args: argparse.Namespace) -> Recipe:
-    """Return the recipe with the fields that the command line sets.
-
-    Raises:
-        UsageError: If there is no such recipe, field or value.
-    """
-    with usage():
-        recipe = recipes.get(args.recipe)
-        if args.epochs:
-            recipe = recipe.lasting(args.epochs)
-        return recipe.override(*args.set)
 
 
 def trainer_options(args: argparse.Namespace) -> dict[str, Any]:
@@ -101,7 +94,7 @@ def directory_of_several(args: argparse.Namespace, name: str) -> pathlib.Path:
         name: Name of the default directory in "runs".
 
     Raises:
-        ValueError: If there is something in it that is not to be resumed.
+        ValueError: If it is not empty, without `--resume`.
     """
     output = args.output or pathlib.Path("runs", name)
     if output.exists() and any(output.iterdir()) and not args.resume:
@@ -112,8 +105,33 @@ def directory_of_several(args: argparse.Namespace, name: str) -> pathlib.Path:
     return output
 
 
+def begin(
+    args: argparse.Namespace,
+    recipe: Recipe,
+    output: pathlib.Path,
+    validation: bool,
+) -> tuple["Strategy", "Dataset"]:
+    """Prepare this process, and open the dataset, or noise for a dry run."""
+    from keras_resnext.data.loading import load_dataset
+    from keras_resnext.data.noise import noise
+    from keras_resnext.training import trainer
+
+    with usage():
+        strategy = trainer.prepare(args.strategy, args.seed, args.deterministic)
+    if args.dry_run:
+        batch_size = args.batch_size or recipe.batch_size
+        return strategy, noise(recipe, batch_size, output)
+    try:
+        dataset = load_dataset(
+            args.dataset, args.data_dir, args.corrupt, validation
+        )
+    except ImportError as error:  # such as the lack of TFDS
+        raise Failure(f"{error}: pip install 'keras_resnext[train]'") from error
+    return strategy, dataset
+
+
 def require(*packages: str) -> None:
-    """Refuse to begin what needs packages that are not installed.
+    """Check that packages are installed.
 
     Raises:
         Failure: If a package is missing, with the command that installs it.
@@ -131,12 +149,3 @@ def require(*packages: str) -> None:
             f"Training needs {' and '.join(missing)}: pip install "
             "'keras_resnext[train]'"
         )
-
-
-@contextlib.contextmanager
-def installed() -> Iterator[None]:
-    """Turn the lack of a package, such as TFDS, into a sentence."""
-    try:
-        yield
-    except ImportError as error:
-        raise Failure(f"{error}: pip install 'keras_resnext[train]'") from error

@@ -1,4 +1,4 @@
-"""The arguments that the commands and scripts that train have in common."""
+"""Arguments that training commands and scripts share."""
 
 import argparse
 
@@ -36,15 +36,15 @@ def add_training(
         "--epochs",
         type=positive,
         metavar="N",
-        help="number of training epochs; warm-up and drops of the learning "
-        "rate follow in proportion (default: the recipe's)",
+        help="number of training epochs; warm-up and milestones of the "
+        "learning rate scale in proportion (default: the recipe's)",
     )
     what.add_argument(
         "--set",
         nargs="+",
         default=[],
         metavar="FIELD=VALUE",
-        help="other values for fields of the recipe, such as mixup=0.2",
+        help="fields of the recipe to override, such as mixup=0.2",
     )
     what.add_argument(
         "--show-recipe",
@@ -55,7 +55,7 @@ def add_training(
         "--batch-size",
         type=positive,
         metavar="N",
-        help="images per step, over all devices; the learning rate follows "
+        help="images per step, over all devices; the learning rate scales "
         "in proportion (default: the recipe's)",
     )
     what.add_argument(
@@ -80,7 +80,7 @@ def add_training(
         "--corrupt",
         choices=("error", "skip"),
         default="error",
-        help="treatment of files that are no images (default: error)",
+        help="treatment of files that are not images (default: error)",
     )
     how = parser.add_argument_group("hardware")
     how.add_argument(
@@ -105,7 +105,7 @@ def add_training(
     how.add_argument(
         "--deterministic",
         action="store_true",
-        help="compute the same numbers each time, more slowly",
+        help="make results reproducible, at a lower speed",
     )
     where = parser.add_argument_group("run directory")
     where.add_argument(
@@ -124,11 +124,11 @@ def add_training(
         type=positive,
         default=1000,
         metavar="N",
-        help="steps from one checkpoint to the next; each epoch ends with one "
-        "as well (default: 1000)",
+        help="steps between checkpoints; one is also saved after each epoch "
+        "(default: 1000)",
     )
     where.add_argument(
         "--dry-run",
         action="store_true",
-        help="try two steps of everything on noise, and keep nothing",
+        help="run two steps of everything on noise, and keep no files",
     )

@@ -18,23 +18,23 @@ it first:
     seeds = tf.random.split(tf.stack([epoch_seed, position]), 2)
     image = crops.flip(crops.random_resized(file, 224, seeds[0]), seeds[1])
 
-Why not Keras' layers: inside `tf.data` they draw from a `SeedGenerator`, whose
-state a resumed run does not find again, and Keras 3.15 means other things by
-most of them (keras-cv is the older version of the same layers).
+Keras' own layers can't replace them: inside `tf.data` they draw from a
+`SeedGenerator`, whose state a resumed run does not restore, and most of them
+work differently in Keras 3.15 (keras-cv has an older version of them):
 
 - none crops as `crops.random_resized` does; `RandomCrop` keeps the scale;
-- `RandomFlip` is the same but for its state, as is `RandomCrop` after
-  `ZeroPadding2D` for `crops.padded`, if given the size;
+- `RandomFlip` differs only in its state, as does `RandomCrop` after
+  `ZeroPadding2D` from `crops.padded`, if given the size;
 - `RandomColorJitter` keeps one order and `RandomBrightness` adds where the
   paper multiplies; none adds PCA lighting;
-- `RandAugment` has 11 operations where timm has 15, draws strengths anew from
+- `RandAugment` has 11 operations where timm has 15, draws new strengths from
   zero to the factor and computes all 11 for every image;
-- no layer is TrivialAugmentWide;
-- `RandomErasing` draws its sides from the scale, without a ratio of the two,
-  and as often as a probability that is drawn itself;
+- no layer implements TrivialAugmentWide;
+- `RandomErasing` draws its sides from the scale, without an aspect ratio, and
+  with a probability that is itself drawn;
 - `MixUp` draws a share for every image of a batch where timm and torchvision
-  draw one for all, and `CutMix` does so with an alpha that is drawn too and
-  with boxes that never leave the image; nothing tosses between the two.
+  draw one for all, as does `CutMix`, with an alpha that is also drawn and
+  boxes that never leave the image; no layer chooses between the two.
 """
 
 from keras_resnext.data.batches import evaluation_batches as evaluation_batches

@@ -19,16 +19,16 @@ def trivial_augment_wide(
 ) -> tf.Tensor:
     """Apply one operation of one strength, all equally probable.
 
-    Operations, the 31 strengths of each and their signs are torchvision's
-    `TrivialAugmentWide`. It takes the nearest pixel by default;
-    the recipe of its weights sets `"bilinear"`.
+    The operations, their 31 strengths and signs are those of torchvision's
+    `TrivialAugmentWide`, which defaults to `"nearest"`; the recipe of its
+    weights sets `"bilinear"`.
 
     Args:
         image: Pixels of shape `(height, width, 3)`, whole numbers in
             [0, 255].
         seed: int32 tensor of shape `(2,)`.
-        interpolation: `"bilinear"` or `"nearest"`, for what moves pixels.
-        fill: RGB color of what was outside of the image.
+        interpolation: `"bilinear"` or `"nearest"`, where pixels move.
+        fill: RGB color of pixels from outside the image.
 
     Returns:
         float32 pixels of the same shape, whole numbers in [0, 255].
@@ -76,20 +76,20 @@ def rand_augment(
     seed: tf.Tensor,
     fill: tuple[int, int, int] = GRAY,
 ) -> tf.Tensor:
-    """Apply two operations at random, each every other time.
+    """Apply two random operations, each with a probability of one half.
 
-    timm's `rand-m{magnitude}-mstd0.5-inc1`: each operation draws a magnitude
-    of its own from a normal distribution of deviation 0.5, cut off at 0 and
-    10, and changes the image the more, the higher it is. What moves pixels
-    interpolates linearly, where timm draws between that and bicubic, which
-    TensorFlow's operation lacks.
+    timm's `rand-m{magnitude}-mstd0.5-inc1`: each operation draws its own
+    magnitude from a normal distribution of standard deviation 0.5, clipped
+    to [0, 10]; higher magnitudes change the image more. Pixels move with
+    bilinear interpolation; timm draws bilinear or bicubic, which TensorFlow's
+    operation lacks.
 
     Args:
         image: Pixels of shape `(height, width, 3)`, whole numbers in
             [0, 255].
         magnitude: Mean magnitude, in [0, 10].
         seed: int32 tensor of shape `(2,)`.
-        fill: RGB color of what was outside of the image.
+        fill: RGB color of pixels from outside the image.
 
     Returns:
         float32 pixels of the same shape, whole numbers in [0, 255].
@@ -137,8 +137,8 @@ def increasing(
     Args:
         x: float32 pixels of shape `(height, width, 3)`.
         level: Strength of the change, in [0, 1].
-        sign: In which direction, -1 or 1.
-        fill: RGB color of what was outside of the image.
+        sign: Direction of the change, -1 or 1.
+        fill: RGB color of pixels from outside the image.
 
     Returns:
         Functions without arguments, each of which returns the changed `x`.

@@ -35,16 +35,15 @@ def train_batches(
 
     Args:
         dataset: The dataset.
-        recipe: Recipe, which names crop, augmentation, mixing and label
+        recipe: Recipe, which defines crop, augmentation, mixing and label
             smoothing.
         batch_size: Images per step, over all workers; `None` for the
             recipe's.
         channels: Number of channels of the model's images, 3 or 1.
-        seed: Seed of all randomness, with the epoch and the position of an
-            image in it.
-        epoch: Number of the epoch, from 0. `None` draws another epoch each
-            time that the batches are iterated, as `fit` does in each of its
-            epochs.
+        seed: Seed of all randomness, together with the epoch and the position
+            of an image in it.
+        epoch: Number of the epoch, from 0. `None` draws a new one each time
+            that the batches are iterated, as `fit` does in every epoch.
         first_step: Number of steps at the start of the epoch to skip.
         worker: Number of this process, from 0.
         workers: Number of processes that share the batches.
@@ -99,7 +98,7 @@ def train_batches(
     batches = batches.batch(plan.rows, drop_remainder=True)
     shape = (plan.rows, recipe.train_size, recipe.train_size, channels)
     classes, smoothing = len(dataset.labels), recipe.label_smoothing
-    # Positions of images in the epoch are never below zero.
+    # Negative, so that seeds of batches and of images differ.
     steps = tf.data.Dataset.counter(-1 - first_step, -1)
 
     def finish(step: tf.Tensor, batch: tuple) -> tuple:
@@ -128,11 +127,11 @@ def evaluation_batches(
     worker: int = 0,
     workers: int = 1,
 ) -> tf.data.Dataset:
-    """Make the batches to measure on.
+    """Make the batches of an evaluation.
 
     Args:
         dataset: The dataset.
-        recipe: Recipe, which names the evaluation transform.
+        recipe: Recipe, which defines the evaluation transform.
         split: `"validation"` or `"test"`, or `"train"`.
         batch_size: Images per step, over all workers; `None` for the
             recipe's.
@@ -141,10 +140,10 @@ def evaluation_batches(
         workers: Number of processes that share the batches.
 
     Returns:
-        A `tf.data.Dataset` of triples of images and labels, as those of
-        `train_batches`, and of weights, float32 of shape `(rows,)`. All
-        batches are of one size; images that fill the last one up have
-        weight 0. `evaluate` and the `validation_data` of `fit` take it.
+        A `tf.data.Dataset` of triples of images and labels, as from
+        `train_batches`, and weights, float32 of shape `(rows,)`. All batches
+        have one size; padding images in the last one have weight 0.
+        `evaluate` and the `validation_data` of `fit` take it.
 
     Raises:
         ValueError: If the dataset has no such split.
@@ -202,7 +201,7 @@ def evaluation_batches(
 
 
 def check_trainable(dataset: Dataset, recipe: Recipe, batch_size: int) -> None:
-    """Refuse images that a recipe can't take.
+    """Check that a recipe can train on a dataset.
 
     Args:
         dataset: The dataset.
@@ -233,7 +232,7 @@ def check_trainable(dataset: Dataset, recipe: Recipe, batch_size: int) -> None:
 
 
 def in_threads(dataset: tf.data.Dataset) -> tf.data.Dataset:
-    """Prepare images side by side, each in one thread."""
+    """Prepare images in parallel, each in one thread."""
     import tensorflow as tf
 
     options = tf.data.Options()
@@ -319,5 +318,5 @@ def _pixels(content: tf.Tensor) -> tf.Tensor:
         return crops.decoded(content)
     if content.shape[-1] == 1:
         return tf.image.grayscale_to_rgb(content)
-    # Of four channels the last is transparency.
+    # The last of four channels is transparency.
     return content[..., :3]

@@ -2,11 +2,11 @@
 
 import tensorflow as tf
 
-# Of red, green and blue in luma.
+# Weights of red, green and blue in luma.
 LUMA = (0.299, 0.587, 0.114)
 
-# Of the pixels of ImageNet, in [0, 1]: the deviation along each principal
-# component, and the components as columns, as fb.resnet.torch has them.
+# Of ImageNet's pixels, in [0, 1]: the standard deviation along each principal
+# component, and the components as columns, from fb.resnet.torch.
 DEVIATIONS = (0.2175, 0.0188, 0.0045)
 COMPONENTS = (
     (-0.5675, 0.7192, 0.4009),
@@ -24,11 +24,11 @@ def jitter(
 ) -> tf.Tensor:
     """Change brightness, contrast and saturation, in random order.
 
-    Each blends the image with another, of a weight drawn uniformly from
-    `[1 - strength, 1 + strength]`: with black for the brightness, with its
-    gray version for the saturation and with that one's mean for the contrast.
-    As in fb.resnet.torch, which trained the paper's models, pixels are not
-    cut off at white nor rounded, which torchvision's `ColorJitter` does.
+    Each change blends the image with another, by a weight drawn uniformly from
+    `[1 - strength, 1 + strength]`: brightness with black, saturation with the
+    gray image and contrast with the mean of the gray image. As in
+    fb.resnet.torch, which trained the paper's models, pixels are neither
+    clipped nor rounded, unlike in torchvision's `ColorJitter`.
 
     Args:
         image: Pixels of shape `(height, width, 3)` in [0, 255].
@@ -77,16 +77,16 @@ def light(
 ) -> tf.Tensor:
     """Add a color drawn along ImageNet's principal components.
 
-    The same to all pixels, as AlexNet did against changes of the light.
+    All pixels get the same color, as in AlexNet, to simulate changing light.
 
     Args:
         image: Pixels of shape `(height, width, 3)` in [0, 255].
         seed: int32 tensor of shape `(2,)`.
         deviation: Standard deviation of the normal weight of each component,
-            in units of the pixels' own.
+            relative to that of ImageNet's pixels.
 
     Returns:
-        float32 pixels of the same shape, not cut off at black nor white.
+        float32 pixels of the same shape, not clipped.
 
     Reference:
     - [ImageNet classification with deep convolutional neural networks](
@@ -107,7 +107,7 @@ def normalized(
     mean: tuple[float, ...],
     std: tuple[float, ...],
 ) -> tf.Tensor:
-    """Subtract the mean and divide by the deviation, per channel.
+    """Subtract the mean and divide by the standard deviation, per channel.
 
     Args:
         image: Pixels of shape `(..., width, channels)` in [0, 255], of

@@ -22,10 +22,9 @@ def random_resized_box(
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
     """Draw the box of a random resized crop, as torchvision does.
 
-    Ten times a share of the area is drawn uniformly and a ratio of width to
-    height log-uniformly. The first such box that fits goes to a uniform
-    place; where none does, the middle of the image is taken, with a ratio
-    within bounds.
+    Ten boxes are drawn, with a uniform share of the area and a log-uniform
+    ratio of width to height. The first that fits is placed uniformly; if none
+    fits, the center of the image is taken, with a ratio within bounds.
 
     Args:
         height: Height of the image in pixels, an integer or int32 scalar.
@@ -85,8 +84,8 @@ def random_resized(
 ) -> tf.Tensor:
     """Resize a random box of the image to a square.
 
-    Of a JPEG file only the box is decoded. Neither DCT scaling nor the fast
-    inexact DCT is used, which would change the pixels.
+    Only the box of a JPEG file is decoded, without DCT scaling and the fast
+    inexact DCT, which would change the pixels.
 
     Args:
         image: Bytes of a file or uint8 pixels of shape
@@ -102,7 +101,7 @@ def random_resized(
         float32 pixels of shape `(size, size, 3)`, whole numbers in [0, 255].
 
     Raises:
-        ValueError: If `interpolation` is none of them.
+        ValueError: If `interpolation` is unknown.
 
     Example:
     >>> image = tf.zeros((375, 500, 3), tf.uint8)
@@ -149,11 +148,11 @@ def random_resized(
 def centered(
     image: tf.Tensor, resize: int, size: int, interpolation: str = "bilinear"
 ) -> tf.Tensor:
-    """Resize the shorter side and cut the middle out, for evaluation.
+    """Resize the shorter side and crop the center, for evaluation.
 
-    What `keras_resnext.EvaluationTransform` does before it normalizes: on the
-    same pixels the result is the same but for one level in fewer than one
-    value in a hundred, where TensorFlow and PIL round differently.
+    The result is that of `keras_resnext.EvaluationTransform` before it
+    normalizes, except for one level in fewer than one value in a hundred,
+    where TensorFlow and PIL round differently.
 
     Args:
         image: Bytes of a file or uint8 pixels of shape
@@ -167,7 +166,7 @@ def centered(
         float32 pixels of shape `(size, size, 3)`, whole numbers in [0, 255].
 
     Raises:
-        ValueError: If `interpolation` is neither.
+        ValueError: If `interpolation` is unknown.
 
     Example:
     >>> image = tf.zeros((375, 500, 3), tf.uint8)
@@ -176,7 +175,7 @@ def centered(
     """
     pixels = decoded(image) if image.dtype == tf.string else image
     shape = tf.shape(pixels)[:2]
-    # As torchvision: the longer side's fraction is cut off.
+    # As in torchvision, the longer side is rounded down.
     resized = resize * shape // tf.reduce_min(shape)
     start = tf.where(
         resized < size,
@@ -187,7 +186,7 @@ def centered(
 
 
 def padded(image: tf.Tensor, padding: int, seed: tf.Tensor) -> tf.Tensor:
-    """Pad with zeros and cut the old size out at random, as for CIFAR.
+    """Pad with zeros and crop the original size at random, as for CIFAR.
 
     Args:
         image: Pixels of shape `(height, width, channels)`.
@@ -212,7 +211,7 @@ def padded(image: tf.Tensor, padding: int, seed: tf.Tensor) -> tf.Tensor:
 
 
 def flip(image: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """Mirror left and right, every other time.
+    """Flip horizontally, with a probability of one half.
 
     Args:
         image: Pixels of shape `(height, width, channels)`.
@@ -239,8 +238,8 @@ def decoded(image: tf.Tensor) -> tf.Tensor:
         image: Scalar string tensor.
 
     Returns:
-        uint8 pixels of shape `(height, width, 3)`; gray becomes RGB, of an
-        animation the first image is taken.
+        uint8 pixels of shape `(height, width, 3)`. Gray becomes RGB; only the
+        first image of an animation is decoded.
     """
     pixels = tf.cond(
         tf.io.is_jpeg(image),
@@ -263,47 +262,34 @@ def _resized(
     start: tf.Tensor | tuple[int, int],
     interpolation: str,
 ) -> tf.Tensor:
-    """Return the square of a length `size` at `start` in the resized image."""
+    """Return the square of side `size` at `start` in the resized image."""
     if interpolation not in KERNELS:
         raise ValueError(
             f"`interpolation` must be one of {', '.join(KERNELS)}. "
             f"Received: {interpolation!r}"
         )
-    kernel = KERNELS[interpolation]
     height = tf.shape(pixels)[0]
     pixels = tf.cast(pixels, tf.float32)
     for axis, shape in ((1, (size, height, 3)), (0, (size, size, 3))):
-        # For rounding halves up, as PIL; a float32 just below one is one too.
+        # Rounds half up, as PIL; a float32 just below half counts as half.
         # Added here because TensorFlow would swap a mere cast with the
         # transposition, which takes twice as long on integers.
         pixels = tf.transpose(pixels + 0.50001, (1, 0, 2))
-        pixels = tf.floor(
-            _first_axis_resized(
-                pixels, resized[axis], size, start[axis], kernel
-            )
+        length = tf.shape(pixels)[0]
+        scale = tf.cast(resized[axis] / length, tf.float32)
+        # As an image one pixel wide, whose channels are all the rest of a row:
+        # TensorFlow's loop over few channels would take three times as long.
+        pixels = tf.raw_ops.ScaleAndTranslate(
+            images=tf.reshape(pixels, (1, length, 1, -1)),
+            size=(size, 1),
+            scale=tf.stack([scale, 1.0]),
+            translation=tf.stack([-tf.cast(start[axis], tf.float32), 0.0]),
+            kernel_type=KERNELS[interpolation],
+            antialias=True,
         )
+        pixels = tf.floor(pixels)
         if interpolation == "bicubic":
             pixels = tf.clip_by_value(pixels, 0, 255)
         # PIL too keeps whole numbers between its two passes.
         pixels = tf.reshape(pixels, shape)
     return pixels
-
-
-def _first_axis_resized(
-    pixels: tf.Tensor,
-    resized: tf.Tensor | int,
-    size: int,
-    start: tf.Tensor | int,
-    kernel: str,
-) -> tf.Tensor:
-    length = tf.shape(pixels)[0]
-    # As an image one pixel wide, whose channels are all the rest of a row:
-    # TensorFlow's loop over few channels would take three times as long.
-    return tf.raw_ops.ScaleAndTranslate(
-        images=tf.reshape(pixels, (1, length, 1, -1)),
-        size=(size, 1),
-        scale=tf.stack([tf.cast(resized / length, tf.float32), 1.0]),
-        translation=tf.stack([-tf.cast(start, tf.float32), 0.0]),
-        kernel_type=kernel,
-        antialias=True,
-    )

@@ -1,4 +1,4 @@
-"""Labeled images by purpose, and the order in which an epoch takes them.
+"""Labeled images by split, and their order in an epoch.
 
 Images that can be looked up one by one are ordered by NumPy, so that starting
 in the middle of an epoch costs nothing. Large datasets of TensorFlow Datasets
@@ -28,7 +28,7 @@ class EpochPlan:
 
     Args:
         seed: Seed of all randomness.
-        epoch: Number of the epoch, from 0; `None` for another one each time
+        epoch: Number of the epoch, from 0; `None` for a new one each time
             that the images are iterated.
         batch_size: Images per step, over all workers.
         repeats: Number of times that an image occurs in an epoch.
@@ -78,7 +78,7 @@ class EpochPlan:
         return self._share(np.repeat(order, self.repeats)[:count])
 
     def positions(self, count: int) -> np.ndarray:
-        """Return the positions of these images within the epoch."""
+        """Return the positions of this worker's images within the epoch."""
         return self._share(np.arange(count))
 
     def _share(self, places: np.ndarray) -> np.ndarray:
@@ -89,11 +89,11 @@ class EpochPlan:
 
 
 class Split(Protocol):
-    """Images of one purpose.
+    """Images of one split.
 
-    Datasets of both methods yield tuples of an image (pixels or the bytes of
-    a file), the index of its class and its position; those of training end
-    in the number of the epoch.
+    `training` and `in_order` return datasets of tuples of an image (pixels or
+    the bytes of a file), the index of its class and its position; those of
+    `training` end in the number of the epoch.
     """
 
     @property
@@ -194,8 +194,8 @@ class Dataset:
         splits: Images of `"train"`, and of `"validation"` and `"test"` if they
             exist.
         channels: Number of channels of the images, 1 or 3.
-        skipped: Number of files that are no images and were skipped.
-        identity: JSON values by split by which a run recognizes the images.
+        skipped: Number of skipped files, which are not images.
+        identity: JSON values by which a run recognizes the images.
 
     Example:
     >>> from keras_resnext import data
@@ -285,7 +285,7 @@ def from_arrays(
 def partition(
     existing: Sequence[str], validation: bool
 ) -> dict[str, tuple[str, int, int]]:
-    """Return the part of a dataset that serves each purpose.
+    """Return the part of a dataset for each purpose.
 
     Args:
         existing: Names of the splits that exist.

@@ -1,4 +1,4 @@
-"""Random rectangles of an image give way to gray or noise."""
+"""Random erasing: replace boxes of an image with gray or noise."""
 
 import math
 
@@ -24,8 +24,8 @@ def erase(
     """Erase random boxes of a normalized image.
 
     The share of the area is uniform and the ratio of height to width
-    log-uniform; of ten such boxes the first that fits goes to a uniform
-    place. With `fill="mean"` this is torchvision's `RandomErasing`, with
+    log-uniform; the first of ten such boxes that fits is placed uniformly.
+    With `fill="mean"` this is torchvision's `RandomErasing`, with
     `fill="noise"` timm's with `mode="pixel"`.
 
     Args:
@@ -36,8 +36,8 @@ def erase(
         scale: Lowest and highest share of the area, of all boxes together;
             `None` for torchvision's or timm's, by `fill`.
         ratio: Lowest and highest ratio of height to width; likewise.
-        count: The most boxes, which share the area and may overlap. How many
-            is uniform, from 1.
+        count: Maximum number of boxes, which share the area and may overlap.
+            The number is drawn uniformly, from 1.
         fill: `"mean"`, zero after the normalization, or `"noise"`, standard
             normal for every channel of every pixel.
 
@@ -106,12 +106,12 @@ def random_boxes(
         seed: int32 tensor of shape `(2,)`.
         scale: Lowest and highest share of the area, of all boxes together.
         ratio: Lowest and highest ratio of height to width.
-        count: The most boxes.
+        count: Maximum number of boxes.
 
     Returns:
         Tops, lefts, heights and widths of the boxes, int32 tensors of shape
-        `(count,)`. Where no box fits the height and width are zero, as are
-        those beyond the number of boxes that is drawn.
+        `(count,)`. Height and width are zero where no box fits, and beyond
+        the number of boxes that is drawn.
     """
     number = tf.constant(1)
     if count > 1:

@@ -1,7 +1,7 @@
 """Accuracy of a model on labeled images, transformed by Pillow.
 
-Unlike `batches`, which trains, it reproduces published accuracies to the last
-digit, and measures on image folders without TensorFlow.
+Unlike `batches`, it reproduces published accuracies to the last digit, and
+reads image folders without TensorFlow.
 """
 
 import concurrent.futures
@@ -26,7 +26,7 @@ from keras_resnext.data.folders import load_labeled_images
 from keras_resnext.preprocessing import EvaluationTransform
 
 THREADS = os.cpu_count() or 1
-# Batches that are decoded, or waited for, while the model computes.
+# Batches that are decoded ahead, while the model computes.
 AHEAD = 3
 
 
@@ -43,7 +43,7 @@ class LabeledImages:
         split: Name of the split, empty for a whole folder.
         labels: Names of the classes.
         images: The images.
-        limit: Number of images to take at most.
+        limit: Maximum number of images.
     """
 
     name: str
@@ -69,16 +69,16 @@ def load_labeled(
     data_dir: str | None = None,
     limit: int | None = None,
 ) -> LabeledImages:
-    """Open the images of a folder or of a dataset to measure on.
+    """Open the images of a folder or dataset for evaluation.
 
     Args:
         name: Folder that contains one folder of images per class; or a name
             of TFDS.
-        split: `None` for `"validation"`; of a folder, for all of it if it
-            contains no folder of that name.
+        split: `None` for `"validation"`, or all of a folder that contains no
+            folder of that name.
         data_dir: Folder of TFDS' files; `None` for its default.
-        limit: Number of images to take at most. Those of a folder are in
-            random order, the same each time.
+        limit: Maximum number of images. Those of a folder are in random
+            order, the same each time.
 
     Returns:
         The images.
@@ -105,7 +105,7 @@ def load_labeled(
 
 @dataclass
 class Tally:
-    """Counts of right predictions so far."""
+    """Counts of correct predictions so far."""
 
     images: int = 0
     right: int = 0
@@ -135,7 +135,7 @@ def measure(
     batch_size: int,
     tally: Tally,
 ) -> Iterator[None]:
-    """Count right predictions, and yield after each batch.
+    """Count correct predictions, and yield after each batch.
 
     Args:
         model: Model from images to `(batch, classes)`.
@@ -145,15 +145,15 @@ def measure(
         tally: Receives the counts.
 
     Raises:
-        ValueError: If the classes are not the model's, or it returns NaN or
-            infinity.
+        ValueError: If the classes do not match the model's, or it returns NaN
+            or infinity.
         ImageError: If an image is damaged.
     """
     shape = model.output_shape
     if len(model.outputs) != 1 or len(shape) != 2:
         raise ValueError(f"'{model.name}' does not end in a classifier.")
     indices = class_indices(images.labels, shape[1], model.name)
-    # All batches are of one shape, which is compiled before time counts.
+    # All batches have one shape, which is compiled before timing starts.
     size = min(batch_size, images.count)
     batch = np.zeros(
         (size, transform.crop_size, transform.crop_size, 3), "float32"
@@ -179,12 +179,12 @@ def class_indices(labels: list[str], classes: int, name: str) -> np.ndarray:
 
     Args:
         labels: Names of a dataset's classes. WordNet ids (`"n01440764"`) are
-            looked up among ImageNet's 1,000; others are taken in their order.
+            looked up among ImageNet's 1,000; others match by their order.
         classes: Number of classes of the model.
         name: Name of the model.
 
     Raises:
-        ValueError: If they are not the same classes.
+        ValueError: If the classes do not match.
     """
     wnids = {each.wnid: i for i, each in enumerate(imagenet.classes())}
     if classes == len(wnids) and wnids.keys() >= set(labels):
@@ -205,7 +205,7 @@ def transformed(
     transform: Callable[[PIL.Image.Image], np.ndarray],
     size: int,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield batches of transformed images and labels, made by threads.
+    """Yield batches of transformed images and labels, prepared by threads.
 
     Args:
         images: The images.

@@ -20,7 +20,7 @@ from keras_resnext.data.datasets import IndexedSplit
 from keras_resnext.data.datasets import partition
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png")
-# Pixels of images of one size are decoded once and kept, up to this size.
+# Images of one size are decoded once and kept in memory, up to this total.
 KEPT_BYTES = 2**29
 
 
@@ -32,7 +32,7 @@ def load_folder(
     Args:
         folder: Folder that contains `class/*.jpg`, or `train/class/*.jpg` and
             `validation/…` or `test/…`.
-        corrupt: `"error"` or `"skip"`, for files that are no images.
+        corrupt: `"error"` or `"skip"`, for files that are not images.
         validation: Whether a tenth of the training images is set aside for
             validation where only a test set exists.
 
@@ -49,14 +49,17 @@ def load_folder(
     labels = _labels(roots["train"])
     if len(labels) < 2:
         raise ValueError(
-            f"'{folder}' must contain two folders of images or more, one per "
-            "class, or folders named train and test that do."
+            f"'{folder}' must contain at least two folders of images, one per "
+            "class, or folders named train and test that contain them."
         )
     found, identity, skipped = {}, {}, 0
     for name, root in roots.items():
         found[name], identity[name], damaged = _images(root, labels, corrupt)
         skipped += damaged
-    _require_every_class(found["train"], labels, roots["train"])
+    empty = set(range(len(labels))) - set(found["train"].classes.tolist())
+    if empty:
+        first = roots["train"] / labels[min(empty)]
+        raise ValueError(f"'{first}' contains no images.")
     splits = {}
     for purpose, (split, start, end) in partition(
         list(found), validation
@@ -76,7 +79,7 @@ def load_folder(
 def load_labeled_images(
     folder: pathlib.Path, split: str | None
 ) -> tuple[IndexedSplit, list[str], str]:
-    """Find the images of a folder to measure on, without decoding them.
+    """Find the images of a folder for evaluation, without decoding them.
 
     Args:
         folder: Folder that contains `class/*.jpg` or `split/class/*.jpg`.
@@ -109,7 +112,7 @@ def load_labeled_images(
 
 
 def find_fault(dataset: Dataset) -> str | None:
-    """Describe the image files that are missing or damaged by now, if any."""
+    """Describe the image files that are missing or damaged, if any."""
     files = [
         pathlib.Path(content)
         for images in dataset.splits.values()
@@ -119,7 +122,7 @@ def find_fault(dataset: Dataset) -> str | None:
     ]
     damaged = missing = [file for file in files if not file.is_file()]
     if not missing:
-        sizes = _in_threads(_size, files, "Looking for the fault")
+        sizes = _in_threads(_size, files, "Checking images")
         damaged = [
             file for file, size in zip(files, sizes, strict=True) if not size
         ]
@@ -154,7 +157,7 @@ def _images(
 ) -> tuple[IndexedSplit, dict[str, Any], int]:
     """Return a folder's images, their identity and the count of other files."""
     files = _files(root)
-    sizes = _in_threads(_size, files, f"Looking at {root.name}")
+    sizes = _in_threads(_size, files, f"Checking {root.name}")
     damaged = [f for f, size in zip(files, sizes, strict=True) if not size]
     if damaged and corrupt == "error":
         raise ValueError(
@@ -193,20 +196,12 @@ def _digest(files: list[pathlib.Path], root: pathlib.Path) -> str:
     return digest.hexdigest()
 
 
-def _require_every_class(
-    images: IndexedSplit, labels: list[str], root: pathlib.Path
-) -> None:
-    empty = set(range(len(labels))) - set(images.classes.tolist())
-    if empty:
-        raise ValueError(f"'{root / labels[min(empty)]}' contains no images.")
-
-
 def _size(file: pathlib.Path) -> tuple[int, int] | None:
     """Return width and height of an image, `None` for a damaged file."""
     try:
         with PIL.Image.open(file) as image:
             size, kind = image.size, image.format
-            # Checks the sums of PNG files, and decodes nothing.
+            # Verifies the checksums of PNG files, without decoding.
             image.verify()
         if kind == "JPEG" and not _has_end(file):
             return None

@@ -20,7 +20,7 @@ def load_dataset(
             `train/class/*.jpg` and `validation/…` or `test/…`; or a name of
             TFDS.
         data_dir: Folder of TFDS' files; `None` for its default.
-        corrupt: `"error"` or `"skip"`, for files that are no images.
+        corrupt: `"error"` or `"skip"`, for files that are not images.
         validation: Whether a tenth of the training images is set aside for
             validation where only a test set exists.
 
@@ -31,7 +31,7 @@ def load_dataset(
     Raises:
         ValueError: If there is no such folder or dataset, or it contains no
             labeled images.
-        OSError: If the dataset can't be downloaded, with what to do.
+        OSError: If the dataset can't be downloaded, with instructions.
 
     Example:
     >>> from keras_resnext import data

@@ -1,4 +1,4 @@
-"""Mixup and cutmix: images of a batch blend with one another."""
+"""Mixup and cutmix of the images of a batch."""
 
 import tensorflow as tf
 
@@ -13,12 +13,11 @@ def mix(
     """Mix every image of a batch with its partner, and their labels.
 
     The share `s` that an image keeps is drawn once per batch from
-    Beta(alpha, alpha). Mixup blends the two images; cutmix copies a box
-    that covers `1 - s` of the area, less what of it lies outside, from the
-    partner. Where both are on, a coin is tossed for each batch. As in timm
-    the partner of the first image is the last, of the second the last but
-    one; torchvision takes the image before it, which in a shuffled batch
-    is the same.
+    Beta(alpha, alpha). Mixup blends the two images; cutmix copies a box from
+    the partner, of `1 - s` of the area, clipped to the image. If both are
+    on, each batch draws one of them. As in timm, partners are those of the
+    reversed batch; torchvision takes the image before, which is equivalent
+    in a shuffled batch.
 
     Args:
         images: Batch of shape `(batch, height, width, channels)`, of any
@@ -98,14 +97,14 @@ def random_share(alpha: float, seed: tf.Tensor) -> tf.Tensor:
 def random_cut(
     height: tf.Tensor, width: tf.Tensor, seed: tf.Tensor, alpha: float = 1.0
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Draw cutmix's box, its middle anywhere in the image.
+    """Draw cutmix's box, centered anywhere in the image.
 
     Args:
         height: Height of the image in pixels, an integer or int32 scalar.
         width: Width of the image in pixels, likewise.
         seed: int32 tensor of shape `(2,)`.
-        alpha: Both parameters of the distribution of the share that the box
-            leaves.
+        alpha: Both parameters of the distribution of the share outside the
+            box.
 
     Returns:
         Top, bottom, left and right of the part inside the image, int32
@@ -118,8 +117,7 @@ def random_cut(
     places = tf.random.stateless_uniform((2,), places, dtype=tf.float64)
     middles = tf.cast(places * tf.cast(shape, tf.float64), tf.int32)
     starts = tf.maximum(middles - lengths // 2, 0)
-    # Where timm and torchvision round differently, as timm: an odd length
-    # stays odd.
+    # Rounded as in timm, not as in torchvision: an odd length stays odd.
     ends = tf.minimum(middles + (lengths + 1) // 2, shape)
     return starts[0], ends[0], starts[1], ends[1]
 

@@ -1,4 +1,4 @@
-"""Noise in the place of images, to try a training with."""
+"""Noise in place of images, for dry runs of training."""
 
 import pathlib
 
@@ -20,7 +20,7 @@ def noise(recipe: Recipe, batch_size: int, folder: pathlib.Path) -> Dataset:
     Args:
         recipe: Recipe, which takes pixels to pad or a JPEG file to crop.
         batch_size: Number of images per step.
-        folder: Folder for the file, made if need be.
+        folder: Folder for the file, created if needed.
 
     Returns:
         A `Dataset` of training, validation and test images.

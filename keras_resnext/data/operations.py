@@ -1,8 +1,8 @@
 """Operations of augmentation policies: PIL's, with PIL's rounding.
 
 All take and return float32 pixels of shape `(height, width, 3)` that are
-whole numbers in [0, 255]. Factors are those of PIL's `ImageEnhance`: 0 takes
-the quality away, 1 changes nothing, 2 doubles it.
+whole numbers in [0, 255]. Factors are those of PIL's `ImageEnhance`: 0 removes
+the quality, 1 changes nothing, 2 doubles it.
 """
 
 import math
@@ -46,7 +46,7 @@ def posterize(image: tf.Tensor, bits: tf.Tensor) -> tf.Tensor:
 
 
 def solarize(image: tf.Tensor, threshold: tf.Tensor) -> tf.Tensor:
-    """Invert values from the threshold on."""
+    """Invert values at or above the threshold."""
     return tf.where(image < threshold, image, 255 - image)
 
 
@@ -56,12 +56,12 @@ def solarize_add(image: tf.Tensor, addend: tf.Tensor) -> tf.Tensor:
 
 
 def invert(image: tf.Tensor) -> tf.Tensor:
-    """Make a negative."""
+    """Invert all values."""
     return 255 - image
 
 
 def auto_contrast(image: tf.Tensor) -> tf.Tensor:
-    """Stretch the values of each channel from 0 to 255."""
+    """Stretch the values of each channel to [0, 255]."""
     low = tf.cast(tf.reduce_min(image, (0, 1)), tf.float64)[:, None]
     high = tf.cast(tf.reduce_max(image, (0, 1)), tf.float64)[:, None]
     values = tf.range(256, dtype=tf.float64)
@@ -74,7 +74,7 @@ def auto_contrast(image: tf.Tensor) -> tf.Tensor:
 
 def equalize(image: tf.Tensor) -> tf.Tensor:
     """Make the values of each channel about equally frequent."""
-    # Transposed as float32: oneDNN complains of integers.
+    # Transposed as float32: oneDNN warns about integers.
     values = tf.cast(tf.transpose(tf.reshape(image, (-1, 3))), tf.int32)
     counts = tf.math.bincount(values, minlength=256, axis=-1)
     # All but the pixels of the highest value share the 255 steps.
@@ -107,7 +107,7 @@ def translate_y(image: tf.Tensor, pixels: tf.Tensor, *how: Any) -> tf.Tensor:
 
 
 def rotate(image: tf.Tensor, degrees: tf.Tensor, *how: Any) -> tf.Tensor:
-    """Turn counter-clockwise about the middle."""
+    """Rotate counter-clockwise about the center."""
     angle = tf.cast(degrees, tf.float32) * (math.pi / 180)
     cos, sin = tf.cos(angle), tf.sin(angle)
     middle = tf.cast(tf.shape(image)[:2], tf.float32) / 2
@@ -127,9 +127,9 @@ def _affine(
     fill: tuple[int, int, int] = BLACK,
     interpolation: str = "bilinear",
 ) -> tf.Tensor:
-    """Map each pixel by the two rows of an affine matrix, outside to `fill`."""
+    """Map pixels by the two rows of an affine matrix; outside is `fill`."""
     matrix = tf.cast(tf.stack([horizontal, vertical]), tf.float32)
-    # From coordinates of the corners of pixels to those of their middles.
+    # From coordinates of the corners of pixels to those of their centers.
     offset = (matrix[:, 0] + matrix[:, 1] - 1) / 2 + matrix[:, 2]
     transform = tf.concat([matrix[:, :2], offset[:, None]], axis=1)
     transform = tf.concat([tf.reshape(transform, (1, 6)), [[0.0, 0.0]]], axis=1)
@@ -143,7 +143,7 @@ def _affine(
         # The outermost half of a pixel must not blend with what lies beyond.
         fill_mode="NEAREST",
     )[0]
-    # PIL cuts fractions off; float32 falls a little short of whole numbers.
+    # PIL truncates; float32 falls slightly short of whole numbers.
     moved = tf.floor(moved + 1e-3)
     height, width = tf.unstack(tf.cast(shape, tf.float32))
     row, column = tf.range(height)[:, None], tf.range(width)
@@ -155,7 +155,7 @@ def _affine(
 
 
 def _gray(image: tf.Tensor) -> tf.Tensor:
-    """PIL's luma, which it computes in whole numbers."""
+    """PIL's luma, computed in whole numbers."""
     parts = tf.cast(image, tf.int32) * (19595, 38470, 7471)
     luma = (tf.reduce_sum(parts, -1, keepdims=True) + 0x8000) // 0x10000
     return tf.cast(luma, tf.float32)
@@ -169,7 +169,7 @@ def _blend(
 
 
 def _looked_up(image: tf.Tensor, table: tf.Tensor) -> tf.Tensor:
-    """Replace values by those of a table for each channel."""
+    """Look up values in a table for each channel."""
     flat = tf.reshape(tf.cast(table, tf.float32), [-1])
     starts = tf.constant([0, 256, 512])
     return tf.gather(flat, tf.cast(image, tf.int32) + starts)

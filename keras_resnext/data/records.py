@@ -19,7 +19,7 @@ from keras_resnext.data.datasets import partition
 from keras_resnext.data.folders import KEPT_BYTES
 from keras_resnext.suggestions import did_you_mean
 
-# Size of the buffer that images are drawn from.
+# Size of the shuffle buffer, in images.
 SHUFFLED = 16_384
 
 
@@ -51,7 +51,7 @@ class RecordSplit:
                     plan.repeats
                 )
             )
-        # Shares of workers differ by an image, and none may run out of them.
+        # Workers' shares differ by an image, and none may run out early.
         pairs = pairs.repeat().skip(plan.first_step * plan.rows)
         positions = plan.positions(self.count)
         epochs = plan.epochs().flat_map(
@@ -85,7 +85,7 @@ class RecordSplit:
             worker: Number of the worker.
             workers: Number of workers.
             seed: Seed of the order of files; `None` for a fixed order.
-            again: Whether another order is drawn in each iteration.
+            again: Whether each iteration draws a new order.
         """
         image, label = self.builder.info.supervised_keys
         return self.builder.as_dataset(
@@ -130,7 +130,7 @@ def open_labeled(name: str, data_dir: str | None) -> tfds.core.DatasetBuilder:
 
     Raises:
         ValueError: If TFDS has no such dataset, or it has other features.
-        OSError: If it can't be downloaded, with what to do.
+        OSError: If it can't be downloaded, with instructions.
     """
     builder = open_builder(name, data_dir)
     keys = builder.info.supervised_keys or ()
@@ -145,10 +145,10 @@ def open_labeled(name: str, data_dir: str | None) -> tfds.core.DatasetBuilder:
 
 
 def prepare(name: str, builder: tfds.core.DatasetBuilder) -> None:
-    """Download a dataset, unless it is on the disk already.
+    """Download a dataset, unless it is already on disk.
 
     Raises:
-        OSError: If it can't be downloaded, with what to do.
+        OSError: If it can't be downloaded, with instructions.
     """
     quiet = contextlib.ExitStack()
     if not builder.info.download_size:
@@ -162,7 +162,7 @@ def prepare(name: str, builder: tfds.core.DatasetBuilder) -> None:
                     try_download_gcs=False
                 )
             )
-    # Every dataset downloads with code of its own, and fails in its own way.
+    # Every dataset has its own download code, which fails in its own way.
     except Exception as error:
         reason = str(error).strip().partition("\n")[0]
         how = builder.MANUAL_DOWNLOAD_INSTRUCTIONS
@@ -178,7 +178,7 @@ def prepare(name: str, builder: tfds.core.DatasetBuilder) -> None:
 def load_tfds(
     name: str, data_dir: str | None = None, validation: bool = False
 ) -> Dataset:
-    """Open a dataset of TFDS, and download it if need be.
+    """Open a dataset of TFDS, and download it if needed.
 
     Args:
         name: Name of the dataset.
@@ -191,15 +191,17 @@ def load_tfds(
 
     Raises:
         ValueError: If there is no such dataset of images with one label.
-        OSError: If it can't be downloaded, with what to do.
+        OSError: If it can't be downloaded, with instructions.
     """
     builder = open_labeled(name, data_dir)
     image, label = (
         builder.info.features[key] for key in builder.info.supervised_keys
     )
-    existing = [
-        split for split in builder.info.splits if _is_labeled(builder, split)
-    ]
+    existing = []
+    for split in builder.info.splits:
+        _, first = next(RecordSplit(builder, split).encoded(), (None, 0))
+        if first >= 0:  # not so ImageNet's test images, whose labels are -1
+            existing.append(split)
     splits = {
         purpose: _part(builder, *part, image.shape)
         for purpose, part in partition(existing, validation).items()
@@ -216,7 +218,7 @@ def load_tfds(
 def load_labeled_split(
     name: str, split: str | None, data_dir: str | None
 ) -> tuple[RecordSplit, list[str], str]:
-    """Open a split of a dataset of TFDS to measure on.
+    """Open a split of a dataset of TFDS for evaluation.
 
     Args:
         name: Name of the dataset.
@@ -228,7 +230,7 @@ def load_labeled_split(
 
     Raises:
         ValueError: If there is no such dataset or split.
-        OSError: If it can't be downloaded, with what to do.
+        OSError: If it can't be downloaded, with instructions.
     """
     split = split or "validation"
     builder = open_labeled(name, data_dir)
@@ -242,12 +244,6 @@ def load_labeled_split(
         raise ValueError(f"'{name}' has no split '{split}'. It has {known}.")
     _, label = builder.info.supervised_keys
     return images, builder.info.features[label].names, split
-
-
-def _is_labeled(builder: tfds.core.DatasetBuilder, split: str) -> bool:
-    # Such as ImageNet's test images, whose labels are -1.
-    _, label = next(RecordSplit(builder, split).encoded(), (None, 0))
-    return label >= 0
 
 
 def _part(

@@ -1,4 +1,4 @@
-"""Base of the formats: a row of facts and functions each, and their input."""
+"""Base of the export formats: their properties, functions and input."""
 
 import contextlib
 import functools
@@ -39,7 +39,7 @@ class InferenceModel:
 
     @functools.cached_property
     def wrapped(self) -> keras.Model:
-        """Model behind its normalization, with named outputs."""
+        """Model with normalization in front, and named outputs."""
         return self.input_spec.wrap(self.folded, "uint8")
 
 
@@ -53,14 +53,14 @@ class Format:
         writers: For each backend that can write the format, a function of a
             model and the path of the new file or folder.
         load: Function from a path to a function from a batch of images to
-            outputs by name. Its source becomes a part of scripts that know
-            nothing of this package: it may use `np`, `pathlib`, `Callable`
-            and what it imports itself.
+            outputs by name. Its source is copied into scripts that don't
+            import this package: it may use `np`, `pathlib`, `Callable` and
+            its own imports.
         packages: For each backend, modules that writing and running need.
         tolerance: Largest difference of an output, as a share of the largest
-            output. `None` where weights are quantized: there the most
-            probable class must stay the same for most images.
-        any_size: Whether files can hold models for images of any size.
+            output. `None` for quantized weights: their most probable class
+            must stay the same for most images.
+        any_size: Whether files can contain models for images of any size.
         needs_images: Whether writing needs representative images.
     """
 
@@ -95,7 +95,7 @@ class Format:
         except (MemoryError, OSError):
             raise
         except Exception as error:
-            # The first line is the reason; fifty more are a stack.
+            # The first line is the reason; the others are a stack trace.
             reason = (str(error).strip() or repr(error)).splitlines()[0]
             raise ExportError(
                 f"'{self.name}' can't be written: {reason}"
@@ -104,8 +104,8 @@ class Format:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence converters, which print between one line and fifty."""
-    # Some add a handler for the standard error that they find.
+    """Silence converters, which print up to fifty lines."""
+    # Some add a log handler for the current standard error.
     handlers = logging.root.handlers[:]
     with (
         warnings.catch_warnings(),

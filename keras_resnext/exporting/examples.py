@@ -26,7 +26,7 @@ def read(file: str) -> np.ndarray:
     size = tuple({resize} * side // short for side in image.size)
     image = image.resize(size, Image.Resampling.{filter})
     width, height = {width}, {height}
-    # Half a pixel is rounded as by torchvision.
+    # Half a pixel is rounded as in torchvision.
     margins = (size[0] - width) / 2, (size[1] - height) / 2
     left, top = (max(round(margin), int(margin)) for margin in margins)
     image = image.crop((left, top, left + width, top + height))
@@ -64,7 +64,7 @@ _SHAPES = """\
 def script(format: Format, model: InferenceModel) -> str:
     """Return a script that loads an exported file without this package.
 
-    Run on an image, which needs an RGB or gray model, it prints the outputs.
+    For RGB or gray models, the script runs on an image and prints the outputs.
     """
     input_spec = model.input_spec
     text = _LOAD.format(name=format.name, load=inspect.getsource(format.load))
@@ -74,7 +74,7 @@ def script(format: Format, model: InferenceModel) -> str:
     height, width = input_spec.sizes[0]
     text += _READ.format(
         mode="L" if input_spec.channels == 1 else "RGB",
-        # Another size only if the model's is not the transform's.
+        # Scaled if the model's size is not the transform's.
         resize=transform.resize * max(height, width) // transform.crop_size,
         filter=transform.interpolation.upper(),
         width=width,

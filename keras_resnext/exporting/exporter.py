@@ -33,7 +33,7 @@ from keras_resnext.inference import optimize_for_inference
 from keras_resnext.preprocessing import EvaluationTransform
 from keras_resnext.resnext_model import get_data_config
 
-# More images would take long and show nothing new.
+# More images would take longer and show nothing new.
 _COMPARED = 64
 _BATCH = 16
 # Least top-1 agreement of quantized weights.
@@ -54,7 +54,7 @@ def export(
     Batch normalization is folded first, see `optimize_for_inference`. Then
     each file is loaded by its own runtime, in a new process, and its outputs
     are compared with the model's. Either all files appear in the directory,
-    or it stays as it was.
+    or it is unchanged.
 
     | format | file | backends |
     | --- | --- | --- |
@@ -74,7 +74,7 @@ def export(
 
     Args:
         model: A float32 model built here, or one that contains such a model,
-            behind augmentation and preprocessing and before any head. It is
+            after augmentation and preprocessing and before any head. It is
             exported for inference; preprocessing that the model contains is
             not repeated. Images are its only input. It may have several
             outputs, and, except for TFLite, take images of any size.
@@ -85,18 +85,18 @@ def export(
             `representative_data`.
         include_preprocessing: Whether the files take `pixels`, uint8 of shape
             `(batch, height, width, channels)`. Otherwise they take the
-            model's own `images`, float32 and, unless the model itself does
-            that, normalized. Outputs are `probabilities`, `logits` or
-            `features`, or have the names that the model gives several.
-        representative_data: Images as the input of the files: an array, or
-            an iterable of images or batches. Files are validated on the first
-            64, and `tflite_int8` takes the ranges of activations from all.
-            `None` validates on synthetic images.
+            model's own `images`, float32 and, unless the model itself
+            normalizes, normalized. The output is `probabilities`, `logits` or
+            `features`; several outputs keep the model's names.
+        representative_data: Images in the form of the files' input: an array,
+            or an iterable of images or batches. Files are validated on the
+            first 64; `tflite_int8` is calibrated on all. `None` validates on
+            synthetic images.
         transform: Resize, crop and normalization of the model's images.
             `None` takes the model's own, see `get_data_config`; if it has
             none, ImageNet's mean and standard deviation, with a warning.
         labels: Names of the classes, in their order. `None` takes the
-            model's; if it has none, there is a warning.
+            model's; if it has none, with a warning.
 
     Returns:
         An `ExportReport` of each file's size, difference and speed.
@@ -154,7 +154,7 @@ def export(
             atomic_files.publish(folder)
     except BaseException:
         if made_directory:
-            # Unless another process has written there by now.
+            # Unless another process has written to it meanwhile.
             with contextlib.suppress(OSError):
                 directory.rmdir()
         raise
@@ -230,10 +230,10 @@ def _check_float32(model: keras.Model) -> None:
     }
     if policies != {"float32"}:
         raise ValueError(
-            f"'{model.name}' computes in {', '.join(sorted(policies))}, and "
+            f"'{model.name}' computes in {', '.join(sorted(policies))}, but "
             "only float32 is exported: first call keras_resnext."
-            "optimize_for_inference(model, 'float32'), or export the model as "
-            "it was before `quantize`."
+            "optimize_for_inference(model, 'float32'), or export the model "
+            "from before `quantize`."
         )
 
 
@@ -251,7 +251,7 @@ def _labels(
         ):
             warnings.warn(
                 f"The names of the {classes} classes of '{model.name}' are "
-                "unknown, so that no labels.txt is written. Pass "
+                "unknown, so no labels.txt is written. Pass "
                 "`labels`, or set it on the model: "
                 "keras_resnext.set_data_config(model, labels=[...]).",
                 UserWarning,
@@ -261,7 +261,7 @@ def _labels(
     if isinstance(labels, str) or len(labels) != classes:
         raise ValueError(
             f"`labels` must name the {classes} classes of '{model.name}'. "
-            f"Received {len(labels)} of them."
+            f"Received {len(labels)} names."
             if classes
             else f"'{model.name}' has no classes that `labels` could name."
         )
@@ -287,8 +287,8 @@ def _check_finite(model: keras.Model, outputs: dict[str, np.ndarray]) -> None:
         if not np.isfinite(y).all():
             raise ExportError(
                 f"'{model.name}' returns NaN or infinity as "
-                f"{key.partition('/')[2]} of finite images. Nothing was "
-                "written; look for such weights."
+                f"{key.partition('/')[2]} for finite images. Nothing was "
+                "written; check the weights for NaN or infinity."
             )
 
 
@@ -296,7 +296,7 @@ def _run(files: list[pathlib.Path], inputs: pathlib.Path) -> None:
     """Run files in a new process, as their examples do; see `validation`."""
     validation = pathlib.Path(__file__).with_name("validation.py")
     run = subprocess.run(
-        # -P: the script's folder has modules of the same names as runtimes.
+        # -P: the script's folder contains modules named like runtimes.
         [sys.executable, "-P", validation, inputs, *files],
         capture_output=True,
         text=True,
@@ -316,7 +316,7 @@ def _compare(
     scratch: pathlib.Path,
     expected: dict[str, np.ndarray],
 ) -> ExportedFile:
-    """Compare outputs of a file with the model's."""
+    """Compare a file's outputs with the model's."""
     with np.load(scratch / f"{format.name}.npz") as file:
         found = {key: file[key] for key in expected if key in file}
         latency, throughput = float(file["latency"]), float(file["throughput"])
@@ -329,7 +329,7 @@ def _compare(
             )
         share = np.abs(found[key] - right).max() / np.abs(right).max()
         same = np.mean(found[key].argmax(-1) == right.argmax(-1))
-        # A NaN is the largest of all.
+        # NaN counts as the largest.
         difference = float(np.fmax(difference, share) + 0 * share)
         agreement = min(agreement, float(same))
     ok = (
@@ -352,7 +352,7 @@ def _compare(
 
 def _shapes(outputs: dict[str, np.ndarray]) -> str:
     named = (f"{key.partition('/')[2]} {y.shape}" for key, y in outputs.items())
-    return ", ".join(named) or "nothing of that name"
+    return ", ".join(named) or "no such output"
 
 
 def _refuse_different(report: ExportReport) -> None:
@@ -364,5 +364,5 @@ def _refuse_different(report: ExportReport) -> None:
             for row in bad
         )
         raise ExportError(
-            f"{found}. Nothing was written; leave such formats out.", report
+            f"{found}. Nothing was written; omit these formats.", report
         )

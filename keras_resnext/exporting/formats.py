@@ -37,8 +37,8 @@ def choose(
         any_size: Whether the model takes images of any size.
 
     Raises:
-        ValueError: If there is no such format, the backend can't write it, it
-            needs representative images, or can't hold the model.
+        ValueError: If there is no such format, the backend can't write it, or
+            it needs representative images or images of one size.
         ImportError: If a package is missing.
     """
     refusals = {
@@ -47,7 +47,7 @@ def choose(
     }
     if names is None:
         names = [name for name in FORMATS if refusals[name] is None]
-        # Only TensorFlow can be missing, of the JAX backend.
+        # Only the JAX backend may have none, without TensorFlow.
         names = names or ["saved_model"]
     if isinstance(names, str):
         raise ValueError(
@@ -61,7 +61,7 @@ def choose(
     for name in names:
         if name not in FORMATS:
             raise ValueError(
-                f"There is no format {name!r}. Known are: "
+                f"There is no format {name!r}. Formats: "
                 f"{', '.join(FORMATS)}.{did_you_mean(str(name), FORMATS)}"
             )
         refusal = refusals[name]
@@ -83,7 +83,7 @@ def _refusal(
     if format.needs_images and not with_images:
         return ValueError(
             f"The format '{format.name}' needs `representative_data`, a "
-            "hundred or so images to measure the range of every layer."
+            "hundred or so images to calibrate the range of every layer."
         )
     if any_size and not format.any_size:
         return ValueError(

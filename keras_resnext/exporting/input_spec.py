@@ -26,7 +26,7 @@ class InputSpec:
     """Input of an exported file.
 
     Args:
-        size: Height and width, each `None` where any will do.
+        size: Height and width, each `None` for any.
         channels: Number of channels.
         data_format: Data format of the model.
         transform: Resize, crop and normalization of the model's images.
@@ -87,23 +87,23 @@ class InputSpec:
 
     @property
     def takes_images(self) -> bool:
-        """True for RGB and gray, which image files can be converted to."""
+        """True for RGB and gray, to which image files can be converted."""
         return self.channels in (1, 3)
 
     @property
     def takes_pixels(self) -> bool:
-        """True if the input is pixels in [0, 255], normalized behind it."""
+        """True if the input is pixels in [0, 255], normalized by the file."""
         own = np.allclose(self.scale, 1) and np.allclose(self.offset, 0)
         return self.pixels or bool(own)
 
     @property
     def sizes(self) -> list[tuple[int, int]]:
-        """Height and width of images to compare on, two where any will do."""
+        """Heights and widths of validation images, two if any size is valid."""
         side = self.transform.crop_size
         height, width = (size or side for size in self.size)
         if None not in self.size:
             return [(height, width)]
-        # Half as much again, a multiple of 32 pixels in any case.
+        # One and a half times the size, rounded up to a multiple of 32.
         more = [-(-3 * size // 64) * 32 for size in (height, width)]
         return [(height, width), (self.size[0] or more[0], width)]
 
@@ -125,13 +125,13 @@ class InputSpec:
 
     def normalize(self, pixels: np.ndarray) -> np.ndarray:
         """Convert pixels to the input of the model itself."""
-        # In double precision, unlike any file.
+        # In double precision, unlike in files.
         x = (pixels * self.scale + self.offset).astype("float32")
         first = self.data_format == "channels_first"
         return np.ascontiguousarray(x.transpose(0, 3, 1, 2)) if first else x
 
     def synthesize(self, size: tuple[int, int] | None = None) -> np.ndarray:
-        """Return random images, the same in every call, as the file's input.
+        """Return random inputs of the file, the same in every call.
 
         Their power falls with the square of the frequency, as it does in
         photographs (Field, 1987, https://doi.org/10.1364/JOSAA.4.002379).
@@ -163,7 +163,7 @@ class InputSpec:
 
         Args:
             model: The model.
-            dtype: Dtype of the input, if the file is to take pixels.
+            dtype: Dtype of the input, if the file takes pixels.
 
         Returns:
             A `keras.Model` that returns a dictionary of named outputs.
@@ -175,7 +175,7 @@ class InputSpec:
         )
         x = inputs
         if self.pixels:
-            # `Rescaling` depends on the data format that is set globally.
+            # `Rescaling` depends on the global data format.
             x = ops.cast(x, "float32") * self.scale.astype("float32")
             x = x + self.offset.astype("float32")
             if self.data_format == "channels_first":
@@ -200,9 +200,9 @@ def named_outputs(model: keras.Model, outputs: Any) -> dict[str, Any]:
         outputs: Tensors or arrays in the structure of the model's output.
 
     Returns:
-        A dictionary. Its keys are the model's own, joined by `_` where
-        structures are nested, or the names of its last layers; an only output
-        is called `"probabilities"`, `"logits"` or `"features"`.
+        A dictionary. Its keys are the model's own, joined by `_` if nested, or
+        the names of its last layers; a single output is called
+        `"probabilities"`, `"logits"` or `"features"`.
     """
     flat = keras.tree.flatten(outputs)
     if isinstance(outputs, dict):
@@ -218,7 +218,7 @@ def named_outputs(model: keras.Model, outputs: Any) -> dict[str, Any]:
 
 
 def kind_of(model: keras.Model) -> str:
-    """Return the kind of an only output."""
+    """Return the kind of a single output."""
     if len(model.outputs[0].shape) != 2:
         return "features"
     graph = Graph(model)
@@ -234,7 +234,7 @@ def kind_of(model: keras.Model) -> str:
 
 
 def _transform(model: keras.Model, size: int | None) -> EvaluationTransform:
-    """Return the transform of a model's images; warn where it is unknown."""
+    """Return the transform of a model's images; warn if it is unknown."""
     config = get_data_config(model)
     if stored_config(model) is None and config == DataConfig(
         labels=config.labels
@@ -269,7 +269,7 @@ def check_images(data: Any, input_spec: InputSpec) -> np.ndarray:
         Pixels as uint8, or the input of the model as float32.
 
     Raises:
-        ValueError: If they have another shape or range.
+        ValueError: If the images have another shape or range.
     """
     x = _stacked(data)
     fits = x.ndim == 4 and all(

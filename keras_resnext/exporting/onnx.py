@@ -37,7 +37,7 @@ def _write(model: InferenceModel, path: pathlib.Path) -> None:
         traced = tf.function(model.wrapped).get_concrete_function(
             *signature, training=False
         )
-    # Frozen here: tf2onnx takes constants that a layer holds as tensors, such
+    # Frozen here: tf2onnx takes constants that a layer stores as tensors, such
     # as the statistics of `Normalization`, for inputs.
     frozen = convert_to_constants.convert_variables_to_constants_v2(
         traced, lower_control_flow=False
@@ -72,7 +72,7 @@ def _save(model: InferenceModel, proto: Any, path: pathlib.Path) -> None:
     import onnx
 
     graph = proto.graph
-    # Keras, as its trees do, orders dictionaries by their keys.
+    # Keras' trees order dictionaries by their keys.
     outputs = sorted(model.wrapped.output)
     renamed = dict(
         zip([each.name for each in graph.output], outputs, strict=True)
@@ -93,11 +93,11 @@ def _save(model: InferenceModel, proto: Any, path: pathlib.Path) -> None:
 
 
 def _merge_padding(graph: Any) -> None:
-    """AddActivation the padding before maximum pooling into the pooling.
+    """Merge the padding before max pooling into the pooling.
 
-    TensorFlow's padding is never the maximum: it repeats pixels inside the
-    window, or is zero after a ReLU (`kernels.tensorflow.max_pool2d`). ONNX
-    ignores padding in the maximum, which costs nothing.
+    TensorFlow's padding never changes the maximum: it repeats pixels inside
+    the window, or is zero after a ReLU (`kernels.tensorflow.max_pool2d`).
+    ONNX ignores padding in the maximum, at no cost.
     """
     import onnx
 

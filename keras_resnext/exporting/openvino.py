@@ -1,4 +1,4 @@
-"""OpenVINO's intermediate representation, of float32 weights."""
+"""OpenVINO's intermediate representation, with float32 weights."""
 
 import pathlib
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from keras_resnext.exporting.torch import export_program
 
 
 def load(path: pathlib.Path) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
-    """Load a folder of OpenVINO, to compute in float32."""
+    """Load an OpenVINO folder, to compute in float32."""
     import openvino
 
     # By default many processors compute in bfloat16: faster, less exact.
@@ -31,7 +31,7 @@ def load(path: pathlib.Path) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
 def _write(model: InferenceModel, path: pathlib.Path) -> None:
     import openvino
 
-    # The outputs have their names already, in no order.
+    # The outputs already have their names, in no particular order.
     _save(model, openvino.convert_model(save_portable(model)), path)
 
 

@@ -22,9 +22,9 @@ class ExportedFile:
         difference: Largest difference of an output from the Keras model's, as
             a share of the largest output.
         agreement: Share of images with the same largest output.
-        latency_ms: Median time of one image, in milliseconds.
-        images_per_second: Throughput of batches of 32 images.
-        ok: Whether it is as exact as its format allows.
+        latency_ms: Median time for one image, in milliseconds.
+        images_per_second: Throughput in batches of 32 images.
+        ok: Whether the difference is within the format's tolerance.
     """
 
     format: str
@@ -45,7 +45,7 @@ class ExportReport:
         model: Name of the model.
         backend: Keras' backend.
         directory: Folder of the files.
-        images: Number of images that outputs were compared on.
+        images: Number of images that outputs were compared for.
         drawn: Whether these images were synthetic.
         rows: The files.
     """
@@ -59,7 +59,7 @@ class ExportReport:
 
     @property
     def ok(self) -> bool:
-        """True if all files are as exact as their formats allow."""
+        """True if all files are within their formats' tolerances."""
         return all(row.ok for row in self.rows)
 
     def write(self, path: pathlib.Path) -> None:

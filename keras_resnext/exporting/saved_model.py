@@ -1,4 +1,4 @@
-"""TensorFlow's SavedModel, which TFLite and OpenVINO convert from, too."""
+"""TensorFlow's SavedModel, also the source of TFLite and OpenVINO files."""
 
 import pathlib
 from collections.abc import Callable
@@ -38,7 +38,7 @@ def save(model: keras.Model, path: pathlib.Path) -> None:
 
 
 def save_portable(model: InferenceModel, dtype: str = "uint8") -> pathlib.Path:
-    """Write the SavedModel to convert from, once, and return its folder."""
+    """Write the SavedModel for conversions, once, and return its folder."""
     wrapped = model.input_spec.wrap(model.folded, dtype)
     path = model.scratch / f"saved_model_{wrapped.inputs[0].dtype}"
     if not path.exists():

@@ -1,4 +1,4 @@
-"""TFLite, in float32 and three smaller kinds."""
+"""TFLite, in float32 and three smaller formats."""
 
 import functools
 import pathlib
@@ -32,7 +32,7 @@ def load(path: pathlib.Path) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
 def _write(model: InferenceModel, path: pathlib.Path, kind: str) -> None:
     import tensorflow as tf
 
-    # The converter turns floats into integers, not integers into others.
+    # The converter quantizes float inputs, not integer ones.
     dtype = "float32" if kind == "_int8" else "uint8"
     folder = save_portable(model, dtype)
     converter = tf.lite.TFLiteConverter.from_saved_model(str(folder))
@@ -52,7 +52,7 @@ def _quantize(converter: Any, model: InferenceModel) -> None:
     images = model.images.copy()
     if model.input_spec.pixels:
         converter.inference_input_type = tf.uint8
-        # Whatever the images contain, a pixel of 0 is 0 and one of 255 is 255.
+        # Calibrates the range of pixels to [0, 255], whatever the images.
         images[0, 0, 0], images[0, -1, -1] = 0, 255
 
     def batches() -> Iterator[list[np.ndarray]]:

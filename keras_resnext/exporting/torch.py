@@ -1,4 +1,4 @@
-"""PyTorch's ExportedProgram, which ONNX and OpenVINO convert from, too."""
+"""PyTorch's ExportedProgram, also the source of ONNX and OpenVINO files."""
 
 import pathlib
 from collections.abc import Callable
@@ -44,7 +44,7 @@ def export_program(model: InferenceModel) -> Any:
 
     input_spec = model.input_spec
     module = (OfPixels if input_spec.pixels else OfImages)(model.wrapped)
-    # A batch of one would be taken for a constant.
+    # A batch size of one would become a constant.
     example = torch.from_numpy(input_spec.synthesize()[:2])
     shape = [None, *input_spec.shape]
     dynamic = {i: torch.export.Dim.DYNAMIC for i in range(4) if not shape[i]}

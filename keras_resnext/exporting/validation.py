@@ -1,6 +1,6 @@
 """Run exported files in their own runtimes, and measure their speed.
 
-A script for a fresh process that never imports Keras:
+A script for a new process that never imports Keras:
 
     python validation.py INPUTS.npz [LOADER.py FILE OUTPUTS.npz]...
 
@@ -24,7 +24,7 @@ Predict = Callable[[np.ndarray], dict[str, np.ndarray]]
 
 
 def main(inputs: str, loader: str, path: str, outputs: str) -> None:
-    """Run a file."""
+    """Run a file, and save its outputs and times."""
     predict: Predict = runpy.run_path(loader)["load"](pathlib.Path(path))
     results: dict[str, Any] = {}
     with np.load(inputs) as file:
@@ -49,7 +49,7 @@ def main(inputs: str, loader: str, path: str, outputs: str) -> None:
 def median_time(
     predict: Predict, x: np.ndarray, runs: int, seconds: float
 ) -> float:
-    """Return the seconds of a call, the first one not counted."""
+    """Return the median seconds of a call, after a first one."""
     predict(x)
     times: list[float] = []
     while len(times) < runs and sum(times) < seconds:

@@ -1,7 +1,7 @@
-"""Backend-specific arithmetic of the layers.
+"""Backend-specific ops of the layers.
 
 `kernels` provides the functions of `kernels.generic`, which documents them;
-the module of the backend in use replaces those that it computes better.
+the module of the backend in use replaces those that it computes faster.
 Everything else in the package is plain Keras.
 """
 

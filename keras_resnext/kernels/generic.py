@@ -1,7 +1,7 @@
-"""The kernels in `keras.ops`: what they mean, for any backend of Keras.
+"""Kernels in `keras.ops`: the reference for any backend of Keras.
 
-Also the packed form of a grouped convolution, which the backends whose own
-grouped convolution is slow or missing share.
+Also the packed form of a grouped convolution, for backends whose own grouped
+convolution is slow or missing.
 """
 
 import contextlib
@@ -15,7 +15,7 @@ from keras import ops
 
 Tensor: TypeAlias = Any
 
-# Merged groups this many channels wide were the fastest at every stage of a
+# Merged groups of this many channels were the fastest at every stage of a
 # ResNeXt-50 on XLA's CPU; 64, 128 and the dense kernel were slower.
 PACKED_WIDTH = 32
 
@@ -30,7 +30,7 @@ def conv2d(
     data_format: str,
     bias: Tensor | None = None,
 ) -> Tensor:
-    """Convolve with as much zero padding before as after.
+    """Convolve with symmetric zero padding.
 
     Args:
         x: Images, `(batch, height, width, in_channels)` or channels first.
@@ -38,10 +38,9 @@ def conv2d(
         strides: Vertical and horizontal step.
         padding: Rows of zeros above and below, columns left and right.
         dilation_rate: Vertical and horizontal distance of the kernel's taps.
-        groups: Number of groups; the kernel's shape already says it to most
-            backends.
+        groups: Number of groups, which most backends infer from the kernel.
         data_format: `"channels_last"` or `"channels_first"`.
-        bias: Summand of each filter's output, `(filters,)`.
+        bias: Bias of each filter, `(filters,)`.
 
     Returns:
         Images of the dtype of `x`.
@@ -50,7 +49,11 @@ def conv2d(
     if max(strides) > 1 and max(dilation_rate) > 1:
         # Keras refuses both at once: dilate, then keep every other output.
         x = ops.conv(x, kernel, 1, "valid", data_format, dilation_rate)
-        x = _every(x, strides, data_format)
+        rows, columns = strides
+        if data_format == "channels_first":
+            x = x[:, :, ::rows, ::columns]
+        else:
+            x = x[:, ::rows, ::columns]
     else:
         x = ops.conv(
             x, kernel, list(strides), "valid", data_format, dilation_rate
@@ -72,14 +75,13 @@ def batch_norm_training(
         x: Images, float32, bfloat16 or float16.
         gamma: Scales, float32, `(channels,)`.
         beta: Offsets, likewise.
-        epsilon: Added to the variance before the root.
-        with_relu: Whether to cut the result off below zero, in place if
-            possible.
+        epsilon: Added to the variance before the square root.
+        with_relu: Whether to apply a ReLU to the result, in place if possible.
         data_format: `"channels_last"` or `"channels_first"`.
 
     Returns:
-        The images, in the dtype of `x`; their mean; and their variance, the
-        unbiased one (n - 1) on every backend, as PyTorch keeps it.
+        The images, in the dtype of `x`; their mean; and their variance,
+        unbiased (n - 1) on every backend, as in PyTorch.
     """
     axis = 1 if data_format == "channels_first" else 3
     axes = [i for i in range(4) if i != axis]
@@ -104,17 +106,16 @@ def batch_norm_inference(
     with_relu: bool,
     data_format: str,
 ) -> Tensor:
-    """Normalize a batch by statistics gathered before.
+    """Normalize a batch by moving statistics.
 
     Args:
         x: Images, float32, bfloat16 or float16.
         gamma: Scales, float32, `(channels,)`.
         beta: Offsets, likewise.
-        mean: Means to subtract, likewise.
-        variance: Variances to divide by the root of, likewise.
-        epsilon: Added to the variance before the root.
-        with_relu: Whether to cut the result off below zero, in place if
-            possible.
+        mean: Moving means, likewise.
+        variance: Moving variances, likewise.
+        epsilon: Added to the variance before the square root.
+        with_relu: Whether to apply a ReLU to the result, in place if possible.
         data_format: `"channels_last"` or `"channels_first"`.
 
     Returns:
@@ -136,7 +137,7 @@ def max_pool2d(
     data_format: str,
     nonnegative: bool = False,
 ) -> Tensor:
-    """Return the largest value of every window; padding never wins.
+    """Return the maximum of every window, ignoring padding.
 
     Args:
         x: Images, larger than the padding.
@@ -145,8 +146,8 @@ def max_pool2d(
         padding: Rows above and below, columns left and right; at most half
             of `pool_size`, so that every window contains a pixel.
         data_format: `"channels_last"` or `"channels_first"`.
-        nonnegative: Whether nothing in `x` is below zero, nor changes with
-            what is zero, as behind a ReLU.
+        nonnegative: Whether no value of `x` is below zero and no gradient
+            depends on which zero is the maximum, as after a ReLU.
 
     Returns:
         Images of the dtype of `x`.
@@ -163,11 +164,11 @@ def max_pool2d(
 def largest(x: Tensor, axis: int) -> Tensor:
     """Return the maximum along an axis, which is kept.
 
-    Not by `ops.max`, whose gradient compares with the maximum: where XLA
-    computes the elements a second time and rounds them otherwise, none is
-    equal, and the gradient NaN (https://github.com/jax-ml/jax/issues/40564).
-    Nor by `ops.argmax`, which on TensorFlow looks for the sign of zeros in
-    the bits of a float: TFLite and ONNX have no operation for that.
+    Not by `ops.max`, whose gradient compares with the maximum: if XLA
+    recomputes the elements with other rounding, none is equal, and the
+    gradient is NaN (https://github.com/jax-ml/jax/issues/40564). Nor by
+    `ops.argmax`, which on TensorFlow reads the sign of zeros from the bits of
+    a float, for which TFLite and ONNX have no operation.
 
     Args:
         x: A float tensor.
@@ -181,23 +182,23 @@ def largest(x: Tensor, axis: int) -> Tensor:
 
 
 def relu(x: Tensor) -> Tensor:
-    """Cut off below zero, in place if possible: `x` is not to be used again.
+    """Apply a ReLU, in place if possible: `x` must not be used again.
 
-    NaN stays NaN, as it does in a maximum of pixels.
+    NaN stays NaN, as in `max_pool2d`.
 
     Args:
         x: A tensor that nothing else needs, such as a sum just computed.
 
     Returns:
-        A tensor of the shape and dtype of `x`. On TensorFlow a value below
-        zero may become one just below: less than 1.2e-38 of itself.
+        A tensor of the shape and dtype of `x`. On TensorFlow, a negative value
+        may be scaled by less than 1.2e-38 instead of becoming zero.
     """
-    # The maximum of NaN and zero is zero where XLA sums it up on a CPU.
+    # XLA on a CPU can return zero as the maximum of NaN and zero.
     return ops.where(ops.less_equal(x, 0), ops.zeros((), x.dtype), x)
 
 
 def relu_of_sum(x: Tensor) -> Tensor:
-    """Cut off below zero like `relu`, to exactly zero.
+    """Apply a ReLU like `relu`, with results of exactly zero.
 
     Args:
         x: The sum of two tensors, which nothing else needs.
@@ -209,14 +210,14 @@ def relu_of_sum(x: Tensor) -> Tensor:
 
 
 def gradient(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """Differentiate a function, each backend in its own way.
+    """Differentiate a function.
 
     Args:
         function: From `x` to a tensor of any shape.
         x: A float tensor that is not symbolic.
 
     Returns:
-        The gradient of the sum of what `function` returns, of the shape and
+        The gradient of the sum of the function's output, of the shape and
         dtype of `x`.
 
     Raises:
@@ -229,10 +230,10 @@ def gradient(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
 
 
 def portable() -> contextlib.AbstractContextManager[None]:
-    """Return a context in which graphs are made for other runtimes.
+    """Return a context in which graphs are traced for other runtimes.
 
-    Nothing in them stands in for what this machine lacks, such as gradients
-    of grouped convolutions.
+    Such graphs contain no workarounds for this machine, such as for missing
+    gradients of grouped convolutions.
     """
     return contextlib.nullcontext()
 
@@ -250,7 +251,7 @@ def replicas_in_sync() -> int:
 def sum_over_replicas(values: list[Tensor]) -> list[Tensor]:
     """Sum values over the replicas of a `tf.distribute` strategy.
 
-    Elsewhere one program computes the whole batch: its values are returned.
+    Without one, the values are returned unchanged.
 
     Args:
         values: A replica's tensors, each of any shape and dtype.
@@ -270,7 +271,7 @@ def cond_over_replicas(
     """Call one of two functions, which may communicate among replicas.
 
     Args:
-        predicate: Whether to call the first; the same on each replica.
+        predicate: Whether to call `on_true`; the same on each replica.
         on_true: Takes a replica's arguments and changes variables.
         on_false: Likewise.
         arguments: A replica's arguments, structures of tensors.
@@ -300,9 +301,9 @@ def packed(
 ) -> Tensor:
     """Compute a grouped convolution by a few ordinary ones.
 
-    Neighboring groups are merged into one whose kernel is block-diagonal,
-    and each merged group is convolved by itself: the same numbers, with some
-    multiplications by zero, on kernels that every backend has and tunes.
+    Neighboring groups are merged into one with a block-diagonal kernel, and
+    each merged group is convolved separately: the same result, with some
+    multiplications by zero, by kernels that every backend has and tunes.
 
     Args:
         convolve: An ordinary convolution of images and a kernel.
@@ -312,7 +313,7 @@ def packed(
         channel_axis: Axis of the channels in `x` and in the result.
 
     Returns:
-        What the grouped convolution of `x` and `kernel` would return.
+        The grouped convolution of `x` and `kernel`.
     """
     *_, group_width, filters = kernel.shape
     merge = max(
@@ -321,8 +322,8 @@ def packed(
         if groups % m == 0 and (m == 1 or m * group_width <= PACKED_WIDTH)
     )
     # Zero where an input channel belongs to another group than the filter.
-    # XLA's gradient of a block-diagonal reshape, in seven dimensions, crashes
-    # in its process on a CPU where all groups are merged into one.
+    # Not by a block-diagonal reshape in seven dimensions: XLA's gradient of it
+    # crashes on a CPU if all groups are merged into one.
     group_of_input = np.arange(merge * group_width)[:, None] // group_width
     group_of_filter = np.arange(filters) // (filters // groups) % merge
     diagonal = ops.convert_to_tensor(
@@ -341,13 +342,6 @@ def packed(
 
 
 def per_channel(values: Tensor, data_format: str) -> Tensor:
-    """Return values of channels as images of one pixel."""
+    """Return per-channel values as images of one pixel."""
     axes = (0, 2, 3) if data_format == "channels_first" else (0, 1, 2)
     return ops.expand_dims(values, axes)
-
-
-def _every(x: Tensor, strides: tuple[int, int], data_format: str) -> Tensor:
-    rows, columns = strides
-    if data_format == "channels_first":
-        return x[:, :, ::rows, ::columns]
-    return x[:, ::rows, ::columns]

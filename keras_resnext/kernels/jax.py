@@ -1,4 +1,4 @@
-"""The kernels on JAX: XLA's own, except grouped convolutions on a CPU."""
+"""Kernels for JAX: XLA's own, except grouped convolutions on a CPU."""
 
 from collections.abc import Callable
 
@@ -45,7 +45,7 @@ def conv2d(
 
 def largest(x: Tensor, axis: int) -> Tensor:
     """See `generic.largest`."""
-    # TensorFlow reads no SavedModel in which a newer JAX took the top k.
+    # TensorFlow can't load SavedModels with the top-k op of a newer JAX.
     index = jnp.argmax(x, axis, keepdims=True)
     return jnp.take_along_axis(x, index, axis)
 

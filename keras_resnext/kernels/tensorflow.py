@@ -1,7 +1,7 @@
-"""The kernels on TensorFlow: its graph ops, never an XLA island.
+"""Kernels for TensorFlow: its graph ops, without XLA.
 
-Keras' own TensorFlow backend sends every grouped convolution through XLA,
-which costs a factor of 300 in training on a CPU and breaks ONNX files:
+Keras' own TensorFlow backend compiles every grouped convolution with XLA,
+which makes training on a CPU 300 times slower and breaks ONNX export:
 https://github.com/keras-team/keras/issues/18180.
 """
 
@@ -32,7 +32,7 @@ def conv2d(
 ) -> Tensor:
     """See `generic.conv2d`."""
     if data_format == "channels_first" and not _has_accelerator():
-        # The CPU kernels know channels last only.
+        # The CPU kernels support only channels last.
         y = conv2d(
             _channels_last(x),
             kernel,
@@ -45,9 +45,9 @@ def conv2d(
         )
         return _channels_first(y)
 
-    # Where nothing strides TensorFlow's "SAME" is as symmetric as ours, and
-    # saves a copy. Explicit paddings inside the op fail in the gradient of a
-    # grouped convolution ("filter_size does not have enough elements").
+    # Without strides, TensorFlow's "SAME" is symmetric too, and saves a copy.
+    # Explicit paddings inside the op fail in the gradient of a grouped
+    # convolution ("filter_size does not have enough elements").
     same = max(strides) == 1 and padding == _reach(kernel, dilation_rate)
     if any(padding) and not same:
         x = tf.pad(x, spatial_padding(padding, data_format))
@@ -71,7 +71,7 @@ def conv2d(
         y = packed(convolve, x, kernel, groups, channel_axis)
     else:
         y = convolve(x, kernel)
-    # Which the graph optimizer knows how to fuse, other than a sum.
+    # Unlike a sum, the graph optimizer can fuse this op.
     return y if bias is None else tf.nn.bias_add(y, bias, _layout(data_format))
 
 
@@ -121,9 +121,9 @@ def max_pool2d(
         arguments = pool_size, strides, padding, "channels_last", nonnegative
         return _channels_first(max_pool2d(x, *arguments))
     if any(padding):
-        # What a window mirrors it holds already, so the largest value stays
-        # the same, without infinities that files of integers can't hold.
-        # Zeros are padded three times as fast.
+        # A window already contains the pixels that it mirrors, so the maximum
+        # is the same, without infinities, which integer files can't represent.
+        # Padding with zeros is three times as fast.
         mode = "CONSTANT" if nonnegative else "REFLECT"
         x = tf.pad(x, spatial_padding(padding, data_format), mode)
     windows = pool_size, strides, "VALID", _layout(data_format)
@@ -131,7 +131,7 @@ def max_pool2d(
     if not _hides_nan():
         return largest
     mean = tf.stop_gradient(tf.nn.avg_pool2d(x, *windows))
-    # Not `tf.math.is_nan`, which TFLite has no operation for.
+    # Not `tf.math.is_nan`, for which TFLite has no operation.
     return tf.where(tf.equal(mean, mean), largest, mean)
 
 
@@ -144,8 +144,8 @@ def relu_of_sum(x: Tensor) -> Tensor:
     """See `generic.relu_of_sum`."""
     if not _hides_nan():
         return tf.nn.relu(x)
-    # Behind a convolution with bias and a sum the graph optimizer gives every
-    # leaky ReLU the slope 0.2, and a maximum it leaves alone.
+    # After a convolution with bias and a sum, the graph optimizer gives every
+    # leaky ReLU the slope 0.2, but does not change a maximum.
     return tf.maximum(x, tf.zeros((), x.dtype))
 
 
@@ -174,7 +174,7 @@ def cond_over_replicas(
         return
 
     def branch(strategy: Any, predicate: Any, arguments: Any) -> None:
-        # Replicas can't meet within a branch of their own; here all take one.
+        # Replicas can't communicate in separate branches; here all take one.
         tf.cond(
             strategy.experimental_local_results(predicate)[0],
             lambda: each(on_true, arguments),
@@ -200,18 +200,18 @@ def gradient(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
 
 @tf.custom_gradient
 def _relu_that_keeps_nan(x: Tensor) -> tuple[Tensor, Callable[..., Tensor]]:
-    """Compute a leaky ReLU that hardly leaks; oneDNN makes zeros of NaN else.
+    """Compute a leaky ReLU of tiny slope; oneDNN's ReLU turns NaN into zero.
 
-    Its slope is the least that is no zero to oneDNN, which takes no longer.
-    The gradient is of the result: with the one of `x` the graph optimizer
-    fails where it fuses what `x` is computed by.
+    The slope is the smallest that oneDNN does not take for zero, and as fast.
+    The gradient uses the result: with that of `x`, the graph optimizer fails
+    to fuse the op that computes `x`.
     """
     y = tf.nn.leaky_relu(x, 2.0**-126)
     return y, lambda dy: tf.raw_ops.ReluGrad(gradients=dy, features=y)
 
 
 def _hides_nan() -> bool:
-    """Return whether TensorFlow's own operations would: on a CPU they do."""
+    """Return whether TensorFlow's own ops hide NaN, as they do on a CPU."""
     return not _PORTABLE.get() and not _has_accelerator()
 
 
@@ -229,7 +229,7 @@ def portable() -> Iterator[None]:
 
 
 def supports_jit() -> bool:
-    """Return whether XLA pays: on a CPU its grouped convolution is slow."""
+    """Return whether XLA is fast: on a CPU, its grouped convolution is not."""
     return _has_accelerator()
 
 
@@ -277,7 +277,7 @@ def _channels_first(x: Tensor) -> Tensor:
 def _reach(
     kernel: Tensor, dilation_rate: tuple[int, int]
 ) -> tuple[float, float]:
-    """Return the distance of the kernel's outermost taps from its middle."""
+    """Return the distance of the kernel's outermost taps from its center."""
     rows, columns = kernel.shape[:2]
     (down, right) = dilation_rate
     return (rows - 1) * down / 2, (columns - 1) * right / 2
@@ -305,17 +305,17 @@ def _has_accelerator() -> bool:
 
 
 def _computes(dtype: tf.DType, groups: int = 1, dilation: int = 1) -> bool:
-    """Return whether such a convolution can stand in the graph."""
+    """Return whether the graph may contain such a convolution."""
     return _PORTABLE.get() or _trains(dtype, groups, dilation)
 
 
 @functools.cache
 def _trains(dtype: tf.DType, groups: int = 1, dilation: int = 1) -> bool:
-    """Return whether such a convolution can be trained here, by trying once.
+    """Return whether such a convolution can be trained here, by a trial.
 
     On a CPU only oneDNN's kernels can, and only in float32 and bfloat16. The
-    others lack the gradients, and the graph optimizer fuses convolution, bias
-    and ReLU into a kernel that rejects groups.
+    others lack gradients, and the graph optimizer fuses convolution, bias and
+    ReLU into a kernel that rejects groups.
     """
 
     @tf.function(autograph=False)

@@ -1,8 +1,8 @@
-"""The kernels on torch: its own, fed with views.
+"""Kernels for torch: its own, on permuted views.
 
-Keras' images are channels last; torch's kernels take channels first in
-name, but a permuted view of a channels-last tensor is what torch itself
-calls `channels_last`, so nothing is copied on the way in or out.
+Keras' images are channels last. torch's kernels take channels first, but a
+permuted view of a channels-last tensor has torch's memory format
+`channels_last`, so neither inputs nor outputs are copied.
 """
 
 from collections.abc import Callable
@@ -26,9 +26,9 @@ def conv2d(
     """See `generic.conv2d`."""
     x = _to_torch(x, data_format)
     if _is_pointwise(kernel, padding, groups):
-        # From pixel to pixel a transposed convolution is the same, and takes
-        # the kernel in Keras' order of axes; an ordinary one would transpose
-        # it, and its gradient, at every step.
+        # A pointwise transposed convolution is equivalent, and takes the
+        # kernel in Keras' order of axes; an ordinary one would transpose the
+        # kernel and its gradient at every step.
         rows, columns = strides
         x = x[:, :, ::rows, ::columns]
         y = F.conv_transpose2d(x, kernel.permute(2, 3, 0, 1), bias)
@@ -60,7 +60,7 @@ def batch_norm_training(
     variance = torch.ones_like(gamma, requires_grad=False)
     y = _batch_norm(x, gamma, beta, mean, variance, True, epsilon, with_relu)
     if x.numel() == x.shape[1]:
-        # torch computes 0 / 0; in place would spoil what autograd has saved.
+        # torch computes 0 / 0. A change in place would break autograd.
         variance = torch.zeros_like(variance)
     return _from_torch(y, data_format), mean, variance
 
@@ -137,7 +137,7 @@ def _batch_norm(
         epsilon,
         torch.backends.cudnn.enabled,
     )
-    # Before it is a view: autograd pays dearly for changing views in place.
+    # Before it is a view: changing views in place is slow under autograd.
     return torch.relu_(y) if with_relu else y
 
 
@@ -148,7 +148,7 @@ def _is_pointwise(
         tuple(kernel.shape[:2]) == (1, 1)
         and padding == (0, 0)
         and groups == 1
-        # Compilers and exporters know more about ordinary convolutions.
+        # Compilers and exporters optimize ordinary convolutions better.
         and not torch.compiler.is_compiling()
     )
 

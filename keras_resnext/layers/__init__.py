@@ -1,4 +1,4 @@
-"""Layers: leaf classes that anyone can use on their own."""
+"""Layers, which can also be used on their own."""
 
 from keras_resnext.layers.add_activation import AddActivation as AddActivation
 from keras_resnext.layers.batch_norm import (

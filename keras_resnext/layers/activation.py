@@ -1,4 +1,4 @@
-"""The activation that ends a layer's computation."""
+"""Final activation of a layer."""
 
 from collections.abc import Callable
 
@@ -12,7 +12,7 @@ def activate(x: Tensor, activation: Callable[[Tensor], Tensor]) -> Tensor:
     """Apply an activation, ReLU by the backend's own kernel.
 
     Args:
-        x: A tensor that nothing else needs, such as a convolution's result.
+        x: A tensor that nothing else needs, such as a convolution's output.
         activation: An activation, as `keras.activations.get` returns it.
 
     Returns:

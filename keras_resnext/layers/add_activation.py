@@ -13,12 +13,12 @@ from keras_resnext.kernels.generic import Tensor
 class AddActivation(keras.layers.Add):
     """Sum of a block's branch and its shortcut, activated.
 
-    `keras.layers.Add` and an activation in one, so that no framework need
-    keep the sum itself: https://arxiv.org/abs/1611.05431, equation 3.
+    `keras.layers.Add` and an activation in one, so that frameworks need not
+    store the sum itself: https://arxiv.org/abs/1611.05431, equation 3.
 
     Args:
         activation: Activation of the sum, or `None`.
-        **kwargs: Every other argument of `keras.layers.Add`.
+        **kwargs: Other arguments of `keras.layers.Add`.
 
     Call arguments:
         inputs: A list of tensors of one shape.
@@ -42,8 +42,8 @@ class AddActivation(keras.layers.Add):
         if self.activation is keras.activations.relu and len(inputs) > 1:
             return kernels.relu_of_sum(total)
         if isinstance(self.activation, keras.layers.LeakyReLU):
-            # As such, behind a convolution with bias and a sum, TensorFlow's
-            # graph optimizer gives it its own slope, 0.2.
+            # After a convolution with bias and a sum, TensorFlow's graph
+            # optimizer would give a leaky ReLU op the slope 0.2.
             below = ops.multiply(
                 ops.minimum(total, 0.0), self.activation.negative_slope
             )

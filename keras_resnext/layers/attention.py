@@ -38,7 +38,7 @@ class ChannelAttention(keras.layers.Layer):
         return ops.mean(inputs, self.spatial_axes)
 
     def spread(self, x: Tensor) -> Tensor:
-        """`(batch, channels)` as images of one pixel."""
+        """Return `(batch, channels)` as images of one pixel."""
         return ops.expand_dims(x, self.spatial_axes)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
@@ -49,7 +49,7 @@ class ChannelAttention(keras.layers.Layer):
 
 
 class NarrowAttention(ChannelAttention):
-    """Attention that passes through a layer narrower than the image.
+    """Base class of channel attention with a bottleneck.
 
     Args:
         ratio: Width of the narrow layer as a share of the channels.

@@ -17,33 +17,33 @@ class BatchNormalization(keras.layers.BatchNormalization):
     """Batch normalization of images, and the activation after it.
 
     `keras.layers.BatchNormalization` on the backend's fused kernel, with the
-    same variables, arguments and meaning, but for two details. The moving
-    variance gathers the unbiased variance of a batch (n - 1), as PyTorch's
-    does. And under `tf.distribute` the moving statistics gather those of the
-    whole batch, however many images each replica has, so that all replicas
-    hold the same. What the fused kernels don't know (masks, `renorm`, another
-    axis or rank, float64) Keras computes as ever.
+    same variables, arguments and results, except for two details. The moving
+    variance averages the unbiased variance of batches (n - 1), as in PyTorch.
+    And under `tf.distribute` the moving statistics average those of the whole
+    batch, however many images each replica has, so they are equal on all
+    replicas. Keras computes what the fused kernels don't support (masks,
+    `renorm`, another axis or rank, float64).
 
-    The activation belongs to the layer so that the normalized tensor need
-    not be kept beside the activated one, which is a third of the memory of
-    a training step where graphs are run eagerly.
+    The activation is part of the layer so that the normalized tensor need not
+    be stored beside the activated one, which saves a third of the memory of a
+    training step in eager execution.
 
     Args:
         axis: Axis of the channels.
-        momentum: Share of the moving statistics that a step keeps; Keras' 0.9
+        momentum: Weight of the old moving statistics in a step; Keras' 0.9
             is PyTorch's 0.1.
-        epsilon: Added to the variance before the root.
+        epsilon: Added to the variance before the square root.
         activation: Activation of the result, or `None`.
         synchronized: Whether the replicas of a `tf.distribute` strategy
-            normalize by the statistics of the whole batch, not each by those
-            of its share. JAX always does, torch has no replicas.
-        **kwargs: Every other argument of `keras.layers.BatchNormalization`.
+            normalize by the statistics of the whole batch, instead of each
+            by those of its share. JAX always does; torch has no replicas.
+        **kwargs: Other arguments of `keras.layers.BatchNormalization`.
 
     Call arguments:
         inputs: Images, `(batch, height, width, channels)` or, channels
             first, `(batch, channels, height, width)`.
         training: Whether to normalize by the batch's own statistics and
-            gather them. Frozen layers (`trainable=False`) never do.
+            update the moving ones. Frozen layers (`trainable=False`) never do.
 
     Returns:
         Images of the shape of `inputs` and of the layer's compute dtype.
@@ -64,7 +64,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         **kwargs: Any,
     ) -> None:
         super().__init__(axis, momentum, epsilon, **kwargs)
-        # Not handed to Keras, which refuses it where it changes nothing.
+        # Not passed to Keras, which refuses it where it has no effect.
         self.synchronized = synchronized
         self.activation = keras.activations.get(activation)
         self.supports_jit = kernels.supports_jit()
@@ -135,7 +135,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         return outputs
 
     def _fused_data_format(self, inputs: Tensor) -> str | None:
-        """Return the layout that a fused kernel takes, or None if none does."""
+        """Return the data format for a fused kernel, or None if unsupported."""
         if self.renorm or len(inputs.shape) != 4:
             return None
         if keras.backend.standardize_dtype(inputs.dtype) not in FUSED_DTYPES:
@@ -164,8 +164,8 @@ def _whole_batch_statistics(
             share is empty.
         variance: Unbiased variance of the share, likewise.
         count: Number of values of each channel in the share.
-        center: Estimate of the mean that is the same on all replicas; the
-            closer it is, the fewer digits cancel out.
+        center: Estimate of the mean that is the same on all replicas; a close
+            one loses fewer digits to cancellation.
 
     Returns:
         Mean and unbiased variance of the whole batch.
@@ -173,7 +173,7 @@ def _whole_batch_statistics(
     offset = mean - center
     sums = ops.stack([offset, ops.square(offset), variance])
     counts = ops.stack([count, count, count - 1.0])
-    # Not a product with zero, which an empty share's NaN would survive.
+    # Not a product with zero, in which an empty share's NaN would remain.
     sums = ops.where(count > 0, sums * ops.expand_dims(counts, 1), 0.0)
     count, sums = kernels.sum_over_replicas([count, sums])
     offsets, squares, within = ops.unstack(sums)
@@ -191,14 +191,14 @@ def _normalize_together(
     relu: bool,
     data_format: str,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """`kernels.batch_norm_training`, of all replicas' images as one batch."""
+    """Normalize all replicas' images as one batch, in training."""
     axis = 1 if data_format == "channels_first" else 3
     axes = [i for i in range(4) if i != axis]
     wide = ops.cast(x, "float32")
     count = _count(x, data_format)
     count, mean = kernels.sum_over_replicas([count, ops.sum(wide, axes)])
     mean = mean / count
-    # Not the mean square less the squared mean, whose digits cancel out.
+    # Not the mean square minus the squared mean, which loses digits.
     centered = wide - ops.expand_dims(mean, axes)
     (variance,) = kernels.sum_over_replicas(
         [ops.sum(ops.square(centered), axes)]

@@ -25,39 +25,39 @@ class BilinearAttention(NarrowAttention):
     """Bilinear attention: mixes rows and columns of blocks of an image.
 
     The image is cut into `block_size` by `block_size` blocks. For each group
-    of channels it makes two square matrices, P of what is seen in every row
-    of blocks and Q of what is seen in every column; rows of P and columns of
-    Q sum to one. A narrow copy of the image, X, whose elements are blocks,
-    becomes P X Q, and is added to the image in full width (the paper's
-    grouped bilinear attentional transform).
+    of channels two square matrices are computed, P from the rows of blocks
+    and Q from the columns; rows of P and columns of Q sum to one. A copy X of
+    the image with fewer channels, whose elements are blocks, becomes P X Q,
+    is expanded to all channels and added to the image (the paper's grouped
+    bilinear attentional transform).
 
     Args:
-        block_size: Number of blocks in height and in width, which must
-            divide by it.
+        block_size: Number of blocks in height and in width, which must be
+            divisible by it.
         groups: Number of groups of channels.
         ratio: Width of the narrow copy as a share of the channels.
         divisor: Divisor of that width, which is rounded up.
         activation: Activation of each of the four 1x1 convolutions.
-        dropout: Share of the channels to add nothing to in training.
+        dropout: Dropout rate of the added channels in training.
         seed: Seed of the dropout.
-        normalize: Whether batch normalization stands between each of the
-            four convolutions and its activation; otherwise they have a bias.
+        normalize: Whether batch normalization comes between each of the four
+            convolutions and its activation; otherwise they have a bias.
         **kwargs: Arguments of `keras.layers.Layer`, and `data_format`:
             `"channels_last"`, `"channels_first"` or `None` for Keras' own.
 
     Call arguments:
         inputs: Images, `(batch, height, width, channels)` or, channels
             first, `(batch, channels, height, width)`.
-        training: Whether to drop channels, to normalize by the batch's own
-            statistics and to gather them.
+        training: Whether to drop channels, normalize by the batch's own
+            statistics and update the moving ones.
 
     Returns:
         Images of the shape of `inputs` and of the layer's compute dtype.
 
     Raises:
-        ValueError: If an argument is not positive or `dropout` no share, if
-            the narrow width doesn't divide by `groups`, or if height or width
-            doesn't divide by `block_size`.
+        ValueError: If an argument is not positive or `dropout` not a rate, if
+            the narrow width is not divisible by `groups`, or if height or
+            width is not divisible by `block_size`.
 
     Example:
     >>> x = np.ones((1, 16, 24, 64), "float32")
@@ -97,8 +97,8 @@ class BilinearAttention(NarrowAttention):
         narrow = self.narrow(channels)
         if narrow % self.groups:
             raise ValueError(
-                f"The narrow width, {narrow} of {channels} channels, must "
-                f"divide by `groups`. Received: {self.groups}"
+                f"The narrow width, {narrow} of {channels} channels, must be "
+                f"divisible by `groups`. Received: {self.groups}"
             )
         size = self.block_size
         matrices = self.groups * size**2
@@ -149,10 +149,10 @@ class BilinearAttention(NarrowAttention):
         }
 
     def folded(self, **changes: Any) -> "BilinearAttention":
-        """Return a layer that computes the same in inference without norms.
+        """Return an equivalent layer for inference, without normalization.
 
         Args:
-            **changes: Other arguments that it differs in.
+            **changes: Other arguments to change.
         """
         made = type(self).from_config(
             {**self.get_config(), "normalize": False, "dropout": 0.0, **changes}
@@ -181,7 +181,7 @@ class BilinearAttention(NarrowAttention):
     def _matrix(self, x: Tensor, axis: int) -> Tensor:
         """Return a matrix per group: sigmoids over their sum along an axis."""
         x = ops.reshape(x, (-1, self.groups, self.block_size, self.block_size))
-        # By way of logarithms, as all sigmoids might be zero.
+        # By logarithms, as all sigmoids might be zero.
         return ops.softmax(ops.log_sigmoid(x), axis)
 
     def _mix_rows(self, x: Tensor, matrix: Tensor) -> Tensor:
@@ -205,7 +205,7 @@ class BilinearAttention(NarrowAttention):
         sizes = [shape[axis] for axis in self.spatial_axes]
         if any(size is not None and size % self.block_size for size in sizes):
             raise ValueError(
-                "Height and width must divide by block_size="
+                "Height and width must be divisible by block_size="
                 f"{self.block_size}. Received images of shape: {tuple(shape)}"
             )
 
@@ -258,7 +258,7 @@ class BilinearAttention(NarrowAttention):
         return conv
 
     def _shape(self, channels: int) -> Shape:
-        """Return the shape of images of so many channels."""
+        """Return the shape of images with a number of channels."""
         if self.data_format == "channels_first":
             return (None, channels, None, None)
         return (None, None, None, channels)

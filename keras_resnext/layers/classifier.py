@@ -8,21 +8,21 @@ import keras
 
 @keras.saving.register_keras_serializable(package="keras_resnext")
 class Classifier(keras.layers.Dense):
-    """Dense layer that remembers the names of the classes it distinguishes.
+    """Dense layer that stores the names of its classes.
 
-    The names stay through saving, pickling and cloning of any model that ends
-    in the layer. `keras_resnext.get_data_config(model)` returns them.
+    Saving, pickling and cloning any model that ends in the layer preserves the
+    names. `keras_resnext.get_data_config(model)` returns them.
 
     Args:
         units: Number of classes.
         labels: Names of the classes in the order of the outputs, or `None`.
-        **kwargs: Every other argument of `keras.layers.Dense`.
+        **kwargs: Other arguments of `keras.layers.Dense`.
 
     Call arguments:
         inputs: Features, `(batch, channels)`.
 
     Returns:
-        Logits or, by the activation, probabilities, `(batch, units)`.
+        Logits or, after an activation, probabilities, `(batch, units)`.
 
     Raises:
         ValueError: If `labels` are not one line of text for each class.

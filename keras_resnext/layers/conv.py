@@ -15,25 +15,25 @@ from keras_resnext.layers.padding import SymmetricPadding
 
 @keras.saving.register_keras_serializable(package="keras_resnext")
 class Conv2D(SymmetricPadding, keras.layers.Conv2D):
-    """2D convolution, grouped or not, padded alike on both sides.
+    """2D convolution, grouped or not, with symmetric padding.
 
-    `keras.layers.Conv2D` with two differences. Its `"symmetric"` padding
-    adds as many zeros before as after, as every published ResNeXt does, where
-    Keras' `"same"` adds more after when it strides. And it computes with the
-    kernel that is fast on the backend at hand. Variables are the same, so
-    weights move freely between the two.
+    `keras.layers.Conv2D` with two differences. Its `"symmetric"` padding adds
+    equally many zeros on both sides, as in every published ResNeXt; Keras'
+    `"same"` adds more at the end when it strides. And it computes with a
+    kernel that is fast on the backend in use. Variables are the same, so
+    weights can be exchanged between the two.
 
     Args:
         filters: Number of output channels.
-        kernel_size: Height and width of the kernel; odd where padded.
+        kernel_size: Height and width of the kernel; odd if padded.
         strides: Step of the kernel.
-        padding: `"symmetric"`, which keeps the size up to the strides, or
+        padding: `"symmetric"`, which keeps the size except for the strides, or
             `"valid"`, none.
         dilation_rate: Distance of the kernel's taps; may be combined with
             strides.
         data_config: Preparation of images, a `DataConfig`, stored in the first
             convolution of a model; it does not affect the computation.
-        **kwargs: Every other argument of `keras.layers.Conv2D`.
+        **kwargs: Other arguments of `keras.layers.Conv2D`.
 
     Call arguments:
         inputs: Images, `(batch, height, width, channels)` or, channels
@@ -44,8 +44,8 @@ class Conv2D(SymmetricPadding, keras.layers.Conv2D):
         `ceil(size / strides)` when padded symmetrically.
 
     Raises:
-        ValueError: If `padding` is another word, if the kernel is even and
-            padded, or if channels don't divide by `groups`.
+        ValueError: If `padding` is unknown, if the kernel is even and padded,
+            or if channels are not divisible by `groups`.
 
     Example:
     >>> x = np.ones((1, 56, 56, 128), "float32")
@@ -63,7 +63,7 @@ class Conv2D(SymmetricPadding, keras.layers.Conv2D):
         data_config: DataConfig | dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        # Keras refuses strides with dilation, and doesn't know our padding.
+        # Keras refuses strides with dilation, and this padding.
         super().__init__(filters, kernel_size, strides, "valid", **kwargs)
         self.dilation_rate = tuple(np.broadcast_to(dilation_rate, 2).tolist())
         self.pad(padding, "kernel_size", self.kernel_size, self.dilation_rate)
@@ -73,7 +73,7 @@ class Conv2D(SymmetricPadding, keras.layers.Conv2D):
         self.data_config = data_config
 
     def call(self, inputs: Tensor) -> Tensor:
-        # Keras' own sum takes images as wide as they have channels for others.
+        # Keras adds the bias along the wrong axis if width equals channels.
         y = self.convolution_op(
             inputs, self.kernel, self.bias if self.use_bias else None
         )

@@ -13,11 +13,11 @@ from keras_resnext.layers.attention import Shape
 
 @keras.saving.register_keras_serializable(package="keras_resnext")
 class EfficientChannelAttention(ChannelAttention):
-    """Efficient channel attention: weighs channels by their neighbors.
+    """Efficient channel attention: weights channels by their neighbors.
 
-    A short convolution over the means of the channels, and a sigmoid: a
-    handful of weights where squeeze-and-excitation needs two matrices
-    (equation 9 of the paper).
+    A short convolution over the channels' means, and a sigmoid: a handful of
+    weights where squeeze-and-excitation needs two matrices (equation 9 of the
+    paper).
 
     Args:
         kernel_size: Number of neighboring channels, odd; `None` derives it
@@ -72,7 +72,7 @@ class EfficientChannelAttention(ChannelAttention):
 
 
 def neighbors(channels: int, gamma: float = 2.0, b: float = 1.0) -> int:
-    """Return the odd size nearest to the logarithm in equation 12.
+    """Return the odd kernel size of equation 12.
 
     Args:
         channels: Number of channels.

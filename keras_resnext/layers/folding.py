@@ -1,4 +1,4 @@
-"""Batch normalization as arithmetic on the weights before it.
+"""Folding of batch normalization into the preceding weights.
 
 https://arxiv.org/abs/1712.05877, section 3.2.
 """
@@ -12,7 +12,7 @@ import numpy as np
 def scale_and_offset(
     norm: keras.layers.BatchNormalization,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the factor and the summand of batch normalization in inference.
+    """Return the scale and offset of batch normalization in inference.
 
     Returns:
         Two float64 arrays, `(channels,)`.
@@ -37,7 +37,7 @@ def fold(
         norm: The batch normalization that follows.
 
     Returns:
-        Float64 arrays, the kernel of the shape that it had, and `(filters,)`.
+        The kernel, of its original shape, and the bias, `(filters,)`, float64.
     """
     scale, offset = scale_and_offset(norm)
     if conv.use_bias:

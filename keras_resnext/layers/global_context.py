@@ -15,15 +15,15 @@ from keras_resnext.layers.attention import Shape
 class GlobalContext(ChannelAttention):
     """Global context: adds a summary of the whole image to every pixel.
 
-    One map of attention, a softmax over all pixels, gathers the context of
-    the image; a bottleneck of two dense layers with layer normalization
+    An attention map, a softmax over all pixels, weights the mean of the
+    image's pixels; a bottleneck of two dense layers with layer normalization
     transforms it; the result is added to every pixel (Figure 4(d) of the
-    paper). It starts as the identity.
+    paper). The layer is initialized as the identity.
 
     Args:
         ratio: Width of the bottleneck as a share of the channels.
         activation: Activation of the bottleneck.
-        epsilon: Added to the bottleneck's variance before the root.
+        epsilon: Added to the bottleneck's variance before the square root.
         **kwargs: Arguments of `keras.layers.Layer`, and `data_format`:
             `"channels_last"`, `"channels_first"` or `None` for Keras' own.
 
@@ -89,11 +89,11 @@ class GlobalContext(ChannelAttention):
         return ops.add(inputs, self.spread(x))
 
     def _context(self, inputs: Tensor) -> Tensor:
-        """Return the mean of all pixels, weighed by the map of attention."""
+        """Return the mean of all pixels, weighted by the attention map."""
         pixels = inputs
         if self.data_format == "channels_first":
             pixels = ops.transpose(pixels, (0, 2, 3, 1))
-        # One axis of pixels: a softmax over two needs a batch of known size.
+        # One axis of pixels: a softmax over two needs a known batch size.
         _, height, width, channels = ops.shape(pixels)
         pixels = ops.reshape(pixels, (-1, height * width, channels))
         scores = ops.add(

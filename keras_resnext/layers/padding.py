@@ -1,4 +1,4 @@
-"""Padding alike on both sides, which Keras' "same" is not when it strides."""
+"""Symmetric padding, unlike Keras' "same" with strides."""
 
 from typing import Any
 
@@ -11,11 +11,11 @@ Shape = tuple[int | None, ...]
 
 
 class SymmetricPadding(keras.layers.Layer):
-    """Padding before a layer of Keras that was made with `padding="valid"`.
+    """Padding before a layer of Keras that was created with `padding="valid"`.
 
     Attributes:
         symmetric: Whether the layer pads.
-        pixels: By how many rows and columns on each side.
+        pixels: Number of rows and columns to pad on each side.
     """
 
     def pad(
@@ -29,13 +29,13 @@ class SymmetricPadding(keras.layers.Layer):
 
         Args:
             padding: `"symmetric"` or `"valid"`.
-            window: The name of the layer's argument for its window.
+            window: Name of the layer's argument for its window.
             size: Height and width of the window.
             dilation_rate: Distance of the window's taps.
 
         Raises:
-            ValueError: If `padding` is another word, or if the window is even
-                and padded.
+            ValueError: If `padding` is unknown, or the window is even and
+                padded.
         """
         if padding not in PADDINGS:
             raise ValueError(

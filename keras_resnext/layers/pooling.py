@@ -1,4 +1,4 @@
-"""Max pooling, as of the stem: https://arxiv.org/abs/1611.05431, Table 1."""
+"""Max pooling of the stem. https://arxiv.org/abs/1611.05431, Table 1."""
 
 from typing import Any
 
@@ -11,35 +11,34 @@ from keras_resnext.layers.padding import SymmetricPadding
 
 @keras.saving.register_keras_serializable(package="keras_resnext")
 class MaxPooling2D(SymmetricPadding, keras.layers.MaxPooling2D):
-    """Max pooling of images, padded alike on both sides.
+    """Max pooling of images, with symmetric padding.
 
     `keras.layers.MaxPooling2D` with two differences. Its `"symmetric"`
-    padding is as wide before as after, as in every published ResNeXt, where
-    Keras' `"same"` may pad after only. And it computes with the kernel that
-    is fast on the backend at hand: Keras' own copies the images on torch and
-    hands them on channels first in memory, which slows down what comes next.
+    padding is equally wide on both sides, as in every published ResNeXt;
+    Keras' `"same"` may pad only the end. And it computes with a kernel that is
+    fast on the backend in use: on torch, Keras' own copies the images to
+    channels first in memory, which slows down the layers that follow.
 
     Args:
-        pool_size: Height and width of a window; odd where padded.
+        pool_size: Height and width of a window; odd if padded.
         strides: Step of the window; `None` for its size.
-        padding: `"symmetric"`, which keeps the size up to the strides, or
-            `"valid"`, none. Padding never is the largest value.
-        nonnegative: Whether no input is below zero, as behind a ReLU. Zeros
-            will do for padding then, which TensorFlow is faster with.
-        **kwargs: Every other argument of `keras.layers.MaxPooling2D`.
+        padding: `"symmetric"`, which keeps the size except for the strides, or
+            `"valid"`, none. Padding is never the maximum.
+        nonnegative: Whether no input is below zero, as after a ReLU. Zeros
+            then suffice as padding, which is faster on TensorFlow.
+        **kwargs: Other arguments of `keras.layers.MaxPooling2D`.
 
     Call arguments:
         inputs: Images, `(batch, height, width, channels)` or, channels
             first, `(batch, channels, height, width)`; larger than half of
-            `pool_size` where padded.
+            `pool_size` if padded.
 
     Returns:
         Images of the dtype of `inputs`; height and width are
         `ceil(size / strides)` when padded symmetrically.
 
     Raises:
-        ValueError: If `padding` is another word, or if the window is even
-            and padded.
+        ValueError: If `padding` is unknown, or the window is even and padded.
 
     Example:
     >>> x = np.ones((1, 112, 112, 64), "float32")

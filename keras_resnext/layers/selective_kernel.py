@@ -17,21 +17,21 @@ from keras_resnext.layers.folding import wide
 
 @keras.saving.register_keras_serializable(package="keras_resnext")
 class SelectiveKernel(NarrowAttention):
-    """Selective kernel: weighs several views of an image, by channel.
+    """Selective kernel: sums several views of an image, weighted by channel.
 
-    The views are what convolutions with kernels of different reach make of
-    one image; the convolutions themselves stay outside. The mean of each
-    channel over all views goes through a narrow dense layer with batch
-    normalization and a wide one; a softmax over the views says how much of
-    each goes into the sum (equations 1 to 6 of the paper).
+    The views are outputs of convolutions with kernels of different sizes,
+    which are not part of the layer. The mean of each channel, summed over the
+    views, passes through a narrow dense layer with batch normalization and a
+    wide one; a softmax over the views weights each in the sum (equations 1 to
+    6 of the paper).
 
     Args:
         ratio: Width of the narrow layer as a share of the channels.
-        divisor: Divisor of that width, which is rounded up, and so its
-            minimum: the paper's L.
+        divisor: Divisor of that width, which is rounded up, and thus its
+            minimum, the paper's L.
         activation: Activation of the narrow layer.
-        normalize: Whether batch normalization stands before it; otherwise
-            the narrow layer has a bias.
+        normalize: Whether batch normalization precedes it; otherwise the
+            narrow layer has a bias.
         **kwargs: Arguments of `keras.layers.Layer`, and `data_format`:
             `"channels_last"`, `"channels_first"` or `None` for Keras' own.
 
@@ -39,15 +39,15 @@ class SelectiveKernel(NarrowAttention):
         inputs: A list of images of one shape,
             `(batch, height, width, channels)` or, channels first,
             `(batch, channels, height, width)`.
-        training: Whether the batch normalization uses the batch's own
-            statistics and gathers them.
+        training: Whether to normalize by the batch's own statistics and
+            update the moving ones.
 
     Returns:
         Images of the shape of one input and of the layer's compute dtype.
 
     Raises:
-        ValueError: If `ratio` or `divisor` is not positive, or if `inputs`
-            is no list of images of one shape.
+        ValueError: If `ratio` or `divisor` is not positive, or if `inputs` is
+            not a list of images of one shape.
 
     Example:
     >>> x = np.ones((1, 56, 56, 128), "float32")
@@ -74,7 +74,7 @@ class SelectiveKernel(NarrowAttention):
             (channels, narrow), name="compact_kernel"
         )
         if self.normalize:
-            # Of images of one pixel: of vectors, Keras keeps the biased
+            # For images of one pixel: for vectors, Keras computes the biased
             # variance.
             self.compact_norm = BatchNormalization(
                 activation=self.activation,
@@ -125,10 +125,10 @@ class SelectiveKernel(NarrowAttention):
         }
 
     def folded(self, **changes: Any) -> "SelectiveKernel":
-        """Return a layer that computes the same in inference without norms.
+        """Return an equivalent layer for inference, without normalization.
 
         Args:
-            **changes: Other arguments that it differs in.
+            **changes: Other arguments to change.
         """
         made = type(self).from_config(
             {**self.get_config(), "normalize": False, **changes}

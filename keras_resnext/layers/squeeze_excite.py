@@ -13,10 +13,10 @@ from keras_resnext.layers.attention import Shape
 
 @keras.saving.register_keras_serializable(package="keras_resnext")
 class SqueezeExcite(NarrowAttention):
-    """Squeeze-and-excitation: weighs channels by the means of all channels.
+    """Squeeze-and-excitation: weights channels by the means of all channels.
 
-    The mean of each channel goes through two dense layers, narrow and wide
-    again, and a sigmoid; the results scale the channels (equations 2 to 4 of
+    The channels' means pass through two dense layers, a narrow and a wide
+    one, and a sigmoid; the results scale the channels (equations 2 to 4 of
     the paper).
 
     Args:
@@ -67,8 +67,8 @@ class SqueezeExcite(NarrowAttention):
             setattr(self, f"{name}_bias", bias)
 
     def call(self, inputs: Tensor) -> Tensor:
-        # Half a precision would gain nothing here, and loses NaN: oneDNN's
-        # float16 products with an activation fused make a number of it.
+        # Half precision would save nothing here, and hides NaN: oneDNN's
+        # float16 products with a fused activation turn it into a number.
         x = ops.cast(self.squeeze(inputs), "float32")
         x = ops.add(ops.matmul(x, self.reduce_kernel), self.reduce_bias)
         x = activate(x, self.activation)

@@ -14,20 +14,20 @@ Shape = tuple[int | None, ...]
 class StochasticDepth(keras.layers.Layer):
     """Stochastic depth: drops a block's branch of random samples in training.
 
-    It stands before the sum of a residual block, of which a dropped sample
-    takes only the shortcut (equation 2 of the paper). The samples kept are
-    scaled by `1 / (1 - rate)` in training, which the paper does by
-    `1 - rate` in inference: so inference is the identity.
+    It precedes the sum of a residual block, so a dropped sample takes only
+    the shortcut (equation 2 of the paper). Kept samples are scaled by
+    `1 / (1 - rate)` in training, where the paper scales by `1 - rate` in
+    inference; inference is thus the identity.
 
     Args:
-        rate: Probability of a sample to be dropped; in the paper's terms,
-            one less the probability of survival.
+        rate: Probability that a sample is dropped; in the paper's terms, one
+            minus the survival probability.
         seed: Seed of the random numbers.
         **kwargs: Arguments of `keras.layers.Layer`.
 
     Call arguments:
         inputs: A tensor whose first axis is that of the samples.
-        training: Whether to drop any.
+        training: Whether to drop samples.
 
     Returns:
         A tensor of the shape of `inputs` and of the layer's compute dtype.

@@ -1,4 +1,4 @@
-"""The paper's statements as things to run: arXiv 1611.05431."""
+"""Executable claims of the paper: https://arxiv.org/abs/1611.05431."""
 
 from keras_resnext.paper.block_forms import aggregated_block as aggregated_block
 from keras_resnext.paper.block_forms import convert_weights as convert_weights

@@ -1,10 +1,10 @@
 """Residual block in the forms that the paper calls equivalent.
 
-https://arxiv.org/abs/1611.05431, Figures 3 and 4. Of a block's 1x1, 3x3 and
-1x1, form (a) sums what C paths put out, form (b) concatenates what they put
-out before the last 1x1, and form (c) computes all paths at once, by a grouped
-convolution. With two layers a path, nothing is left of the groups: the sum is
-one dense block, C times as wide.
+https://arxiv.org/abs/1611.05431, Figures 3 and 4. For a block of 1x1, 3x3 and
+1x1 convolutions, form (a) sums the outputs of C paths, form (b) concatenates
+them before the last 1x1, and form (c) computes all paths at once, by a grouped
+convolution. Paths of only two layers are equivalent to a dense block, C times
+as wide.
 """
 
 from collections.abc import Mapping
@@ -27,8 +27,8 @@ from keras_resnext.layers import AddActivation
 FORMS = ("a", "b", "c")
 TWO_LAYER_FORMS = ("a", "dense")
 
-# What is cut into paths, by the layer and the axis: outputs of a path's own
-# layers, and, where paths are summed, inputs of their last one.
+# Kernels that are split into paths, and the axis: outputs of a path's own
+# layers, and, where paths are summed, inputs of the last layer.
 _OWN = {"conv1/kernel": 3, "conv2/kernel": 3}
 _CUTS: Mapping[str, Mapping[str, int]] = {
     "a": {**_OWN, "conv3/kernel": 2},
@@ -39,7 +39,7 @@ _TWO_LAYER_CUTS: Mapping[str, Mapping[str, int]] = {
     "a": {"conv1/kernel": 3, "conv2/kernel": 2},
     "dense": {},
 }
-# Normalization follows the channels of a path.
+# Batch normalization is split like the kernel before it.
 _NORMS = {"bn1": "conv1/kernel", "bn2": "conv2/kernel"}
 
 
@@ -54,9 +54,9 @@ def aggregated_block(
     """Build a residual block of three layers, in one of its three forms.
 
     The forms are one function (https://arxiv.org/abs/1611.05431, Figure 3,
-    Equations 2 and 3), of as many parameters: `convert_weights` turns those
-    of one into those of another. Form "c" is the block that this package's
-    models consist of. Batch normalization comes after the sum, as it must.
+    Equations 2 and 3) with equally many parameters: `convert_weights` converts
+    between them. Form "c" is the block of this package's models. Batch
+    normalization comes after the sum, which equivalence requires.
 
     Args:
         form: `"a"` for paths that are summed, `"b"` for paths that are
@@ -82,12 +82,8 @@ def aggregated_block(
     >>> summed.count_params() == grouped.count_params()
     True
     """
-    _check_form(form, FORMS)
-    if in_channels is None:
-        in_channels = channels
-    _check_numbers(
-        channels, cardinality, bottleneck_width, strides, in_channels
-    )
+    numbers = channels, cardinality, bottleneck_width, strides
+    x = _input(form, FORMS, *numbers, in_channels)
     config = ResNeXtConfig(
         (1,), FixedCardinality(cardinality, bottleneck_width), (channels,)
     )
@@ -101,7 +97,6 @@ def aggregated_block(
         dilation=1,
         stochastic_depth=0.0,
     )
-    x = _images(in_channels)
     if form == "c":
         return keras.Model(x, bottleneck(x, block, config), name="form_c")
     activation = activation_of(config)
@@ -118,12 +113,8 @@ def aggregated_block(
     if form == "a":
         y = _joined(keras.layers.Add(name=f"{block.name}_sum"), paths)
     else:
-        y = _joined(
-            keras.layers.Concatenate(
-                channel_axis(), name=f"{block.name}_concat"
-            ),
-            paths,
-        )
+        name = f"{block.name}_concat"
+        y = _joined(keras.layers.Concatenate(channel_axis(), name=name), paths)
         y = conv(y, channels, 1, f"{block.name}_conv3")
     y = batch_norm(y, f"{block.name}_bn3")
     return _residual(x, y, block, f"form_{form}")
@@ -139,9 +130,9 @@ def two_layer_block(
 ) -> keras.Model:
     """Build a residual block of two layers, as paths or as dense layers.
 
-    Paths of a 3x3 and another 3x3, summed, are one block of two 3x3
-    without groups, cardinality times as wide: the reason for which blocks
-    have three layers (https://arxiv.org/abs/1611.05431, Figure 4).
+    Summed paths of two 3x3 convolutions equal one block of two 3x3
+    convolutions without groups, `cardinality` times as wide, so blocks need
+    three layers (https://arxiv.org/abs/1611.05431, Figure 4).
 
     Args:
         form: `"a"` for paths that are summed, `"dense"` for the wide block.
@@ -164,14 +155,9 @@ def two_layer_block(
     >>> [layer.groups for layer in dense.layers if "conv" in layer.name]
     [1, 1]
     """
-    _check_form(form, TWO_LAYER_FORMS)
-    if in_channels is None:
-        in_channels = channels
-    _check_numbers(
-        channels, cardinality, bottleneck_width, strides, in_channels
-    )
+    numbers = channels, cardinality, bottleneck_width, strides
+    x = _input(form, TWO_LAYER_FORMS, *numbers, in_channels)
     block = Block(1, 1, channels, 0, 1, strides, 1, 0.0)
-    x = _images(in_channels)
 
     def layers(name: str, width: int) -> Tensor:
         y = conv(x, width, 3, f"{name}_conv1", strides)
@@ -197,7 +183,7 @@ def named_weights(block: keras.Model) -> dict[str, np.ndarray]:
         block: Block of `aggregated_block` or `two_layer_block`.
 
     Returns:
-        Arrays by names such as `"conv2/kernel"`, of a path
+        Arrays by names such as `"conv2/kernel"` or, for a path,
         `"path3_conv2/kernel"`.
 
     Example:
@@ -207,9 +193,8 @@ def named_weights(block: keras.Model) -> dict[str, np.ndarray]:
     (3, 3, 4, 128)
     """
     return {
-        _name(layer, weight): keras.ops.convert_to_numpy(weight)
-        for layer in block.layers
-        for weight in layer.weights
+        name: keras.ops.convert_to_numpy(weight)
+        for name, weight in _variables(block).items()
     }
 
 
@@ -230,16 +215,12 @@ def set_named_weights(
     >>> first, second = (paper.aggregated_block("c") for _ in range(2))
     >>> paper.set_named_weights(second, paper.named_weights(first))
     """
-    own = {
-        _name(layer, weight): weight
-        for layer in block.layers
-        for weight in layer.weights
-    }
+    own = _variables(block)
     if own.keys() != weights.keys():
         other = sorted(own.keys() ^ weights.keys())
         raise ValueError(
-            f"`weights` must be those of '{block.name}'. Missing or not its "
-            f"own: {', '.join(other)}"
+            f"`weights` must be those of '{block.name}'. Missing or "
+            f"unexpected: {', '.join(other)}"
         )
     for name, weight in own.items():
         weight.assign(weights[name])
@@ -250,24 +231,24 @@ def convert_weights(
     form: str,
     cardinality: int,
 ) -> dict[str, np.ndarray]:
-    """Convert the weights of a block into those of another form of it.
+    """Convert the weights of a block to another form.
 
-    An exact map: paths are slices of the channels. What is true of weights is
-    true of their gradients and of the statistics of batch normalization, and
-    so of every step of training.
+    The map is exact: paths are slices of the channels. It also holds for
+    gradients and the statistics of batch normalization, and so for every step
+    of training.
 
     Args:
         weights: Weights of any form, as `named_weights` returns them.
-        form: The form that they are to be of: `"a"`, `"b"` or `"c"` of a
-            block of three layers, `"a"` or `"dense"` of one of two.
+        form: The new form: `"a"`, `"b"` or `"c"` of a block of three layers,
+            `"a"` or `"dense"` of one of two.
         cardinality: Number of paths.
 
     Returns:
-        As of `named_weights`, of the other form.
+        Weights of the new form, as from `named_weights`.
 
     Raises:
-        ValueError: If there is no such form, or if the channels can't be
-            shared by so many paths.
+        ValueError: If there is no such form, or the channels can't be split
+            into that many paths.
 
     Example:
     >>> from keras_resnext import paper
@@ -288,8 +269,8 @@ def convert_weights(
             continue
         if value.shape[axis] % cardinality:
             raise ValueError(
-                f"'{name}' has {value.shape[axis]} channels, which "
-                f"{cardinality} paths can't share."
+                f"'{name}' has {value.shape[axis]} channels, which can't be "
+                f"split into {cardinality} paths."
             )
         parts = np.split(value, cardinality, axis)
         for number, part in enumerate(parts, start=1):
@@ -319,26 +300,48 @@ def _whole(
 
 
 def _axis(name: str, cuts: Mapping[str, int]) -> int | None:
-    """Return the axis along which paths have their shares, if they have."""
+    """Return the axis along which a weight is split into paths, if any."""
     if name in cuts:
         return cuts[name]
     layer = name.partition("/")[0]
-    # What follows a path's last layer belongs to all.
+    # Batch normalization after the paths are merged is not split.
     return 0 if cuts.get(_NORMS.get(layer, "")) == 3 else None
 
 
-def _name(layer: keras.layers.Layer, weight: keras.Variable) -> str:
-    return f"{layer.name.removeprefix('stage1_block1_')}/{weight.name}"
+def _variables(block: keras.Model) -> dict[str, keras.Variable]:
+    return {
+        f"{layer.name.removeprefix('stage1_block1_')}/{weight.name}": weight
+        for layer in block.layers
+        for weight in layer.weights
+    }
 
 
-def _images(channels: int) -> Tensor:
+def _input(
+    form: str,
+    forms: tuple[str, ...],
+    channels: int,
+    cardinality: int,
+    bottleneck_width: int,
+    strides: int,
+    in_channels: int | None,
+) -> Tensor:
+    """Check the arguments of a block, and return its images."""
+    _check_form(form, forms)
+    if in_channels is None:
+        in_channels = channels
+    numbers = channels, cardinality, bottleneck_width, strides, in_channels
+    if not all(isinstance(each, int) and each > 0 for each in numbers):
+        raise ValueError(
+            "`channels`, `cardinality`, `bottleneck_width`, `strides` and "
+            f"`in_channels` must be positive whole numbers. Received: {numbers}"
+        )
     shape: list[int | None] = [None, None]
-    shape.insert(channel_axis() - 1, channels)
+    shape.insert(channel_axis() - 1, in_channels)
     return keras.Input(tuple(shape))
 
 
 def _joined(layer: keras.layers.Layer, paths: list[Tensor]) -> Tensor:
-    """All paths as one; Keras merges no fewer than two."""
+    """Merge all paths by a layer; Keras refuses to merge a single one."""
     return layer(paths) if len(paths) > 1 else paths[0]
 
 
@@ -354,12 +357,4 @@ def _check_form(form: str, forms: tuple[str, ...]) -> None:
     if form not in forms:
         raise ValueError(
             f"`form` must be one of {', '.join(forms)}. Received: {form!r}"
-        )
-
-
-def _check_numbers(*numbers: object) -> None:
-    if not all(isinstance(each, int) and each > 0 for each in numbers):
-        raise ValueError(
-            "`channels`, `cardinality`, `bottleneck_width`, `strides` and "
-            f"`in_channels` must be positive whole numbers. Received: {numbers}"
         )

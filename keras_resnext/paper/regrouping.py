@@ -1,4 +1,4 @@
-"""Fewer groups for the same function, or more groups for the closest one."""
+"""Models with fewer groups that compute the same, or more groups closest."""
 
 from collections.abc import Callable
 from collections.abc import Mapping
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
-# A kernel and its groups before, the groups after: the kernel after.
+# From a kernel and its numbers of groups before and after, to the new kernel.
 _Regroup = Callable[[np.ndarray, int, int], np.ndarray]
 
 
@@ -18,8 +18,7 @@ class Split:
     Args:
         model: The model.
         errors: Norm of the difference between the old and the new kernel of
-            each convolution that was split, as a share of the old kernel's
-            norm.
+            each split convolution, relative to the old kernel's norm.
     """
 
     model: keras.Model
@@ -33,24 +32,25 @@ class Split:
 
 
 def merge_groups(model: keras.Model, groups: int) -> keras.Model:
-    """Build a model of fewer, wider groups that computes the same.
+    """Build an equivalent model with fewer, wider groups.
 
-    Neighboring groups become one, whose kernel is zero where channels of
-    different groups would meet. A grouped convolution is a dense one whose
-    kernel is sparse: https://arxiv.org/abs/1611.05431, section 3.3. Trained
-    further, a merged model uses what was zero.
+    Neighboring groups are merged; the kernel is zero between channels of
+    different old groups. A grouped convolution is a dense one with a sparse
+    kernel: https://arxiv.org/abs/1611.05431, section 3.3. Further training
+    changes these zeros.
 
     Args:
         model: A Functional model with grouped convolutions, such as any of
-            this package, folded or not. It stays as it is.
-        groups: Number of groups of every grouped convolution; divides theirs.
+            this package, folded or not. It is not modified.
+        groups: New number of groups; must divide that of each grouped
+            convolution.
 
     Returns:
         A `keras.Model` of the same inputs, outputs and names, not compiled.
 
     Raises:
-        ValueError: If nothing is grouped, or `groups` does not divide the
-            groups of each convolution that is.
+        ValueError: If there is no grouped convolution, or `groups` does not
+            divide the groups of each.
 
     Example:
     >>> model = keras_resnext.ResNeXt50(weights="imagenet")
@@ -70,25 +70,23 @@ def merge_groups(model: keras.Model, groups: int) -> keras.Model:
 
 
 def split_groups(model: keras.Model, groups: int) -> Split:
-    """Build the closest model of more, narrower groups.
+    """Build the closest model with more, narrower groups.
 
-    Each kernel keeps the weights between channels of one new group and loses
-    the others: of all kernels with so many groups of neighboring channels
-    it is the one at the least distance (in the Euclidean norm of the
-    weights). What `merge_groups` made comes back without loss.
+    Each kernel keeps only the weights within new groups: of all kernels with
+    that many groups of neighboring channels, it is the closest in the
+    Euclidean norm. Splitting a model of `merge_groups` again is lossless.
 
     Args:
         model: As for `merge_groups`.
-        groups: Number of groups of every grouped convolution; a multiple of
-            theirs that divides their channels.
+        groups: New number of groups; a multiple of that of each grouped
+            convolution that divides its channels.
 
     Returns:
-        A `Split`: the model, not compiled, and the loss of each kernel.
+        A `Split`: the model, not compiled, and the error of each kernel.
 
     Raises:
-        ValueError: If nothing is grouped, or `groups` is no multiple of the
-            groups of each convolution that is, or does not divide its
-            channels.
+        ValueError: If there is no grouped convolution, or `groups` is not a
+            multiple of the groups of each or does not divide its channels.
 
     Example:
     >>> model = keras_resnext.ResNeXt50(weights="imagenet")
@@ -116,7 +114,7 @@ def _grouped(model: keras.Model, groups: int) -> list[keras.layers.Conv2D]:
     """Return the grouped convolutions of a model.
 
     Raises:
-        ValueError: If there are none, or the wish is no number of groups.
+        ValueError: If there are none, or `groups` is invalid.
     """
     if not isinstance(groups, int) or groups < 1:
         raise ValueError(
@@ -143,7 +141,7 @@ def _regrouped(
     groups: int,
     regroup: _Regroup,
 ) -> keras.Model:
-    """Copy a model with other groups in some of its convolutions."""
+    """Copy a model with a new number of groups in some convolutions."""
     names = {conv.name for conv in convs}
 
     def clone(layer: keras.layers.Layer) -> keras.layers.Layer:
@@ -167,7 +165,7 @@ def _merged(kernel: np.ndarray, before: int, after: int) -> np.ndarray:
     """Return the block-diagonal kernel of fewer groups."""
     rows, columns, width, filters = kernel.shape
     many = before // after
-    # Groups that become one, and the channels that each reads and returns.
+    # Merged groups, and the input and output channels of each.
     parts = kernel.reshape(rows, columns, width, after, many, -1)
     made = np.einsum("rciamo,nm->rcniamo", parts, np.eye(many))
     return made.reshape(rows, columns, many * width, filters).astype(
@@ -176,7 +174,7 @@ def _merged(kernel: np.ndarray, before: int, after: int) -> np.ndarray:
 
 
 def _diagonal(kernel: np.ndarray, before: int, after: int) -> np.ndarray:
-    """Return the part of a kernel that lies within narrower groups."""
+    """Return the part of a kernel within narrower groups."""
     rows, columns, width, filters = kernel.shape
     many = after // before
     parts = kernel.reshape(rows, columns, many, width // many, before, many, -1)

@@ -1,8 +1,8 @@
-"""The figures of the paper's tables, and what this package computes instead.
+"""Figures of the paper's tables, beside values that this package computes.
 
-https://arxiv.org/abs/1611.05431, Tables 1, 2, 3, 4 and 7. What follows from
-a model's shape is computed and judged. Errors take weeks of training: they
-are shown beside those of published weights of the same model, which were
+https://arxiv.org/abs/1611.05431, Tables 1, 2, 3, 4 and 7. Figures that follow
+from a model's shape are computed and compared. Errors take weeks of training:
+they are shown beside those of published weights of the same model, which were
 trained by other recipes.
 """
 
@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import dataclass
 from dataclasses import replace
+from functools import partial
 from types import MappingProxyType
 
 import keras
@@ -34,24 +35,23 @@ TITLES = MappingProxyType(
         7: "Table 7: CIFAR",
     }
 )
-# A figure of one decimal is off by no more; two of the paper's are cut off
-# rather than rounded.
+# For figures of one decimal; two of the paper's are truncated, not rounded.
 DECIMAL = 0.1
-# Of what the paper or its code give with a tilde, a share.
+# Relative, for figures that the paper or its code give with a tilde.
 ROUGHLY = 0.03
-# The authors' code gives ResNet's figure for all that are as complex.
+# Relative: the authors' code gives ResNet's figure for models as complex.
 AS_RESNET = 0.04
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A figure of the paper.
+    """Figure of the paper.
 
     Args:
         table: Number of the table.
         subject: The model or block, in the table's words.
         quantity: Quantity and its unit: a key of `QUANTITIES`, or an error.
-        value: The figure, as printed.
+        value: The figure, as in the paper.
         tolerance: Largest difference from a computed figure; `None` for
             figures that are not computed.
         config: Configuration of the model, `None` for other models.
@@ -74,8 +74,8 @@ class Check:
     Args:
         claim: The claim.
         computed: The computed figure, `None` without one.
-        published: Top-1 error of the published weights in per cent, `None`
-            without them.
+        published: Error of the published weights in percent (top-5 for a
+            top-5 claim, else top-1), `None` without weights.
     """
 
     claim: Claim
@@ -88,7 +88,7 @@ class Check:
         if self.computed is None or self.claim.tolerance is None:
             return None
         difference = abs(self.computed - self.claim.value)
-        # The last bit of a decimal number is nobody's claim.
+        # Allows for rounding of decimal numbers in floats.
         return difference <= self.claim.tolerance + 1e-9
 
 
@@ -134,7 +134,7 @@ def _build(config: ResNeXtConfig) -> keras.Model:
     shape = [size, size]
     shape.insert(channel_axis() - 1, 3)
     classes = 10 if size == 32 else 1000  # CIFAR-10 or ImageNet
-    # Without a single weight.
+    # Without allocating weights.
     with keras.StatelessScope(initialize_variables=False):
         return ResNeXt(config, input_shape=tuple(shape), classes=classes)
 
@@ -147,70 +147,31 @@ def _published(claim: Claim) -> float | None:
     return None if accuracy is None else round(100 - accuracy, 1)
 
 
-def _map_size(stage: int) -> Callable[[keras.Model, ResNeXtConfig], int]:
-    def compute(model: keras.Model, config: ResNeXtConfig) -> int:
-        layer = "stem_conv1" if stage == 0 else f"stage{stage}_block1_out"
-        shape = list(model.get_layer(layer).output.shape[1:])
-        shape.pop(channel_axis() - 1)
-        return shape[0]
-
-    return compute
+def _map_size(stage: int, model: keras.Model, config: ResNeXtConfig) -> int:
+    layer = "stem_conv1" if stage == 0 else f"stage{stage}_block1_out"
+    shape = list(model.get_layer(layer).output.shape[1:])
+    shape.pop(channel_axis() - 1)
+    return shape[0]
 
 
-def _width(stage: int) -> Callable[[keras.Model, ResNeXtConfig], int]:
-    def compute(model: keras.Model, config: ResNeXtConfig) -> int:
-        return model.get_layer(f"stage{stage}_block1_conv2").filters
-
-    return compute
+def _conv2_width(stage: int, model: keras.Model, config: ResNeXtConfig) -> int:
+    return model.get_layer(f"stage{stage}_block1_conv2").filters
 
 
-def _constant_width(model: keras.Model, config: ResNeXtConfig) -> int:
-    return complexity.width_at_constant_complexity(
-        _cardinality_and_width(config)[0]
-    )
+def _constant_width(config: ResNeXtConfig) -> int:
+    return complexity.width_at_constant_complexity(_cardinality(config))
 
 
-def _group_conv_width(model: keras.Model, config: ResNeXtConfig) -> int:
-    return _cardinality_and_width(config)[0] * _constant_width(model, config)
-
-
-def _block_parameters(model: keras.Model, config: ResNeXtConfig) -> float:
-    """Count the weights of a block with an identity shortcut."""
-    layers = [f"stage1_block2_conv{number}" for number in (1, 2, 3)]
-    return (
-        sum(
-            cost.parameters
-            for cost in complexity.layer_costs(model)
-            if cost.name in layers
-        )
-        / 1e3
-    )
-
-
-def _block_multiply_adds(model: keras.Model, config: ResNeXtConfig) -> float:
-    return (
-        sum(
-            cost.multiply_adds
-            for cost in complexity.layer_costs(model)
-            if cost.name.startswith("stage1_block2_")
-        )
-        / 1e9
-    )
-
-
-def _parameters(model: keras.Model, config: ResNeXtConfig) -> float:
-    return complexity.num_parameters(model) / 1e6
-
-
-def _multiply_adds(model: keras.Model, config: ResNeXtConfig) -> float:
-    return complexity.multiply_adds(model) / 1e9
-
-
-def _cardinality_and_width(config: ResNeXtConfig) -> tuple[int, int]:
-    grouping = config.grouping
-    if not isinstance(grouping, FixedCardinality):
+def _cardinality(config: ResNeXtConfig) -> int:
+    if not isinstance(config.grouping, FixedCardinality):
         raise ValueError("A claim's model must have a cardinality.")
-    return grouping.cardinality, grouping.bottleneck_width
+    return config.grouping.cardinality
+
+
+def _block(model: keras.Model) -> list[complexity.Cost]:
+    """Return the convolutions of a block with an identity shortcut."""
+    costs = complexity.layer_costs(model)
+    return [c for c in costs if c.name.startswith("stage1_block2_conv")]
 
 
 TOP1 = "top-1 error, %"
@@ -222,14 +183,23 @@ MULTIPLY_ADDS = "multiply-adds, G"
 QUANTITIES: Mapping[str, Callable[[keras.Model, ResNeXtConfig], float]] = (
     MappingProxyType(
         {
-            PARAMETERS: _parameters,
-            MULTIPLY_ADDS: _multiply_adds,
-            **{f"conv{i + 1} map": _map_size(i) for i in range(5)},
-            **{f"conv{i + 1} 3x3 width": _width(i) for i in range(1, 5)},
-            "width d": _constant_width,
-            "group conv width": _group_conv_width,
-            "block parameters, k": _block_parameters,
-            "block multiply-adds, G": _block_multiply_adds,
+            PARAMETERS: lambda m, _: complexity.num_parameters(m) / 1e6,
+            MULTIPLY_ADDS: lambda m, _: complexity.multiply_adds(m) / 1e9,
+            **{f"conv{i + 1} map": partial(_map_size, i) for i in range(5)},
+            **{
+                f"conv{i + 1} 3x3 width": partial(_conv2_width, i)
+                for i in range(1, 5)
+            },
+            "width d": lambda _, config: _constant_width(config),
+            "group conv width": lambda _, config: (
+                _cardinality(config) * _constant_width(config)
+            ),
+            "block parameters, k": lambda m, _: (
+                sum(cost.parameters for cost in _block(m)) / 1e3
+            ),
+            "block multiply-adds, G": lambda m, _: (
+                sum(cost.multiply_adds for cost in _block(m)) / 1e9
+            ),
         }
     )
 )

@@ -1,4 +1,4 @@
-"""Training as the papers' recipes mean it."""
+"""Training by the papers' recipes."""
 
 from keras_resnext.training import averaging as averaging
 from keras_resnext.training import losses as losses

@@ -20,11 +20,11 @@ class WeightAverage(keras.callbacks.Callback):
     Place the callback before callbacks that save the model.
 
     Args:
-        decay: Share of the average that an update keeps, from 0 to below 1.
-        steps: Steps of training from one update to the next. The first update
-            follows the first step.
-        warmup_steps: Steps at the start of training within which an update
-            copies the weights.
+        decay: Weight of the old average in an update, from 0 to below 1.
+        steps: Training steps between two updates. The first update follows
+            the first step.
+        warmup_steps: Steps at the start of training in which updates copy the
+            weights.
 
     Raises:
         ValueError: If `decay` is out of range, or `steps` is below 1.
@@ -61,11 +61,24 @@ class WeightAverage(keras.callbacks.Callback):
         self._batch = -1
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
-        # With `steps_per_execution` there are several between two calls.
+        # With `steps_per_execution` there are several steps per call.
         self._step += batch - self._batch
         self._batch = batch
-        if self._step >= self._due:
-            self._update()
+        if self._step < self._due:
+            return
+        if keras.backend.backend() == "jax":
+            self.model.jax_state_sync()
+        values = self._read()
+        if self._copies:
+            self._averages = values
+        for average, value in zip(self._averages, values, strict=True):
+            if average.dtype.kind == "f":
+                average += (value - average) * (1 - self.decay)
+            else:
+                average[...] = value
+        # The next update replaces averages from the warm-up.
+        self._copies = self._step <= self.warmup_steps
+        self._due = self._step + self.steps
 
     def on_test_begin(self, logs: dict | None = None) -> None:
         self.show()
@@ -74,7 +87,7 @@ class WeightAverage(keras.callbacks.Callback):
         self.show()
 
     def show(self) -> None:
-        """Put the averages into the model, unless they are there."""
+        """Put the averages into the model, unless it already has them."""
         if self._averages and not self._weights:
             self._weights = self._read()
             self._assign(self._averages)
@@ -86,13 +99,13 @@ class WeightAverage(keras.callbacks.Callback):
             self._weights = []
 
     def get_state(self) -> dict[str, np.ndarray]:
-        """Return what `set_state` needs to continue, as named arrays."""
+        """Return the state for `set_state`, as named arrays."""
         place = (self._step, self._due, self._copies)
         arrays = {f"{i:05d}": value for i, value in enumerate(self._averages)}
         return {"place": np.array(place, np.int64), **arrays}
 
     def set_state(self, state: dict[str, np.ndarray]) -> None:
-        """Continue from what `get_state` returned.
+        """Restore the state that `get_state` returned.
 
         Args:
             state: Named arrays.
@@ -101,21 +114,6 @@ class WeightAverage(keras.callbacks.Callback):
         self._copies = bool(copies)
         names = sorted(name for name in state if name != "place")
         self._averages = [np.array(state[name]) for name in names]
-
-    def _update(self) -> None:
-        if keras.backend.backend() == "jax":
-            self.model.jax_state_sync()
-        values = self._read()
-        if self._copies:
-            self._averages = values
-        for average, value in zip(self._averages, values, strict=True):
-            if average.dtype.kind == "f":
-                average += (value - average) * (1 - self.decay)
-            else:
-                average[...] = value
-        # What was averaged within the warm-up is replaced by the next update.
-        self._copies = self._step <= self.warmup_steps
-        self._due = self._step + self.steps
 
     def _read(self) -> list[np.ndarray]:
         return [_array(variable) for variable in self.model.weights]
@@ -128,7 +126,7 @@ class WeightAverage(keras.callbacks.Callback):
 
 
 def _array(variable: Any) -> np.ndarray:
-    """Copy a variable's value, fractions in float32 at least."""
+    """Copy a variable's value, floats in at least float32."""
     value = keras.ops.convert_to_numpy(variable.value)
     if keras.backend.is_float_dtype(variable.dtype):
         return np.array(value, np.promote_types(value.dtype, np.float32))

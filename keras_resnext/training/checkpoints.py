@@ -1,8 +1,8 @@
-"""Checkpoints of a run, from which it resumes to the last bit.
+"""Checkpoints of a run, from which it resumes exactly.
 
-A file contains every number of the model and of its optimizer, the states of
-its random generators among them, the metrics of the epoch, the position in the
-data and the history so far, and its own checksum.
+A file contains all variables of the model and its optimizer, the states of
+random generators, the metrics of the epoch, the position in the data, the
+history so far, and its own checksum.
 """
 
 import hashlib
@@ -35,19 +35,19 @@ def save(
     writes: bool = True,
     averages: dict[str, np.ndarray] | None = None,
 ) -> None:
-    """Write a checkpoint, and remove those before the last one.
+    """Write a checkpoint, and remove all but the last two.
 
     Args:
         folder: Directory of the run.
         model: Model, compiled and with its optimizer built.
         step: Number of steps so far.
         state: JSON values to save with it.
-        writes: Whether this worker writes. All must take part in reading the
-            weights.
+        writes: Whether this worker writes. All workers must take part in
+            reading the weights.
         averages: State of a `WeightAverage`.
 
     Raises:
-        OSError: If the disk is full, say. Older checkpoints stay.
+        OSError: If the file can't be written. Older checkpoints are kept.
     """
     arrays = {
         name: np.asarray(keras.ops.convert_to_numpy(variable), order="C")
@@ -72,7 +72,7 @@ class Restored(NamedTuple):
     Args:
         path: The file.
         state: JSON values that were saved.
-        reasons: Sentences on newer files that can't be used.
+        reasons: Sentences that say why newer files can't be used.
         generators: States of random generators within an epoch.
         metrics: Sums of the metrics within an epoch.
         averages: State of a `WeightAverage`; empty for none.
@@ -113,7 +113,7 @@ def restore(folder: pathlib.Path, model: keras.Model) -> Restored:
 
 
 def _taken(arrays: dict[str, np.ndarray], start: str) -> dict[str, np.ndarray]:
-    """Remove the arrays whose names start so, and return them."""
+    """Remove and return the arrays whose names have a prefix."""
     names = [name for name in arrays if name.startswith(start)]
     return {name: arrays.pop(name) for name in names}
 
@@ -124,7 +124,7 @@ def files(folder: pathlib.Path) -> list[pathlib.Path]:
 
 
 def last_good(folder: pathlib.Path) -> str:
-    """Name the newest checkpoint of a run, in a sentence."""
+    """Return a sentence that names the newest checkpoint of a run."""
     saved = files(folder)
     if not saved:
         return "There is no earlier checkpoint."
@@ -132,7 +132,7 @@ def last_good(folder: pathlib.Path) -> str:
 
 
 def variables(model: keras.Model) -> Iterator[tuple[str, keras.Variable]]:
-    """Yield the variables of a checkpoint, by names that runs share."""
+    """Yield the variables of a checkpoint, by names equal in all runs."""
     yield from _numbered("model", model.variables)
     yield from _numbered("optimizer", model.optimizer.variables)
 
@@ -145,8 +145,8 @@ def metrics(model: keras.Model) -> Iterator[tuple[str, keras.Variable]]:
 def add_metrics(model: keras.Model, sums: dict[str, np.ndarray]) -> None:
     """Add the sums from before a run was resumed, after its first step.
 
-    Keras may make the metrics' variables only in that step. All of them are
-    sums, so that the order does not matter.
+    Keras may create the metrics' variables only in that step. All of them are
+    sums, so the order does not matter.
     """
     for name, variable in metrics(model):
         now = keras.ops.convert_to_numpy(variable)
@@ -154,7 +154,7 @@ def add_metrics(model: keras.Model, sums: dict[str, np.ndarray]) -> None:
 
 
 def generators() -> dict[str, np.ndarray]:
-    """Return the states of torch's generators, which are no variables."""
+    """Return the states of torch's generators, which are not variables."""
     if keras.backend.backend() != "torch":
         return {}
     import torch
@@ -164,7 +164,7 @@ def generators() -> dict[str, np.ndarray]:
 
 
 def seed_generators(seed: int, epoch: int) -> None:
-    """Seed an epoch, as `fit` draws numbers of its own before it."""
+    """Seed torch for an epoch, as `fit` draws numbers before it."""
     if keras.backend.backend() == "torch":
         import torch
 

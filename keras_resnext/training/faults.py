@@ -10,7 +10,7 @@ from keras_resnext.data import folders
 from keras_resnext.data.datasets import Dataset
 from keras_resnext.training import checkpoints
 
-# Errors of tf.data that are the files' fault. Others may be the program's.
+# Errors of tf.data that files cause. Others may be errors of the program.
 _READING = (
     tf.errors.DataLossError,
     tf.errors.NotFoundError,
@@ -19,19 +19,19 @@ _READING = (
 
 
 class RunError(RuntimeError):
-    """A run can't continue: its disk or one of its images is at fault."""
+    """A run can't continue because of its disk or an image."""
 
 
 @contextlib.contextmanager
 def explained(folder: pathlib.Path, dataset: Dataset) -> Iterator[None]:
-    """Turn what the disk or an image raises into a sentence.
+    """Turn errors of the disk or of an image into a sentence.
 
     Args:
         folder: The folder of the run.
         dataset: The dataset.
 
     Raises:
-        RunError: With the fault, and the checkpoint to resume from.
+        RunError: With the cause, and the checkpoint to resume from.
     """
     try:
         yield

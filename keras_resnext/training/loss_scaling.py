@@ -1,4 +1,4 @@
-"""Loss scaling in half precision, on several devices too."""
+"""Loss scaling in half precision, on one or several devices."""
 
 import keras
 from keras import ops
@@ -9,14 +9,13 @@ from keras_resnext.training.strategy import sum_over_replicas
 
 @keras.saving.register_keras_serializable(package="keras_resnext")
 class LossScaleOptimizer(keras.optimizers.LossScaleOptimizer):
-    """Keras' own, whose replicas agree on which steps to leave out.
+    """Loss scaling as in Keras, with replicas that skip the same steps.
 
-    A step with infinite or undefined gradients is skipped, and the scale of
-    the loss halved. Keras' optimizer tests the gradients of one replica only,
-    or lets each worker decide for itself, so that infinities of another
-    replica enter the weights, or a worker that skips the step blocks the
-    others. `compile` wraps an optimizer in Keras' under "mixed_float16": wrap
-    it in this one before.
+    A step with infinite or undefined gradients is skipped, and the loss scale
+    halved. Keras' optimizer checks the gradients of only one replica, or each
+    worker's separately, so infinities of another replica enter the weights, or
+    a worker that skips a step blocks the others. Under "mixed_float16",
+    `compile` wraps other optimizers in Keras': wrap them in this one first.
 
     Args:
         inner_optimizer: The optimizer that steps.

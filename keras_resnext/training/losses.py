@@ -1,4 +1,4 @@
-"""Losses of the recipes: of labels that are probabilities, mixed or not."""
+"""Losses of the recipes, for labels that are probabilities."""
 
 from typing import Any
 
@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from keras_resnext.kernels.generic import Tensor
+from keras_resnext.training.weight_decay import check_share
 
 
 @keras.saving.register_keras_serializable(package="keras_resnext")
@@ -33,15 +34,15 @@ class CategoricalCrossentropy(keras.losses.CategoricalCrossentropy):
 
 @keras.saving.register_keras_serializable(package="keras_resnext")
 class BinaryCrossentropy(keras.losses.BinaryCrossentropy):
-    """Binary cross-entropy of labels that may be made hard first.
+    """Binary cross-entropy with an optional threshold for labels.
 
     Mixup and cutmix give a label a share of each of two classes. timm's
     `--bce-target-thresh` turns every share above a threshold into 1 and the
     others into 0, label smoothing included.
 
     Args:
-        target_threshold: Threshold, from 0 to below 1; `None` leaves labels
-            as they are.
+        target_threshold: Threshold, from 0 to below 1; `None` for unchanged
+            labels.
         from_logits: Whether predictions are logits.
         **kwargs: Arguments of `keras.losses.BinaryCrossentropy`.
 
@@ -63,11 +64,8 @@ class BinaryCrossentropy(keras.losses.BinaryCrossentropy):
         from_logits: bool = True,
         **kwargs: Any,
     ) -> None:
-        if target_threshold is not None and not 0 <= target_threshold < 1:
-            raise ValueError(
-                "`target_threshold` must be at least 0 and below 1. "
-                f"Received: {target_threshold!r}"
-            )
+        if target_threshold is not None:
+            check_share("target_threshold", target_threshold)
         super().__init__(from_logits=from_logits, **kwargs)
         self.target_threshold = target_threshold
 
@@ -91,6 +89,6 @@ def _check_labels(y_true: Tensor, y_pred: Tensor) -> None:
     if len(y_true.shape) != len(y_pred.shape) or y_true.shape[-1] != classes:
         raise ValueError(
             "The loss of a recipe takes labels as probabilities, (batch, "
-            f"{classes}). Received shape: {tuple(y_true.shape)}. Turn integers "
-            "into one-hot labels with keras.ops.one_hot."
+            f"{classes}). Received shape: {tuple(y_true.shape)}. Convert "
+            "integers with keras.ops.one_hot."
         )

@@ -1,4 +1,4 @@
-"""Processes of a distributed training: addresses, start and failure."""
+"""Processes of distributed training: addresses, start and failure."""
 
 import inspect
 import json
@@ -27,8 +27,8 @@ def tensorflow_strategy() -> tuple[Any, int, int]:
     """Connect with the other workers.
 
     Returns:
-        The `tf.distribute.Strategy`, the index of this worker, and how many
-        there are.
+        The `tf.distribute.Strategy`, the index of this worker, and the number
+        of workers.
 
     Raises:
         ValueError: If the environment doesn't name them.
@@ -47,7 +47,7 @@ def tensorflow_strategy() -> tuple[Any, int, int]:
 
 
 def tensorflow_dataset(strategy: Any, dataset: Any) -> Any:
-    """Distribute a worker's own rows among its devices, and only them."""
+    """Distribute only a worker's own rows among its devices."""
     devices = len(strategy.extended.worker_devices)
     if devices == 1:
         return strategy.distribute_datasets_from_function(lambda _: dataset)
@@ -58,8 +58,8 @@ def tensorflow_dataset(strategy: Any, dataset: Any) -> Any:
             "Give `dataset` batches of a fixed size that they divide, with "
             "drop_remainder=True."
         )
-    # Each device takes one of what the function returns, and `fit` believes
-    # what it says of the number of steps.
+    # Each device takes one batch of the function's dataset, and `fit` relies
+    # on the cardinality for the number of steps.
     shares = dataset.rebatch(rows // devices, drop_remainder=True)
     distributed = strategy.distribute_datasets_from_function(lambda _: shares)
     distributed._cardinality = dataset.cardinality().numpy()
@@ -91,7 +91,7 @@ def start_jax() -> None:
             "num_processes": int(processes),
             "process_id": int(index),
         }
-    # `keras.distribution.initialize` would leave it at a minute and a half.
+    # `keras.distribution.initialize` would keep the default of 90 seconds.
     heartbeat = "heartbeat_timeout_seconds"
     if heartbeat in inspect.signature(jax.distributed.initialize).parameters:
         arguments[heartbeat] = _HEARTBEAT
@@ -109,7 +109,7 @@ def _keras_processes() -> int:
 
 
 def _share_seed() -> None:
-    """Seed Keras alike everywhere, unless it was: weights must be equal."""
+    """Seed Keras equally in all processes: weights must be equal."""
     from jax.experimental import multihost_utils
 
     chance = random.Random()
@@ -147,8 +147,8 @@ def _slurm_tasks() -> int:
 
 
 def _slurm_cluster() -> tuple[list[str], int]:
-    # tf.distribute's SlurmClusterResolver sorts the hosts by name, so that
-    # ranks don't fit where node10 follows node9, and needs GPUs to count.
+    # tf.distribute's SlurmClusterResolver sorts hosts by name, so ranks are
+    # wrong if node10 follows node9, and it needs GPUs to count.
     if _slurm_tasks() == 1:
         return [], 0
     nodes = _expand(os.environ["SLURM_STEP_NODELIST"])
@@ -187,7 +187,7 @@ def _multi_worker_strategy(hosts: list[str], worker: int) -> Any:
     import tensorflow as tf
 
     class Strategy(tf.distribute.MultiWorkerMirroredStrategy):
-        """`tf.distribute`'s, as `fit` of Keras 3 takes it to be.
+        """Strategy of `tf.distribute`, adapted to Keras 3's `fit`.
 
         https://github.com/keras-team/keras/issues/20585
         """
@@ -195,13 +195,13 @@ def _multi_worker_strategy(hosts: list[str], worker: int) -> Any:
         def reduce(self, reduce_op: Any, value: Any, axis: Any = None) -> Any:
             leaves = tf.nest.flatten(value)
             if tf.nest.is_nested(value):
-                # A whole batch, of which Keras wants shapes and dtypes only:
-                # those of a replica's share will do.
+                # A whole batch, of which Keras needs only shapes and dtypes:
+                # those of a replica's share suffice.
                 local = [self.experimental_local_results(v)[0] for v in leaves]
                 return tf.nest.pack_sequence_as(value, local)
             share = self.experimental_local_results(value)[0]
             if axis == 0 and share.shape.rank == 0:
-                axis = None  # what Keras logs: a number, which has no axis
+                axis = None  # a number that Keras logs, without an axis
             return super().reduce(reduce_op, value, axis)
 
     resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
@@ -215,7 +215,7 @@ def _multi_worker_strategy(hosts: list[str], worker: int) -> Any:
 
 
 def _explain_lost_workers(worker: int, number: int) -> None:
-    """Print at the end that the program ended because another one did."""
+    """Explain at exit that the program ended because another one did."""
     import tensorflow as tf
 
     before = sys.excepthook
@@ -228,9 +228,9 @@ def _explain_lost_workers(worker: int, number: int) -> None:
         before(kind, error, traceback)
         if isinstance(error, tf.errors.OpError) and "ollective" in str(error):
             print(
-                f"\nWorker {worker} of {number} stops, as another worker has "
-                "died or can't be reached. Its own output says why. Start "
-                "all workers again, from the last checkpoint.",
+                f"\nWorker {worker} of {number} stops because another worker "
+                "died or can't be reached; see its output for the cause. "
+                "Restart all workers, from the last checkpoint.",
                 file=sys.stderr,
             )
 

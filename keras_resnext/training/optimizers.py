@@ -1,10 +1,10 @@
-"""SGD and LAMB as the recipes' authors ran them: PyTorch's and timm's.
+"""SGD and LAMB with the semantics of PyTorch and timm.
 
-Keras' own differ. Its weight decay goes past the momentum, so that at a
-momentum of 0.9 it decays a tenth as much; its momentum remembers the learning
-rate of each step, so that a drop of the rate takes some ten steps to arrive;
-its LAMB leaves the decay out of the update; and under `tf.distribute` each
-replica clips what it has before the gradients are added up.
+Keras' own differ. Its weight decay bypasses the momentum, so at a momentum of
+0.9 it decays a tenth as much; its velocity includes the learning rate of each
+step, so a drop takes about ten steps to take effect; its LAMB leaves the decay
+out of the update; and under `tf.distribute` each replica clips its own
+gradients before they are summed.
 """
 
 import math
@@ -26,36 +26,35 @@ from keras_resnext.training.weight_decay import check_share
 
 @keras.saving.register_keras_serializable(package="keras_resnext")
 class SGD(Coupled):
-    """Stochastic gradient descent, step by step PyTorch's.
+    """Stochastic gradient descent with PyTorch's update.
 
     With the gradient g of a weight w, the momentum m, the dampening d and the
     decay λ:
 
         g ← g + λ·w
         v ← m·v + (1 - d)·g          (v ← g in the first step)
-        w ← w - rate·v               (w - rate·(g + m·v) with `nesterov`)
+        w ← w - lr·v                 (w - lr·(g + m·v) with `nesterov`)
 
     Weight decay is coupled (an L2 penalty), and the learning rate is not
     folded into the velocity v: a drop takes effect at once.
 
     Args:
-        learning_rate: A float, or a schedule of Keras'.
-        momentum: Share of v that a step keeps, from 0 to below 1.
-        nesterov: Whether to look a step ahead; needs momentum and no
+        learning_rate: A float, or a Keras schedule.
+        momentum: The momentum m, from 0 to below 1.
+        nesterov: Whether to use Nesterov momentum; needs momentum and no
             dampening.
-        dampening: Share of the gradient that stays out of v, from 0 to
-            below 1.
+        dampening: The dampening d, from 0 to below 1.
         weight_decay: λ, an L2 penalty of λ/2 on each weight; None for none.
-        exclude_names: Regular expressions. Variables whose `path` one of them
-            is found in don't decay.
-        exclude_rank: Variables of this rank or below don't decay; 1 spares
+        exclude_names: Regular expressions. Variables whose `path` contains a
+            match don't decay.
+        exclude_rank: Variables of this rank or below don't decay; 1 excludes
             biases and normalization. By default all decay, as in the paper.
         name: The optimizer's name.
-        **kwargs: Of `keras.optimizers.Optimizer`: `clipnorm`,
+        **kwargs: Arguments of `keras.optimizers.Optimizer`: `clipnorm`,
             `global_clipnorm`, `clipvalue`, `use_ema`, `ema_momentum`,
             `ema_overwrite_frequency`, `loss_scale_factor`,
-            `gradient_accumulation_steps`. Gradients are clipped before decay
-            is added, after the replicas' gradients were.
+            `gradient_accumulation_steps`. Gradients are summed over replicas,
+            then clipped, before decay is added.
 
     Raises:
         ValueError: If a number is out of its range.
@@ -144,7 +143,7 @@ class SGD(Coupled):
 
 @keras.saving.register_keras_serializable(package="keras_resnext")
 class LAMB(Coupled):
-    """Layer-wise adaptive moments for large batches, step by step timm's.
+    """Layer-wise adaptive moments for large batches, with timm's update.
 
     Adam's step u, with the decay λ added, is scaled to the norm of the weight
     that it changes:
@@ -152,24 +151,24 @@ class LAMB(Coupled):
         m ← β₁·m + (1 - β₁)·g
         v ← β₂·v + (1 - β₂)·g²
         u = (m / (1 - β₁ᵗ)) / (√(v / (1 - β₂ᵗ)) + ε) + λ·w
-        w ← w - rate·u·‖w‖/‖u‖
+        w ← w - lr·u·‖w‖/‖u‖
 
-    Variables that don't decay are not scaled, and nothing is if a norm is 0.
+    Steps are not scaled if their variable does not decay or a norm is 0.
 
     Args:
-        learning_rate: A float, or a schedule of Keras'.
-        beta_1: Share of m that a step keeps, from 0 to below 1.
-        beta_2: Share of v that a step keeps, from 0 to below 1.
-        epsilon: ε, which keeps the divisor off zero.
+        learning_rate: A float, or a Keras schedule.
+        beta_1: β₁, from 0 to below 1.
+        beta_2: β₂, from 0 to below 1.
+        epsilon: ε, which keeps the divisor above zero.
         weight_decay: λ; None for none.
-        exclude_names: Regular expressions. Variables whose `path` one of them
-            is found in neither decay nor are scaled.
+        exclude_names: Regular expressions. Variables whose `path` contains a
+            match neither decay nor are scaled.
         exclude_rank: Variables of this rank or below neither decay nor are
             scaled. By default these are biases and normalization.
-        global_clipnorm: Norm of all gradients together, above which they are
-            scaled down to it; None for no clipping.
+        global_clipnorm: Maximum norm of all gradients together, to which they
+            are scaled down; None for no clipping.
         name: The optimizer's name.
-        **kwargs: Of `keras.optimizers.Optimizer`, as for `SGD`.
+        **kwargs: Arguments of `keras.optimizers.Optimizer`, as for `SGD`.
 
     Raises:
         ValueError: If a number is out of its range.
@@ -231,10 +230,10 @@ class LAMB(Coupled):
         time = ops.cast(self.iterations + 1, gradient.dtype)
 
         def average(total: Any, value: Tensor, beta: float) -> Tensor:
-            """Update an average, and return it without its start at zero."""
+            """Update an average, and return it with bias correction."""
             new = total * beta + value * (1 - beta)
             self.assign(total, new)
-            # 1 - beta ** time, which float32 has not the digits for
+            # 1 - beta ** time, without loss of float32 digits
             rest = -ops.expm1(time * (math.log(beta) if beta else -math.inf))
             return new / rest
 

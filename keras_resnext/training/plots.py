@@ -28,15 +28,15 @@ def draw_curves(
     path: pathlib.Path,
     measure: tuple[str, str] = ("accuracy", "Accuracy"),
 ) -> None:
-    """Draw loss and accuracy by epoch.
+    """Plot loss and accuracy by epoch.
 
     Args:
         history: Columns of the history, one number per epoch.
-        unfrozen: Number of epochs after which all layers were trained, 0 if
-            they all were from the start.
+        unfrozen: Number of epochs before all layers were trained, 0 if they
+            were from the start.
         path: Image file to write.
-        measure: Key in the history and title of the accuracy, or of another
-            measure in its place.
+        measure: Key in the history and title of the accuracy or another
+            measure.
     """
     figure = Figure((9.6, 3.9), dpi=150, layout="constrained")
     left, right = figure.subplots(1, 2)
@@ -50,7 +50,7 @@ def draw_curves(
             (key, BLUE, "training"),
             (f"val_{key}", ORANGE, "validation"),
         ):
-            # Some are measured on training or validation images only.
+            # Some measures exist for training or validation images only.
             if name not in history:
                 continue
             axes.plot(
@@ -79,7 +79,7 @@ def draw_curves(
 
 
 def _mark_phases(axes: Axes, epoch: float) -> None:
-    """Draw the moment at which all layers begin to train, not one alone."""
+    """Mark the epoch from which all layers train."""
     axes.axvline(epoch, color=INK, ls=":", lw=1)
     for text, side in (
         ("classifier trains ", "right"),
@@ -101,7 +101,7 @@ def draw_confusion(
     labels: list[str],
     path: pathlib.Path,
 ) -> None:
-    """Draw the confusion matrix."""
+    """Plot the confusion matrix."""
     classes = len(labels)
     counts = np.zeros((classes, classes), int)
     np.add.at(counts, (true, predicted), 1)
@@ -113,7 +113,7 @@ def draw_confusion(
     axes.imshow(shares, cmap=BLUES, vmin=0, vmax=1)
     if classes <= MOST_COUNTED_CLASSES:
         for row, column in zip(*np.nonzero(counts), strict=True):
-            wrong = row != column
+            wrong, dark = row != column, shares[row, column] > 0.5
             axes.text(
                 column,
                 row,
@@ -121,7 +121,7 @@ def draw_confusion(
                 ha="center",
                 va="center",
                 fontsize=9,
-                color=_legible(shares[row, column], RED if wrong else INK),
+                color="white" if dark else RED if wrong else INK,
                 fontweight="bold" if wrong else "normal",
             )
     if classes <= MOST_NAMED_CLASSES:
@@ -147,7 +147,7 @@ def draw_confusion(
 
 
 def choose(true: np.ndarray, probabilities: np.ndarray) -> list[int]:
-    """Choose images to show: the surest mistakes, then others."""
+    """Choose images to show: the most confident mistakes, then others."""
     predicted = probabilities.argmax(-1)
     by_sureness = np.argsort(-probabilities.max(-1), kind="stable")
     mistakes = [i for i in by_sureness if predicted[i] != true[i]]
@@ -164,7 +164,7 @@ def draw_predictions(
     labels: list[str],
     path: pathlib.Path,
 ) -> None:
-    """Draw a sheet of images, each with its class and probability.
+    """Plot a grid of images, each with its class and probability.
 
     Args:
         images: Pixels in [0, 1].
@@ -211,21 +211,17 @@ def draw_predictions(
 
 
 def save(figure: Figure, path: pathlib.Path) -> None:
-    """Write a figure, in the format of the path's ending."""
+    """Write a figure, in the format of the path's suffix."""
     with atomic_files.replacing(path) as part:
         figure.savefig(part)
 
 
 def bare(axes: Axes, keep: tuple[str, ...] = ()) -> None:
-    """Remove the frame, but for some sides."""
+    """Remove the frame, except for some sides."""
     for side, spine in axes.spines.items():
         spine.set(visible=side in keep, color=INK)
     axes.tick_params(colors=INK)
 
 
-def _legible(share: float, color: str) -> str:
-    return "white" if share > 0.5 else color
-
-
-def _short(label: str, letters: int = 14) -> str:
-    return label if len(label) <= letters else f"{label[: letters - 1]}…"
+def _short(label: str) -> str:
+    return label if len(label) <= 14 else f"{label[:13]}…"

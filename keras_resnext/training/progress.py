@@ -15,13 +15,13 @@ QUIET_SECONDS = 30
 class Progress(keras.callbacks.Callback):
     """Progress bar with images per second and the remaining time.
 
-    Without a terminal, a line every half minute takes its place.
+    Without a terminal, it prints a line every half minute.
 
     Args:
         epochs: Number of epochs of the run.
         steps: Number of steps per epoch.
         batch_size: Number of images per step.
-        shown: Whether this worker shows anything.
+        shown: Whether this worker shows progress.
     """
 
     def __init__(
@@ -69,7 +69,11 @@ class Progress(keras.callbacks.Callback):
             self._began = time.monotonic()
             return
         now = time.monotonic()
-        facts = self._facts(loss, now)
+        left = (self.epochs - self.epoch) * self.steps - self.done
+        seconds = left * (now - self._began) / (self.seen - 1)
+        facts = (
+            f"loss {loss:.3f}, {self.rate:,.0f} images/s, {clock(seconds)} left"
+        )
         self._bar.update(self._task, completed=self.done, facts=facts)
         silent = self.shown and self._bar.disable
         if silent and now - self._spoke >= QUIET_SECONDS:
@@ -94,13 +98,6 @@ class Progress(keras.callbacks.Callback):
         passed = time.monotonic() - self._began
         return (self.seen - 1) * self.batch_size / max(passed, 1e-9)
 
-    def _facts(self, loss: float, now: float) -> str:
-        left = (self.epochs - self.epoch) * self.steps - self.done
-        seconds = left * (now - self._began) / max(self.seen - 1, 1)
-        return (
-            f"loss {loss:.3f}, {self.rate:,.0f} images/s, {clock(seconds)} left"
-        )
-
 
 def clock(seconds: float) -> str:
     """Return a time as hours, minutes and seconds."""
@@ -110,7 +107,7 @@ def clock(seconds: float) -> str:
 
 
 def line(epoch: int, epochs: int, row: dict[str, Any], measured: str) -> str:
-    """Return the line that ends an epoch."""
+    """Return the line to print after an epoch."""
     return (
         f"epoch {epoch + 1}/{epochs}: loss {row['loss']:.4f}, {measured}, "
         f"lr {row['learning_rate']:.3g}, "

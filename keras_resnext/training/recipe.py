@@ -1,4 +1,4 @@
-"""Recipe of training, and the optimizer, schedule and loss that it makes."""
+"""Training recipe, with its optimizer, schedule and loss."""
 
 import math
 import typing
@@ -19,6 +19,7 @@ from keras_resnext.training.optimizers import SGD
 from keras_resnext.training.schedules import EpochSchedule
 from keras_resnext.training.schedules import cosine
 from keras_resnext.training.schedules import multistep
+from keras_resnext.training.weight_decay import check_share
 from keras_resnext.weights.records import IMAGENET_MEAN
 from keras_resnext.weights.records import IMAGENET_STD
 
@@ -33,28 +34,28 @@ _CHOICES = {
     "loss": ("categorical_crossentropy", "binary_crossentropy"),
 }
 _SHARES = ("momentum", "label_smoothing", "bce_target_thresh", "dropout")
-# Number of images that `ema_decay` counts on, torchvision's dataset.
+# Number of images that `ema_decay` assumes, as torchvision's dataset has.
 IMAGENET_IMAGES = 1_281_167
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Hyper-parameters of a training and of its evaluation.
+    """Hyperparameters of training and evaluation.
 
     Args:
         name: Name of the recipe.
         optimizer: `"sgd"`, `"lamb"` or `"adamw"`.
         learning_rate: Peak learning rate at `batch_size`.
-        batch_size: Images per step, over all devices. The learning rate is
-            scaled in proportion to another size.
+        batch_size: Images per step, over all devices. For other sizes, the
+            learning rate is scaled in proportion.
         epochs: Number of training epochs.
         schedule: `"step"` or `"cosine"`.
         weight_decay: Weight decay of the optimizer.
         sources: Sources of the values.
         momentum: Momentum of SGD.
         nesterov: Whether SGD uses Nesterov momentum.
-        decay_norm: Whether scales and offsets of normalization decay too.
-        decay_bias: Whether the other biases decay too.
+        decay_norm: Whether scales and offsets of normalization decay.
+        decay_bias: Whether other biases decay.
         milestones: Epochs, from 0, at which `"step"` divides the learning
             rate by 10.
         warmup_epochs: Epochs of linear warm-up before `"cosine"`.
@@ -63,7 +64,7 @@ class Recipe:
             step instead of every epoch.
         min_factor: End of the cosine, as a share of `learning_rate`.
         cosine_after_warmup: Whether the cosine begins after the warm-up
-            instead of beneath it.
+            instead of with training.
         train_size: Height and width of training images, in pixels.
         evaluation_size: Height and width of evaluation images, in pixels.
         evaluation_resize: Shorter side after resizing in evaluation, before
@@ -76,36 +77,36 @@ class Recipe:
         crop: `"random_resized"`, or `"padded"`: 4 pixels of padding, then a
             random crop.
         crop_scale: Smallest share of an image's area in `"random_resized"`.
-        horizontal_flip: Whether every other image is mirrored.
-        color_jitter: Strength of changes of brightness, contrast, saturation.
+        horizontal_flip: Whether half of the images are flipped horizontally.
+        color_jitter: Strength of brightness, contrast and saturation changes.
         pca_noise: Standard deviation of noise along the principal components
             of ImageNet's colors.
         auto_augment: `"none"`, `"trivial_augment_wide"` or `"rand_augment"`.
         magnitude: Magnitude of `"rand_augment"`, from 0 to 10.
         random_erasing: Probability that rectangles of an image are erased.
-        erasing_count: Largest number of rectangles; drawn for each image.
+        erasing_count: Maximum number of rectangles, drawn for each image.
         erasing_fill: Values of erased pixels: `"mean"` or `"noise"`.
-        repeated_augment: Times that an image occurs in an epoch, which ends
-            after as many images as the dataset has.
+        repeated_augment: Number of times that an image occurs in an epoch,
+            which has as many images as the dataset.
         mixup: Parameter of mixup's beta distribution; 0 for none.
         cutmix: Parameter of cutmix's beta distribution; 0 for none. With
             both, each batch uses one of them.
         loss: `"categorical_crossentropy"` or `"binary_crossentropy"`.
         label_smoothing: Share of a label that is spread over all classes.
-        bce_target_thresh: Threshold above which `"binary_crossentropy"` takes
-            a class's share of a mixed and smoothed label for 1, and for 0
-            otherwise (timm's `--bce-target-thresh`); 0 for soft labels.
-        zero_init_last: Whether the last scale of each block starts at zero,
-            as timm's do.
-        stochastic_depth: Probability that the last block is skipped.
-        dropout: Share of features dropped before the classifier.
+        bce_target_thresh: Threshold above which `"binary_crossentropy"` counts
+            a class's share of a mixed and smoothed label as 1, otherwise as 0
+            (timm's `--bce-target-thresh`); 0 for soft labels.
+        zero_init_last: Whether the scale of each block's last normalization
+            starts at zero, as in timm.
+        stochastic_depth: Drop rate of the last block.
+        dropout: Dropout rate of the features before the classifier.
         ema_decay: torchvision's `--model-ema-decay`, from which
             `make_callbacks` derives the decay of an update of the averaged
             weights; 0 for no average.
-        ema_steps: Largest number of steps between two updates.
+        ema_steps: Maximum number of steps between two updates.
 
     Raises:
-        ValueError: If a choice is none of those, or a number out of range.
+        ValueError: If a choice is invalid, or a number out of range.
 
     Example:
     >>> recipe = keras_resnext.training.recipes.get("paper")
@@ -169,11 +170,7 @@ class Recipe:
                     f"Received: {value!r}"
                 )
         for name in (*_SHARES, "ema_decay"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(
-                    f"`{name}` must be at least 0 and below 1. "
-                    f"Received: {getattr(self, name)!r}"
-                )
+            check_share(name, getattr(self, name))
         for name in ("batch_size", "epochs", "repeated_augment", "ema_steps"):
             if getattr(self, name) < 1:
                 raise ValueError(
@@ -194,7 +191,7 @@ class Recipe:
             )
 
     def override(self, *assignments: str, **values: Any) -> "Recipe":
-        """Return the recipe with other values in some of its fields.
+        """Return the recipe with some fields overridden.
 
         Args:
             *assignments: As on a command line: `"epochs=10"`,
@@ -205,8 +202,8 @@ class Recipe:
             Another `Recipe`.
 
         Raises:
-            ValueError: If a field is unknown, with the nearest that is not,
-                or if a value can't be read or is out of range.
+            ValueError: If a field is unknown, or a value can't be read or is
+                out of range.
 
         Example:
         >>> from keras_resnext.training import recipes
@@ -221,17 +218,17 @@ class Recipe:
             if name not in _TYPES:
                 raise ValueError(
                     f"A recipe has no field '{name}'."
-                    f"{did_you_mean(name, _TYPES)} There are: "
+                    f"{did_you_mean(name, _TYPES)} Fields: "
                     f"{', '.join(_TYPES)}"
                 )
         read = {name: read_field(name, word) for name, word in words.items()}
         return replace(self, **read, **values)
 
     def lasting(self, epochs: int) -> "Recipe":
-        """Return the recipe in another number of epochs.
+        """Return the recipe for another number of epochs.
 
-        Milestones keep their share of the epochs. So does the warm-up of a
-        shorter recipe; a longer one keeps its epochs of warm-up.
+        Milestones scale in proportion, as does the warm-up of a shorter
+        recipe; a longer one keeps its warm-up epochs.
 
         Args:
             epochs: Number of training epochs.
@@ -263,15 +260,15 @@ class Recipe:
         """Make the optimizer, with its schedule.
 
         Args:
-            steps_per_epoch: Steps of training in an epoch.
-            batch_size: Images a step, over all devices; `None` for the
+            steps_per_epoch: Training steps per epoch.
+            batch_size: Images per step, over all devices; `None` for the
                 recipe's own. The learning rate is scaled in proportion.
             **kwargs: Arguments of the optimizer, such as `global_clipnorm`.
 
         Returns:
             An `SGD` or `LAMB` of `keras_resnext.training.optimizers`, or
-            Keras' `AdamW`, which is PyTorch's. If the recipe averages the
-            weights, the callbacks of `make_callbacks` do.
+            Keras' `AdamW`, equivalent to PyTorch's. Averages of the weights
+            need the callbacks of `make_callbacks`.
         """
         rising = self.warmup_epochs if self.warmup_by_step else 0
         schedule = EpochSchedule(
@@ -286,7 +283,7 @@ class Recipe:
                 optimizer.exclude_from_weight_decay(var_names=spared)
             return optimizer
         if not (self.decay_norm or self.decay_bias):
-            # All that timm spares: whatever has one axis or none.
+            # As in timm, variables of at most one axis don't decay.
             kwargs = {"exclude_rank": 1, **kwargs}
         else:
             kwargs = {"exclude_rank": -1, "exclude_names": spared, **kwargs}
@@ -295,17 +292,17 @@ class Recipe:
         return SGD(schedule, self.momentum, self.nesterov, **kwargs)
 
     def make_callbacks(self, steps_per_epoch: int) -> list[WeightAverage]:
-        """Make the callbacks that training by the recipe needs.
+        """Make the callbacks that the recipe needs.
 
         torchvision divides `1 - ema_decay` by the number of updates in a run,
-        up to the number of images, which is ImageNet's there. Here the images
-        count too, so that the average of a run of any length on any dataset
-        remembers the same share of it as on ImageNet: 1/26 at 0.99998. Where
-        that is fewer than four times `ema_steps` steps, updates are closer to
-        each other. The weights are copied during the warm-up.
+        up to a factor that is constant for ImageNet. Here the number of images
+        counts too, so the average of a run of any length on any dataset covers
+        the same share of it as on ImageNet: 1/26 at 0.99998. If this is fewer
+        than four times `ema_steps` steps, updates are more frequent. During
+        the warm-up, the weights are copied.
 
         Args:
-            steps_per_epoch: Steps of training in an epoch.
+            steps_per_epoch: Training steps per epoch.
 
         Returns:
             A `WeightAverage` if the recipe averages the weights, in a list.
@@ -338,11 +335,11 @@ class Recipe:
         return [WeightAverage(decay, steps, warmup)]
 
     def make_loss(self) -> keras.losses.Loss:
-        """Make the loss of logits and of labels that are smoothed already.
+        """Make the loss for logits and smoothed labels.
 
-        Labels are smoothed with the images, as mixing them comes first;
-        Keras' binary cross-entropy would smooth towards a half. The loss
-        refuses integer labels.
+        Labels are smoothed in the data pipeline, after mixing; Keras' binary
+        cross-entropy would smooth towards one half. The loss refuses integer
+        labels.
         """
         if self.loss == "binary_crossentropy":
             return BinaryCrossentropy(self.bce_target_thresh or None)
@@ -393,7 +390,7 @@ def read_field(name: str, word: str) -> Any:
             return tuple(number(part) for part in word.split(",") if part)
         return kind(word)
     except (ValueError, KeyError) as error:
-        wanted = _WANTED.get(kind, "numbers, as 30,60")
+        wanted = _WANTED.get(kind, "numbers, such as 30,60")
         raise ValueError(
             f"`{name}` must be {wanted}. Received: {word!r}"
         ) from error

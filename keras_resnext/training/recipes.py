@@ -1,10 +1,10 @@
-"""Published recipes of training: the rows of `recipes.csv`, as `Recipe`s.
+"""Published training recipes: the rows of `recipes.csv`, as `Recipe`s.
 
 A row is a field of a recipe: its value, its source, and whether the value was
 read there (*no* means that it was inferred, or is from a source that could not
-be opened). The field `base` names the recipe that has all other fields; without
-it they have the defaults of `Recipe`. Sources begin with a key of
-`REPOSITORIES`; docs/recipes.md is the same as tables.
+be opened). The field `base` names a recipe that provides all other fields;
+without it they have the defaults of `Recipe`. Sources begin with a key of
+`REPOSITORIES`; docs/recipes.md shows them as tables.
 
 print(recipes.get("a2"))
 recipe = recipes.get("a2", epochs=100, mixup=0.2)
@@ -55,12 +55,12 @@ class Source(NamedTuple):
 
 
 RECIPES: dict[str, Recipe] = {}
-# Sources of the fields of each recipe, those without effect aside.
+# Sources of each recipe's fields, except those without effect.
 SOURCES: dict[str, dict[str, Source]] = {}
 
 
 def get(name: str, *assignments: str, **values: Any) -> Recipe:
-    """Return a recipe by its name, with other values in some of its fields.
+    """Return a recipe by its name, with some fields overridden.
 
     Args:
         name: One of `list_recipes()`.
@@ -79,7 +79,7 @@ def get(name: str, *assignments: str, **values: Any) -> Recipe:
     if name not in RECIPES:
         raise ValueError(
             f"There is no recipe {name!r}.{did_you_mean(name, RECIPES)} "
-            f"There are: {', '.join(RECIPES)}"
+            f"Recipes: {', '.join(RECIPES)}"
         )
     return RECIPES[name].override(*assignments, **values)
 
@@ -95,7 +95,7 @@ def list_recipes() -> list[str]:
 
 
 def without_effect(recipe: Recipe) -> set[str]:
-    """Return the fields whose value changes nothing in a recipe."""
+    """Return the fields whose values have no effect in a recipe."""
     cosine = recipe.schedule == "cosine"
     rising = ("warmup_factor", "warmup_by_step", "cosine_after_warmup")
     conditions = {

@@ -1,4 +1,4 @@
-"""The directory of a run, with the record of what was run."""
+"""Directory of a run, with its record."""
 
 import contextlib
 import csv
@@ -27,7 +27,7 @@ class RunDirectory:
 
     Args:
         path: The directory.
-        writes: Whether this worker writes: one of several does.
+        writes: Whether this worker writes; one of several does.
     """
 
     def __init__(
@@ -53,15 +53,15 @@ class RunDirectory:
             yield
 
     def claim(self, record: dict[str, Any], resume: bool) -> None:
-        """Write the record of a run, or check that it is that run's already.
+        """Write the record of a run, or check that it is of the same run.
 
         Args:
             record: Result of `describe`.
             resume: Whether the run is to be resumed.
 
         Raises:
-            ValueError: If it is another run's, or this run's and not to be
-                resumed.
+            ValueError: If the record is of another run, or of this run and
+                `resume` is false.
             OSError: If it can't be written.
         """
         path = self.path / RECORD
@@ -85,7 +85,7 @@ class RunDirectory:
             )
         if not resume:
             raise ValueError(
-                f"'{self.path}' contains this run already. Resume it "
+                f"'{self.path}' already contains this run. Resume it "
                 "(--resume) or use another directory (--output)."
             )
 
@@ -110,7 +110,7 @@ class RunDirectory:
         plots.draw_curves(columns, 0, curves, (measure, title))
 
     def write_board(self, row: dict[str, Any]) -> None:
-        """Write the numbers of an epoch for TensorBoard.
+        """Write the metrics of an epoch for TensorBoard.
 
         Raises:
             OSError: If they can't be written.
@@ -134,10 +134,10 @@ class RunDirectory:
 
 
 def describe(recipe: Recipe, identity: dict[str, Any]) -> dict[str, Any]:
-    """Return the record of a run and of what it runs on.
+    """Return the record of a run and its environment.
 
     Args:
-        recipe: The recipe, with what was overridden.
+        recipe: The recipe, including overridden fields.
         identity: JSON values that identify the run: the model, the dataset,
             the seed.
 
@@ -146,7 +146,7 @@ def describe(recipe: Recipe, identity: dict[str, Any]) -> dict[str, Any]:
     """
     import tensorflow as tf
 
-    # By itself: its package may be tensorflow or tensorflow-cpu.
+    # The package may be tensorflow or tensorflow-cpu.
     versions = {"tensorflow": tf.__version__}
     for name in PACKAGES:
         with contextlib.suppress(metadata.PackageNotFoundError):
@@ -213,7 +213,7 @@ def commit() -> str | None:
             check=True,
         ).stdout.strip()
 
-    # Not the repository around an environment that it is installed in.
+    # Not a repository that contains the environment of the package.
     if not (clone / ".git").exists():
         return None
     try:
@@ -224,7 +224,7 @@ def commit() -> str | None:
 
 
 def _difference(key: str, known: dict[str, Any], asked: dict[str, Any]) -> str:
-    """Describe a difference between a run on the disk and one asked for."""
+    """Describe a difference between a recorded and a requested run."""
     before, now = known.get(key), asked[key]
     if key == "labels" and before:
         gone = [label for label in before if label not in now]

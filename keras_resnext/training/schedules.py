@@ -1,4 +1,4 @@
-"""Learning rates by the epoch, as PyTorch's recipes step them."""
+"""Learning rates by epoch, as in PyTorch's recipes."""
 
 import math
 from collections.abc import Sequence
@@ -15,10 +15,10 @@ class EpochSchedule(keras.optimizers.schedules.LearningRateSchedule):
     """Learning rate that changes at the end of each epoch.
 
     Args:
-        learning_rates: Learning rate of each epoch. The last one stays
+        learning_rates: Learning rate of each epoch. The last one also applies
             afterwards.
         steps_per_epoch: Number of training steps in an epoch, from 1.
-        warmup_epochs: Number of epochs at the start within which the learning
+        warmup_epochs: Number of epochs at the start in which the learning
             rate changes at every step instead, linearly from the epoch's own
             to the next epoch's.
 
@@ -87,7 +87,7 @@ def multistep(
         factor: Factor by which each milestone multiplies it.
 
     Returns:
-        A list of `epochs` learning rates, as of torch's `MultiStepLR`.
+        A list of `epochs` learning rates, as from torch's `MultiStepLR`.
 
     Example:
     >>> rates = keras_resnext.training.schedules.multistep(0.1, 4, (1, 3))
@@ -117,9 +117,9 @@ def cosine(
         warmup_epochs: Number of epochs of the warm-up.
         warmup_factor: Start of the warm-up, as a share of `learning_rate`.
         min_factor: End of the cosine, as a share of `learning_rate`.
-        cosine_after_warmup: Whether the cosine begins after the warm-up, as
-            torchvision's; timm's begins with training, and the warm-up hides
-            its first epochs.
+        cosine_after_warmup: Whether the cosine begins after the warm-up, as in
+            torchvision; in timm it begins with training, and the warm-up
+            replaces its first epochs.
 
     Returns:
         A list of `epochs` learning rates.

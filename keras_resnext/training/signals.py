@@ -9,11 +9,11 @@ import keras
 
 
 class StopOnSignal(keras.callbacks.Callback):
-    """Stop of a training after the step in which a signal came.
+    """Callback that stops training after the step in which a signal arrives.
 
-    With several processes each would stop after a step of its own and wait
-    for the others for ever: there signals end a process at once, as usual.
-    So they do outside of the main thread, where Python receives none.
+    Several processes would stop after different steps and wait for each other
+    forever: there, signals end a process at once, as usual. So they do outside
+    the main thread, where Python can't receive them.
 
     Args:
         alone: Whether this is the only process.

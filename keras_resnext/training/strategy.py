@@ -1,4 +1,4 @@
-"""Strategy of training on several devices or machines.
+"""Training strategy for several devices or machines.
 
 strategy = keras_resnext.training.strategy.start("auto")
 with strategy.scope():
@@ -29,17 +29,17 @@ _NAMES = {
 
 @dataclasses.dataclass(frozen=True)
 class Strategy:
-    """Strategy of training on several devices; `start` makes one.
+    """Training strategy for several devices; `start` returns one.
 
     Each of `num_workers` processes feeds its share of every batch to its
-    devices. After each step all `num_replicas` devices hold the same weights,
-    moving statistics and optimizer, so that any one worker can save them.
+    devices. After each step all `num_replicas` devices have the same weights,
+    moving statistics and optimizer state, so any worker can save them.
 
     Args:
         name: `"none"`, `"mirrored"`, `"multiworker"` or `"jax"`.
         num_replicas: Devices that compute a step together.
-        num_workers: Processes that do.
-        worker: This process among them, from 0.
+        num_workers: Processes that compute a step together.
+        worker: Index of this process, from 0.
 
     Example:
     >>> strategy = keras_resnext.training.strategy.start("none")
@@ -71,7 +71,7 @@ class Strategy:
     def chief_only(self) -> Iterator[None]:
         """Return the scope in which only one worker writes files.
 
-        Without it saving on JAX makes a variable, which waits for the others.
+        Without it, saving on JAX creates a variable and waits for the others.
         """
         if self.name != "jax":
             yield
@@ -86,18 +86,18 @@ class Strategy:
     def distribute(self, dataset: Any) -> Any:
         """Prepare a dataset for `fit`, `evaluate` and `predict`.
 
-        All workers must come to the same number of batches, each of as many
-        rows as theirs. So pad the last batch of an evaluation with rows of
-        sample weight 0, and pass `weighted_metrics` to `compile`.
+        All workers must have the same number of batches, with equally many
+        rows. Pad the last batch of an evaluation with rows of sample weight 0,
+        and pass `weighted_metrics` to `compile`.
 
         Args:
             dataset: A batched `tf.data.Dataset` of this worker's rows of each
-                batch: of `batch / num_workers` rows, which its devices
-                divide.
+                batch, `batch / num_workers`, divisible by its number of
+                devices.
 
         Returns:
-            What to give to `fit`, `evaluate` or `predict`. The latter returns
-            the predictions of all workers' rows, batch by batch, the first
+            The dataset for `fit`, `evaluate` or `predict`. `predict` returns
+            predictions for all workers' rows, batch by batch, the first
             worker's rows first; on JAX Keras can't predict with several
             processes.
         """
@@ -107,23 +107,23 @@ class Strategy:
 
 
 def start(name: str = "auto") -> Strategy:
-    """Start to train on several devices or machines.
+    """Start training on several devices or machines.
 
-    Call it before anything else of Keras: machines meet before the first
+    Call it before anything else of Keras: machines connect before the first
     tensor. Each machine runs the same program. On TensorFlow they find each
     other by `TF_CONFIG`; on JAX by `KERAS_DISTRIBUTION_JOB_ADDRESSES`,
     `KERAS_DISTRIBUTION_NUM_PROCESSES` and `KERAS_DISTRIBUTION_PROCESS_ID`;
-    under Slurm's `srun` by what that sets. If one dies the others end with an
+    under Slurm's `srun` by its variables. If one dies, the others end with an
     error within a minute.
 
     Args:
         name: `"none"`; on TensorFlow `"mirrored"` (the devices of this
             machine) or `"multiworker"` (those of several); on JAX `"jax"`
-            (all devices of all processes); or `"auto"`, which looks how many
-            there are. torch has `"none"` only.
+            (all devices of all processes); or `"auto"`, which chooses by the
+            devices and processes. torch supports one device only.
 
     Returns:
-        The strategy. On JAX it is Keras' global distribution from here on.
+        The strategy. On JAX it becomes Keras' global distribution.
 
     Raises:
         ValueError: If the backend has no such strategy, or the variables
@@ -142,7 +142,7 @@ def start(name: str = "auto") -> Strategy:
             reason = f" Keras trains on one device only with {backend}."
         raise ValueError(
             f"The {backend} backend has no strategy {name!r}."
-            f"{did_you_mean(name, valid)}{reason} Valid ones: "
+            f"{did_you_mean(name, valid)}{reason} Strategies: "
             f"{', '.join(valid)}."
         )
     if backend == "jax":
@@ -153,7 +153,7 @@ def start(name: str = "auto") -> Strategy:
 
 
 def synchronize_batch_norm(model: keras.Model) -> None:
-    """Let all replicas normalize by the statistics of the whole batch.
+    """Normalize by the statistics of the whole batch on all replicas.
 
     By default each replica of TensorFlow normalizes by the statistics of its
     own share, which is cheaper, and as good for shares of 16 images or more.
@@ -171,7 +171,7 @@ def synchronize_batch_norm(model: keras.Model) -> None:
     """
     if keras.config.backend() != "tensorflow":
         return
-    for layer in model._flatten_layers():  # within other layers, too
+    for layer in model._flatten_layers():  # including nested layers
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.synchronized = True
 
@@ -202,7 +202,7 @@ def _start_jax(name: str) -> Strategy:
     replicas = distribution.num_model_replicas
     if name == "auto" and replicas == 1:
         return Strategy("none")
-    # `fit` asks for it, too, and runs outside of the scope.
+    # `fit` needs it too, and runs outside the scope.
     keras.distribution.set_distribution(distribution)
     return Strategy(
         "jax",

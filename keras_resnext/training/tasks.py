@@ -23,8 +23,8 @@ class Task(Protocol):
     """Interface between a `Trainer` and a task, such as `Classification`.
 
     Args:
-        measure: Name of the measure, of which more is better, as in the
-            history; of the validation images as `val_<measure>`.
+        measure: Name of the measure in the history, of which more is better;
+            for validation images `val_<measure>`.
         title: Title of the measure in plots.
         optimizer_options: Arguments of the optimizer besides the recipe's.
     """
@@ -74,7 +74,7 @@ class Task(Protocol):
         """Return the model for inference, of the same weights."""
 
     def text(self, row: Mapping[str, Any]) -> str:
-        """Return the measures of an epoch in words."""
+        """Return the measures of an epoch as text."""
 
 
 class Classification:
@@ -152,7 +152,7 @@ class Classification:
         return build("softmax")
 
     def text(self, row: Mapping[str, Any]) -> str:
-        """Return the accuracies of an epoch in words."""
+        """Return the accuracies of an epoch as text."""
         text = f"accuracy {row['accuracy']:.2%}"
         if "val_accuracy" in row:
             text += (

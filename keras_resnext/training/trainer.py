@@ -1,4 +1,4 @@
-"""Training by a recipe: resumable, recorded and drawn.
+"""Training by a recipe: resumable, with records and plots.
 
 from keras_resnext import data
 from keras_resnext.training.trainer import Trainer
@@ -68,13 +68,12 @@ class TrainingStopped(Exception):
 def prepare(
     strategy: str = "auto", seed: int = 0, deterministic: bool = False
 ) -> Strategy:
-    """Prepare this process for training, before it makes the first tensor.
+    """Prepare this process for training, before it creates the first tensor.
 
     Args:
         strategy: Name of a strategy, see `strategy.start`.
         seed: Seed of all randomness.
-        deterministic: Whether the same numbers result each time, at the price
-            of speed.
+        deterministic: Whether results are reproducible, at a lower speed.
 
     Returns:
         The `Strategy`.
@@ -85,8 +84,8 @@ def prepare(
     import tensorflow as tf
 
     if keras.backend.backend() != "tensorflow":
-        # TensorFlow only reads images, and must leave the GPU's memory alone.
-        with contextlib.suppress(RuntimeError):  # it has begun already
+        # TensorFlow only reads images, and must not take the GPU's memory.
+        with contextlib.suppress(RuntimeError):  # already initialized
             tf.config.set_visible_devices([], "GPU")
     if deterministic:
         tf.config.experimental.enable_op_determinism()
@@ -110,14 +109,14 @@ def build_model(
 
     Args:
         config: Configuration of the model.
-        recipe: Recipe, which sets dropout, stochastic depth and the
-            initialization of the last scale of each block.
+        recipe: Recipe, which sets dropout, stochastic depth and
+            `zero_init_last`.
         labels: Names of the classes.
         activation: Activation of the classifier, `None` for logits.
         name: Name of the model.
 
     Returns:
-        A model for images of any size that knows its evaluation transform and
+        A model for images of any size that stores its evaluation transform and
         the names of its classes.
     """
     model = ResNeXt(
@@ -161,16 +160,16 @@ class Trainer:
     """Training of a model by a recipe, recorded in a directory.
 
     The directory receives `run.json` (recipe, dataset, versions, result),
-    `history.csv`, `curves.png`, numbers for TensorBoard, checkpoints from
-    which the run resumes to the last bit, and the model as `last.keras` and,
-    where the dataset has validation images, as `best.keras`.
+    `history.csv`, `curves.png`, metrics for TensorBoard, checkpoints from
+    which the run resumes exactly, and the model as `last.keras` and, if the
+    dataset has validation images, as `best.keras`.
 
     Args:
         model: Name of a variant; or a function that makes a model whose
             output has the given activation, `None` for logits.
         dataset: The dataset.
         recipe: The recipe.
-        directory: Directory of the run, made if need be.
+        directory: Directory of the run, created if needed.
         name: Name of the model in the record; `None` for the variant's.
         task: Task of the model, such as `Classification()`.
         strategy: Strategy from `prepare`; `None` for one device.
@@ -182,8 +181,8 @@ class Trainer:
             computation; weights stay float32.
         synchronize: Whether batch statistics are those of all devices
             (TensorFlow; on JAX they always are).
-        save_steps: Steps from one checkpoint to the next; each epoch ends
-            with one as well.
+        save_steps: Steps between checkpoints; one is also saved after each
+            epoch.
         identity: JSON values that identify the run, besides those that the
             trainer records.
 
@@ -273,23 +272,23 @@ class Trainer:
             The history: a row of numbers for each epoch.
 
         Raises:
-            TrainingStopped: If a signal came; the run was saved.
+            TrainingStopped: If a signal arrived; the run was saved.
             DivergedError: If the loss is NaN or infinite.
-            RunError: If the disk or an image is at fault.
+            RunError: If the disk fails or an image can't be read.
             OSError: If the directory can't be written, or is in use.
-            ValueError: If the directory is another run's, or this run's and
-                not to be resumed.
+            ValueError: If the directory is of another run, or of this run and
+                `resume` is false.
         """
         with self.directory.hold():
             return self._train(resume)
 
     def evaluate(self, split: str) -> dict[str, float]:
-        """Measure the model as it is on `"validation"` or `"test"` images."""
+        """Measure the current model on `"validation"` or `"test"` images."""
         return self._evaluate(split, keras.callbacks.Callback())
 
     @functools.cached_property
     def deployed(self) -> keras.Model:
-        """The model for inference, in full precision."""
+        """Model for inference, in full precision."""
         with self._dtype_policy("float32"):
             return self.task.deployed(self.build)
 
@@ -302,9 +301,8 @@ class Trainer:
         recipe, strategy, task = self.recipe, self.strategy, self.task
         record = describe(recipe, self._identity())
         self.directory.claim(record, resume)
-        say = _silent
-        if strategy.is_chief:
-            say = functools.partial(progress.CONSOLE.print, soft_wrap=True)
+        print_ = functools.partial(progress.CONSOLE.print, soft_wrap=True)
+        say = print_ if strategy.is_chief else lambda _: None
         history: list[dict[str, Any]] = []
         restored = None
         start = first_step = 0
@@ -322,11 +320,11 @@ class Trainer:
         elif resume:
             say(
                 f"There is nothing to resume in {self.directory.path}: "
-                "beginning."
+                "starting a new run."
             )
         say(self._heading())
         if self.dataset.skipped:
-            say(f"{self.dataset.skipped:,} files are no images: skipped.")
+            say(f"Skipped {self.dataset.skipped:,} files that are not images.")
         shown = progress.Progress(
             recipe.epochs, self.steps, self.batch_size, strategy.is_chief
         )
@@ -378,10 +376,10 @@ class Trainer:
             self.strategy.distribute(batches.take(self.steps - first_step)),
             initial_epoch=epoch,
             epochs=epoch + 1,
-            # They are shuffled already.
+            # They are already shuffled.
             shuffle=False,
             verbose=0,
-            # Averages first: what is saved contains them.
+            # Averages first: checkpoints contain them.
             callbacks=[*averages, shown, saving, stopping],
         ).history
         seconds = time.monotonic() - began
@@ -427,7 +425,7 @@ class Trainer:
         )
 
     def _deploy(self, history: list[dict[str, Any]]) -> None:
-        """Write the model for inference if it is the best so far or last."""
+        """Write the model for inference if it is the best so far or final."""
         values = [
             keras.ops.convert_to_numpy(weight.value)
             for weight in self.model.weights
@@ -522,10 +520,10 @@ class Trainer:
 
 
 class Checkpointing(keras.callbacks.Callback):
-    """Checkpoints of a run every so many steps.
+    """Callback that saves checkpoints of a run at regular intervals.
 
-    Where a recipe averages weights, the averages are measured and deployed; a
-    checkpoint contains them beside the weights of training.
+    If a recipe averages weights, the averages are measured and deployed; a
+    checkpoint contains them beside the training weights.
 
     Args:
         trainer: The trainer.
@@ -572,7 +570,7 @@ class Checkpointing(keras.callbacks.Callback):
             self.save()
 
     def save(self) -> None:
-        """Save the run as it is."""
+        """Save the current state of the run."""
         steps = self.trainer.steps
         whole = self.done == steps
         self._sync()
@@ -592,10 +590,6 @@ class Checkpointing(keras.callbacks.Callback):
         )
 
     def _sync(self) -> None:
-        """Bring the variables to where they are without `fit`."""
+        """Copy the state of `fit` to the variables, which JAX needs."""
         if keras.backend.backend() == "jax":
             self.trainer.model.jax_state_sync()
-
-
-def _silent(_: str) -> None:
-    """Print nothing, as workers other than the first."""

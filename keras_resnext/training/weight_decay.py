@@ -1,4 +1,4 @@
-"""Base class of SGD and LAMB: decay within the step, and many replicas."""
+"""Base class of SGD and LAMB: coupled weight decay, and replicas."""
 
 import math
 import re
@@ -18,7 +18,7 @@ Rate: TypeAlias = float | keras.optimizers.schedules.LearningRateSchedule
 
 
 class Coupled(keras.optimizers.Optimizer):
-    """An optimizer whose weight decay is a part of the gradient or update."""
+    """Optimizer with weight decay as part of the gradient or update."""
 
     def __init__(
         self,
@@ -51,30 +51,30 @@ class Coupled(keras.optimizers.Optimizer):
         ]
 
     def _decay(self, variable: Any) -> Tensor | None:
-        """Return the summand of a variable's decay, `None` if it has none."""
+        """Return the decay term of a variable, `None` if it has none."""
         if not self._decayed[self._get_variable_index(variable)]:
             return None
         value = ops.convert_to_tensor(variable)
         return value * ops.cast(self.weight_decay, value.dtype)
 
     def _apply_weight_decay(self, variables: list[keras.Variable]) -> None:
-        """Do nothing: `update_step` decays."""
+        """Do nothing: `update_step` applies the decay."""
 
     def _clip_gradients(self, gradients: list[Tensor]) -> list[Tensor]:
         """Clip the gradients of the whole batch, not a replica's share."""
         if not (self.clipnorm or self.global_clipnorm or self.clipvalue):
             return gradients
         clipped = super()._clip_gradients(sum_over_replicas(gradients))
-        # Keras adds them up over the replicas once more.
+        # Keras sums them over the replicas again.
         return [gradient / replicas_in_sync() for gradient in clipped]
 
     def _backend_apply_gradients(
         self, gradients: list[Tensor], variables: list[keras.Variable]
     ) -> None:
-        """Take a step, or gather gradients for a later step.
+        """Take a step, or accumulate gradients for a later step.
 
-        Keras' own, but for branches within which replicas can meet: its
-        raise an error as soon as there are several.
+        As in Keras, but with branches in which replicas can communicate:
+        Keras' raise an error if there are several.
         """
         steps = self.gradient_accumulation_steps
         often = self.ema_overwrite_frequency if self.use_ema else None
@@ -128,7 +128,7 @@ class Coupled(keras.optimizers.Optimizer):
         super().finalize_variable_values(variables)
         if self.use_ema and keras.backend.backend() == "jax":
             # The weights now share their averages' memory, which the next
-            # step would give away twice.
+            # step would donate twice.
             for variable in variables:
                 variable.assign(ops.copy(variable.value))
 

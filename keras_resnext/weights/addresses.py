@@ -1,5 +1,6 @@
 """Checkpoints by address: on the Hugging Face hub, the web, or this machine."""
 
+import contextlib
 import json
 import math
 import os
@@ -25,7 +26,7 @@ from keras_resnext.weights.files import shown
 from keras_resnext.weights.records import HubFile
 from keras_resnext.weights.records import WebFile
 
-# A path loses one of the slashes, and Windows has drives of one letter.
+# `pathlib` drops one of two slashes; drives of Windows have one letter.
 _ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/+(.*)|(hf[-_]hub):(.*)")
 _HUB = re.compile(
     r"(?P<repo>[\w-][\w.-]*/[\w-][\w.-]*)"
@@ -55,7 +56,7 @@ _LARGEST_JSON = 1 << 24  # bytes
 
 @dataclass(frozen=True)
 class FetchedCheckpoint(os.PathLike[str]):
-    """Checkpoint file of an address, to be used as a path.
+    """Checkpoint file of an address, usable as a path.
 
     Args:
         path: The file on this machine.
@@ -80,7 +81,7 @@ class FetchedCheckpoint(os.PathLike[str]):
 def find_checkpoint(
     path: str | os.PathLike[str],
 ) -> pathlib.Path | FetchedCheckpoint:
-    """Return the file of a path or address, downloaded if need be.
+    """Return the file of a path or address, downloaded if needed.
 
     Args:
         path: A path, where `~` stands for the home folder; or an address:
@@ -106,7 +107,13 @@ def find_checkpoint(
         return expanded or pathlib.Path(text)
     scheme, rest = (match[1] or match[3]).lower(), match[2] or match[4] or ""
     if scheme == "file":
-        return _local(text, rest)
+        parts = urllib.parse.urlsplit(text)
+        if parts.netloc not in ("", "localhost"):
+            raise ValueError(
+                "A file:// address must name a file of this machine, as in "
+                f"file:///folder/file. Received: '{shown(text)}'"
+            )
+        return pathlib.Path(urllib.request.url2pathname(parts.path))
     if scheme in ("http", "https"):
         return _from_web(f"{scheme}://{rest}")
     if scheme in ("hf", "hf-hub", "hf_hub"):
@@ -123,16 +130,6 @@ def find_checkpoint(
         "and pass its path, or use hf://, https:// or file://. Received: "
         f"'{shown(text)}'"
     )
-
-
-def _local(address: str, rest: str) -> pathlib.Path:
-    parts = urllib.parse.urlsplit(address)
-    if parts.netloc not in ("", "localhost"):
-        raise ValueError(
-            "A file:// address must name a file of this machine, as in "
-            f"file:///folder/file. Received: '{shown(address)}'"
-        )
-    return pathlib.Path(urllib.request.url2pathname(parts.path))
 
 
 # The web ----------------------------------------------------------------------
@@ -161,7 +158,7 @@ def _from_web(address: str) -> FetchedCheckpoint:
     except CheckpointError as error:
         raise CheckpointError(
             f"{error} (Hex digits at the end of a file's name are taken for "
-            "its SHA-256, as torch.hub does. If they are something else, "
+            "its SHA-256, as by torch.hub. If they are something else, "
             "download the file and pass its path.)"
         ) from error
     except Exception as error:
@@ -215,9 +212,9 @@ def _from_hub(
 
 
 def _list(address: str, repo: str, revision: str) -> hub.Listing:
-    """List a repository: as it is now, or as it is cached where it can't be.
+    """List a repository's files on the hub, or in the cache if it fails.
 
-    A commit never changes, so that its cache is as good.
+    A commit never changes, so its cache is used first.
     """
     cached = hub.cached_listing(repo, revision)
     if cached and revision == cached.commit and _weights(cached.files):
@@ -233,7 +230,7 @@ def _list(address: str, repo: str, revision: str) -> hub.Listing:
         if not hub.offline():
             warnings.warn(
                 f"Can't ask the hub for '{address}' ({first_line(error)}); "
-                "using what is in the cache.",
+                "using the cache.",
                 stacklevel=2,
             )
         return cached
@@ -270,7 +267,7 @@ def _choose(address: str, files: Iterable[str], inside: str) -> str:
         )
     if not found:
         raise CheckpointError(
-            f"'{address}' contains no weights that can be read, but "
+            f"'{address}' contains no readable weights. It contains "
             f"{listed(names)}."
         )
     raise CheckpointError(
@@ -293,40 +290,33 @@ def _read_json(path: pathlib.Path) -> Any:
 def _shards(address: str, path: pathlib.Path) -> list[str]:
     """Return the names of the files that an index lists."""
     index = _read_json(path)
-    try:
+    with contextlib.suppress(AttributeError, KeyError, TypeError):
         names = sorted(set(index["weight_map"].values()))
-    except (AttributeError, KeyError, TypeError) as error:
-        raise CheckpointError(
-            f"The index '{path.name}' of '{address}' lists no files."
-        ) from error
-    if not all(isinstance(name, str) for name in names):
-        raise CheckpointError(
-            f"The index '{path.name}' of '{address}' lists no files."
-        )
-    return names
+        if all(isinstance(name, str) for name in names):
+            return names
+    raise CheckpointError(
+        f"The index '{path.name}' of '{address}' lists no files."
+    )
 
 
 # Preprocessing, as timm's config.json states it -------------------------------
 
 
 def _stated(address: str, config: Any) -> DataConfig | None:
-    """Return what a `config.json` states of images and labels."""
+    """Return the data configuration that a `config.json` states."""
     if not isinstance(config, dict) or "architecture" not in config:
         return None  # another library's
     own = config.get("pretrained_cfg", config)
     try:
-        # What stands at the root describes the weights, as timm has it.
-        return _data_config({**own, **_labels_of(config)})
+        # As in timm, labels at the root have priority.
+        keys = ("labels", "label_names", "label_descriptions")
+        labels = {key: config[key] for key in keys if config.get(key)}
+        return _data_config({**own, **labels})
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(
             f"The config.json of '{address}' can't be understood "
             f"({type(error).__name__}: {shown(first_line(error))})."
         ) from error
-
-
-def _labels_of(config: dict[str, Any]) -> dict[str, Any]:
-    keys = ("labels", "label_names", "label_descriptions")
-    return {key: config[key] for key in keys if config.get(key)}
 
 
 def _data_config(stated: dict[str, Any]) -> DataConfig:

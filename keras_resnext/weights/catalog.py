@@ -40,7 +40,7 @@ def get_weights(name: str) -> Weights:
 
 
 def default_weights(variant: str) -> Weights | None:
-    """Return the checkpoint that `weights="imagenet"` stands for.
+    """Return the checkpoint of `weights="imagenet"`.
 
     It is the one with the highest top-1 accuracy among those whose license
     allows commercial use.
@@ -119,7 +119,7 @@ def list_weights(
 
 
 def find_weights(variant: str, weights: str) -> Weights:
-    """Look up what the argument `weights` of a variant stands for.
+    """Look up the checkpoint that a variant's argument `weights` names.
 
     Args:
         variant: The variant's name, for example `"resnext50_32x4d"`.

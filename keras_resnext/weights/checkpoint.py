@@ -1,4 +1,4 @@
-"""A file of weights, as one object: opened, inspected, assigned, written."""
+"""Files of weights: open, inspect, assign and write them."""
 
 import contextlib
 import logging
@@ -42,17 +42,17 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Weights in a file, or of a model, and their metadata.
+    """Weights of a file or a model, and their metadata.
 
     `Checkpoint.open` reads a file, `Checkpoint.of_model` a model; `assign`
-    puts the weights into a model, `write` into a file.
+    loads the weights into a model, `write` saves them to a file.
 
     Args:
         layout: Layout of the tensors' names and shapes: `"timm_resnet"`
             (torchvision's too), …, or `"keras"`.
         variants: Names of `list_models()` that the weights fit: several if
-            those differ in nothing that has weights, none for another model
-            and for the layout `"keras"`, which is not identified.
+            their weights don't differ, none for another model and for the
+            layout `"keras"`, which is not identified.
         classes: Number of classes, `None` without a classifier.
         num_tensors: Number of tensors in the set of weights.
         weight_set: Keys and prefix that lead to the weights, such as
@@ -62,8 +62,8 @@ class Checkpoint:
             keys, for the argument `weight_set` of `open`.
         data_config: Preparation of images and labels, as the catalog or timm's
             `config.json` beside the file states them, or `None`.
-        path: The file on this machine, or `None` of a model's weights.
-        chosen: Whether the set of weights was named by the caller.
+        path: The file on this machine, or `None` for a model's weights.
+        chosen: Whether the caller named the set of weights.
         tensors: Tensors by name. `np.asarray` reads one while the file is
             open; empty after it is closed.
 
@@ -97,7 +97,7 @@ class Checkpoint:
         weight_set: str | None = None,
         include_top: bool = True,
     ) -> Iterator["Checkpoint"]:
-        """Open a checkpoint, without running any of it.
+        """Open a checkpoint, without executing code in it.
 
         Args:
             source: A checkpoint of timm, torchvision, mmpretrain or Lightning
@@ -111,8 +111,8 @@ class Checkpoint:
                 keys that lead to them, such as `"model_ema"` or
                 `"state_dict/backbone"`. `None` takes the same as timm:
                 `"state_dict_ema"`, `"model_ema"`, `"state_dict"`, `"model"`,
-                the first of these that is there; else the only averaged set,
-                or the only set.
+                the first of these that exists; else the only averaged set, or
+                the only set.
             include_top: Whether the classifier is needed; some records have a
                 smaller file without it.
 
@@ -123,7 +123,7 @@ class Checkpoint:
             FileNotFoundError: If there is no such file.
             WeightsUnavailableError: If it can't be downloaded.
             CheckpointError: If the file can't be read, changes meanwhile, or
-                if it is not clear which of its weights are meant.
+                contains several sets of weights without a clear choice.
         """
         if isinstance(source, Weights):
             file: Path = fetch(source, include_top)
@@ -168,7 +168,7 @@ class Checkpoint:
 
     @classmethod
     def _of(cls, contents: Contents, **stated: Any) -> "Checkpoint":
-        """Identify what a file contains."""
+        """Identify the contents of a file."""
         tensors, weight_set, weight_sets, prefix = contents
         if isinstance(tensors, KerasTensors):
             layout, variants = "keras", []
@@ -196,25 +196,25 @@ class Checkpoint:
 
     @property
     def variant(self) -> str:
-        """The variant's name.
+        """Name of the variant.
 
         Raises:
             CheckpointError: If the checkpoint fits no variant, or several.
         """
         if len(self.variants) != 1:
             raise CheckpointError(
-                f"'{self.path}' does not identify its model: variants that it "
-                f"fits: {', '.join(self.variants) or 'none'}. Name one with "
+                f"'{self.path}' does not identify its model. Variants that "
+                f"fit: {', '.join(self.variants) or 'none'}. Name one with "
                 "keras_resnext.get_model(name, weights=path)."
             )
         return self.variants[0]
 
     def saved_model(self) -> keras.Model | None:
-        """Build the model of a `.keras` file; return `None` of other files.
+        """Build the model of a `.keras` file; return `None` for other files.
 
-        Keras itself is given a checked copy of the weights, as
-        `keras.saving.load_model` may hang on a damaged file. The file's
-        configuration is Keras' to open, in safe mode.
+        Keras loads a checked copy of the weights, as
+        `keras.saving.load_model` may hang on a damaged file. It reads the
+        file's configuration in safe mode.
 
         Returns:
             The model with its weights, not compiled.
@@ -229,18 +229,18 @@ class Checkpoint:
     def assign(self, model: keras.Model) -> None:
         """Assign the weights to a model.
 
-        What `data_config` states, the model then knows (`get_data_config`).
-        Of a training checkpoint only the weights are read. A choice that was
-        made among several sets of weights is logged.
+        The model also receives `data_config` (see `get_data_config`). Only
+        the weights of a training checkpoint are read. An automatic choice
+        among several sets of weights is logged.
 
         Args:
-            model: A model built here; for files of Keras, any built model,
-                which is given a checked copy and no file, as
-                `model.load_weights` may hang on a damaged one.
+            model: A model built here; for files of Keras, any built model. It
+                loads a checked copy, as `model.load_weights` may hang on a
+                damaged file.
 
         Raises:
             CheckpointError: If the checkpoint can't be read or doesn't fit
-                the model, which is then left as it was.
+                the model, which is then unchanged.
         """
         if isinstance(self.tensors, KerasTensors):
             keras_models.assign(model, self.tensors)
@@ -279,8 +279,8 @@ class Checkpoint:
         """Write the weights to a safetensors file that timm reads.
 
         Args:
-            path: Path of the file, ending in `.safetensors`. A file that is
-                there is replaced once the new one is whole.
+            path: Path of the file, ending in `.safetensors`. An existing file
+                is replaced once the new one is complete.
 
         Raises:
             ValueError: If the path has another ending, or the layout is not
@@ -301,7 +301,7 @@ class Checkpoint:
             name: np.ascontiguousarray(tensor)
             for name, tensor in self.tensors.items()
         }
-        # `save_file` would let nobody else read it.
+        # `save_file` would make it unreadable for other users.
         content = safetensors.numpy.save(arrays, metadata={"format": "pt"})
         atomic_files.write(path, content)
 
@@ -311,7 +311,7 @@ def variables_of(
 ) -> Iterator[tuple[convert.Variable, keras.Variable]]:
     """Yield a model's variables, by layer and by name or path in that layer.
 
-    A layer of layers may hold several of one name: `"conv_norm/gamma"`.
+    Nested layers may have variables of one name: `"conv_norm/gamma"`.
     """
     for layer in model.layers:
         for variable in layer.weights:
@@ -325,7 +325,7 @@ def variables_of(
 def load_checkpoint(
     model: keras.Model, path: Path | Weights, weight_set: str | None = None
 ) -> None:
-    """Load a file of any kind that can be read into a model.
+    """Load a checkpoint of any supported format into a model.
 
     Args:
         model: A model built here.
@@ -335,9 +335,9 @@ def load_checkpoint(
     Raises:
         FileNotFoundError: If there is no such file.
         WeightsUnavailableError: If it can't be downloaded.
-        CheckpointError: If the file can't be read, doesn't fit the model,
-            or if it is not clear which of its weights are meant. The model
-            is then left as it was.
+        CheckpointError: If the file can't be read, doesn't fit the model, or
+            contains several sets of weights without a clear choice. The model
+            is then unchanged.
 
     Example:
     >>> model = keras_resnext.ResNeXt50(weights=None, classes=10)
@@ -351,7 +351,7 @@ def load_checkpoint(
 def inspect_checkpoint(
     path: Path | Weights, weight_set: str | None = None
 ) -> Checkpoint:
-    """Return what a checkpoint file contains.
+    """Return the metadata of a checkpoint file.
 
     Args:
         path: As for `Checkpoint.open`.
@@ -377,7 +377,7 @@ def save_torch_checkpoint(
 ) -> None:
     """Save a model's weights as a safetensors file that timm reads.
 
-    `timm.create_model(name, checkpoint_path=path)` opens it, and so do
+    `timm.create_model(name, checkpoint_path=path)` opens it, as do
     `keras_resnext` callables with `weights=path`. PyTorch need not be
     installed.
 
@@ -401,7 +401,7 @@ def save_torch_checkpoint(
 
 
 def resolve(weights: Path | None, variant: str | None) -> Weights | Path | None:
-    """Return what the argument `weights` of a model stands for.
+    """Return the source that a model's argument `weights` names.
 
     Args:
         weights: `None`, `"imagenet"`, a tag, `"variant.tag"`, a path, or an
@@ -429,11 +429,11 @@ def resolve(weights: Path | None, variant: str | None) -> Weights | Path | None:
 
 
 def check_head(record: Weights, classes: int, activation: object) -> None:
-    """Refuse a classifier that a checkpoint does not fit.
+    """Check that a classifier fits a checkpoint.
 
     Raises:
-        ValueError: If it has other classes, or another activation than the
-            checkpoint was trained with, or none.
+        ValueError: If it has another number of classes, or an activation
+            other than softmax or none.
     """
     if classes != record.classes:
         raise ValueError(

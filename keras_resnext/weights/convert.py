@@ -28,12 +28,12 @@ Shapes = Mapping[Variable, Shape]
 
 
 class MismatchError(CheckpointError):
-    """A checkpoint of another model."""
+    """A checkpoint is of another model."""
 
 
 @dataclass(frozen=True)
 class _Place:
-    """Place of a variable of ours in a foreign checkpoint."""
+    """Place of a model's variable in a foreign checkpoint."""
 
     name: str
     transform: Transform
@@ -42,16 +42,16 @@ class _Place:
 def to_keras(
     tensors: Tensors, shapes: Shapes, layers: Iterable[str], layout: str
 ) -> Iterator[tuple[Variable, np.ndarray]]:
-    """Turn a checkpoint into values for every variable of a model.
+    """Convert a checkpoint to values for every variable of a model.
 
-    Every value is made once and checked before this returns, and made again
-    when the iterator gets to it, so that one at a time is in memory.
+    Every value is computed and checked before this returns, and computed again
+    by the iterator, so that only one at a time is in memory.
 
     Args:
         tensors: The checkpoint, name by name.
         shapes: The shape of each variable, by `(layer name, variable name)`.
-        layers: The names of all the model's layers, those without variables
-            too.
+        layers: Names of all layers of the model, including those without
+            variables.
         layout: A key of `LAYOUTS`.
 
     Returns:
@@ -59,31 +59,28 @@ def to_keras(
 
     Raises:
         MismatchError: If the checkpoint lacks a tensor that the model needs,
-            or contains one that it doesn't, or of another shape.
+            or contains an unknown one or one of another shape.
         CheckpointError: If a tensor is quantized or not finite.
     """
     table = LAYOUTS[layout]
     prepared = table.prepared(tensors)
-    places = _match(prepared, shapes, layers, table)
-    for _ in _values(prepared, shapes, places):
-        pass
-    return _values(prepared, shapes, places)
-
-
-def _match(
-    tensors: Tensors, shapes: Shapes, layers: Iterable[str], layout: Layout
-) -> dict[Variable, _Place]:
-    places = _places(shapes, layers, layout, tensors)
+    places = _places(shapes, layers, table, prepared)
     wanted = {place.name for place in places.values()}
     known = {
         name
-        for name in tensors
-        if not re.fullmatch(layout.ignored, name)
-        and not _is_spare_head(name, shapes, layout)
+        for name in prepared
+        if not re.fullmatch(table.ignored, name)
+        and not _is_spare_head(name, shapes, table)
     }
     if wanted != known:
-        raise MismatchError(_difference(wanted - known, known - wanted))
-    return places
+        raise MismatchError(
+            "The checkpoint and the model don't match. Missing from the "
+            f"checkpoint: {listed(sorted(wanted - known), 12)}. Unknown to the "
+            f"model: {listed(sorted(known - wanted), 12)}."
+        )
+    for _ in _values(prepared, shapes, places):
+        pass
+    return _values(prepared, shapes, places)
 
 
 def _values(
@@ -97,11 +94,11 @@ def _values(
 def from_keras(
     values: Mapping[Variable, np.ndarray], layers: Iterable[str], layout: str
 ) -> dict[str, np.ndarray]:
-    """Convert the variables of a model into a checkpoint of a layout.
+    """Convert the variables of a model to a checkpoint of a layout.
 
     Args:
         values: Each variable, by `(layer name, variable name)`.
-        layers: The names of all the model's layers.
+        layers: Names of all layers of the model.
         layout: A key of `LAYOUTS`.
 
     Returns:
@@ -160,7 +157,7 @@ def _fit(
     # A float64 too large becomes infinite, which is refused below.
     with np.errstate(over="ignore", invalid="ignore"):
         value = tensor.astype("float32", copy=False)
-        with contextlib.suppress(ValueError):  # if it has other axes altogether
+        with contextlib.suppress(ValueError):  # if it has another rank
             value = place.transform.to_keras(value, shape)
         if layer == STEM and value.shape != shape:
             value = _adapt_channels(value, shape)
@@ -184,8 +181,8 @@ def _fit(
 def _adapt_channels(kernel: np.ndarray, shape: Shape) -> np.ndarray:
     """Fit a stem for RGB to other channels, as timm does.
 
-    Gray sums the three; more repeat them, scaled so that an input of equal
-    channels excites the next layer as before.
+    Gray sums the three kernels; more channels repeat them, scaled so that an
+    input of equal channels gives the same output.
     """
     channels = shape[2]
     if kernel.ndim != 4 or kernel.shape[2] != 3:
@@ -194,11 +191,3 @@ def _adapt_channels(kernel: np.ndarray, shape: Shape) -> np.ndarray:
         return kernel.sum(axis=2, keepdims=True)
     repeated = np.tile(kernel, (1, 1, -(-channels // 3), 1))
     return repeated[:, :, :channels] * np.asarray(3 / channels, kernel.dtype)
-
-
-def _difference(missing: set[str], unused: set[str]) -> str:
-    return (
-        "The checkpoint and the model don't match. Missing from the "
-        f"checkpoint: {listed(sorted(missing), 12)}. Unknown to the model: "
-        f"{listed(sorted(unused), 12)}."
-    )

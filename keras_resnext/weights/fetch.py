@@ -24,9 +24,9 @@ class WeightsUnavailableError(OSError):
 def fetch(record: Weights, with_head: bool = True) -> pathlib.Path:
     """Return the path of a checkpoint, downloaded unless it is cached.
 
-    A file in a cache is used without a connection. Else the sources are
-    tried in their order, the next one if one can't be reached. Each time the
-    file's content is compared with the hash that `source.verified_by` names.
+    A cached file is used without a connection. Otherwise the sources are tried
+    in order, until one can be reached. In either case, the file's content is
+    compared with the hash that `source.verified_by` names.
 
     Args:
         record: The checkpoint.
@@ -57,8 +57,8 @@ def fetch(record: Weights, with_head: bool = True) -> pathlib.Path:
             return _download(source)
         except CheckpointError:
             raise
-        # Whatever happens to one source, the next one gets its turn, and the
-        # report names them all.
+        # Whatever the error of one source, the next one is tried, and the
+        # message names them all.
         except Exception as error:
             failures.append(f"{_address(source)}: {first_line(error)}")
     raise WeightsUnavailableError(
@@ -69,15 +69,15 @@ def fetch(record: Weights, with_head: bool = True) -> pathlib.Path:
 
 
 def download_weights(name: str) -> pathlib.Path:
-    """Download a published checkpoint, unless it is in a cache.
+    """Download a published checkpoint, unless it is cached.
 
     Args:
         name: `"variant.tag"` of `list_weights()`; a variant alone stands for
             its default checkpoint.
 
     Returns:
-        The file, in the cache of the Hugging Face hub or of Keras. What is
-        known of its hash was checked.
+        The file, in the cache of the Hugging Face hub or of Keras, or of this
+        package. Its hash was checked, if it is known.
 
     Raises:
         ValueError: If there is no such checkpoint.
@@ -129,7 +129,7 @@ def _cached(source: HubFile | WebFile) -> pathlib.Path | None:
     fault = _fault(path, source, hub_hash)
     if fault is None:
         return path
-    # A link in Keras' cache is somebody's own doing.
+    # A link in Keras' cache was made by the user.
     if isinstance(source, HubFile) or not path.is_symlink():
         try:
             discard = hub.discard if isinstance(source, HubFile) else os.unlink
@@ -160,7 +160,7 @@ def _download(source: HubFile | WebFile) -> pathlib.Path:
 
     if isinstance(source, HubFile):
         path = hub.download(source, check)
-        # Where the blob was there already, it has not been checked.
+        # A blob that already existed has not been checked.
         return _cached(source) or path
     if hub.offline():
         raise ConnectionError("offline mode is on (HF_HUB_OFFLINE)")
@@ -182,12 +182,12 @@ def _web_path(source: WebFile) -> pathlib.Path:
 def _fault(
     path: pathlib.Path, source: HubFile | WebFile, hub_hash: str | None = None
 ) -> str | None:
-    """Return what is wrong with a file's content, if anything is.
+    """Return the fault of a file's content, if any.
 
     Args:
         path: The file.
         source: Its source.
-        hub_hash: The hub's hash of the file, if it is known.
+        hub_hash: The hub's hash of the file, if known.
     """
     if isinstance(source, HubFile):
         algorithm, expected = "SHA-256", source.sha256
@@ -218,6 +218,6 @@ def _address(source: HubFile | WebFile) -> str:
 
 def first_line(error: BaseException) -> str:
     line = str(error).strip().partition("\n")[0] or type(error).__name__
-    # The hub's errors say that something happened, and their causes what.
+    # The hub's errors are general; their causes name the reason.
     cause = str(error.__cause__ or "")
     return line if cause in line else f"{line} ({cause})"

@@ -14,7 +14,7 @@ import numpy as np
 
 NEW_COPY = "get a new copy of it"
 DAMAGED = f"is cut or damaged; {NEW_COPY}"
-# The other ways of packing a file may take any amount of memory to undo.
+# Other compression methods may take any amount of memory to unpack.
 _PACKINGS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 # Weights barely compress, so a file that claims to unpack to more is a bomb.
 _MAX_INFLATION = 16
@@ -22,12 +22,12 @@ _CHUNK = 1 << 20
 
 
 class LazyTensor:
-    """Tensor in a file that is open: read each time that it is wanted.
+    """Tensor in an open file, read at each access.
 
     Args:
         shape: Shape of the tensor.
         dtype: Its dtype.
-        read: Function that returns the numbers, in an array of its own.
+        read: Function that returns the values in a new array.
     """
 
     def __init__(
@@ -55,10 +55,10 @@ class Contents(NamedTuple):
     """Contents of a file of weights.
 
     Attributes:
-        tensors: Tensors of the set of weights that was chosen.
-        weight_set: Name of the set; `""` if the file is one itself.
+        tensors: Tensors of the chosen set of weights.
+        weight_set: Name of the set; `""` if the file itself is one.
         weight_sets: Names of all sets.
-        prefix: Prefix of names that was asked for beyond the set.
+        prefix: Prefix of names that was requested within the set.
     """
 
     tensors: dict[str, Tensor]
@@ -68,11 +68,11 @@ class Contents(NamedTuple):
 
 
 class CheckpointError(ValueError):
-    """A file is not a checkpoint that can be read, or not one to trust."""
+    """A file is not a readable checkpoint, or not to be trusted."""
 
 
 def shown(text: str) -> str:
-    """Return the printable part of a file's text, as others steer terminals."""
+    """Escape a file's text if not printable, as it could control terminals."""
     return text if text.isprintable() else ascii(text)
 
 

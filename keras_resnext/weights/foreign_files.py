@@ -1,4 +1,4 @@
-"""Files and folders that contain no weights for a model here."""
+"""Files and folders of formats that can't be read."""
 
 import pathlib
 import re
@@ -6,15 +6,15 @@ import re
 from keras_resnext.weights.files import shown
 
 _WEB_PAGE = (
-    "is a web page, perhaps of an error, in place of a checkpoint; get the "
+    "is a web page, perhaps of an error, instead of a checkpoint; get the "
     "file itself"
 )
 _ORIGIN = "use the PyTorch, safetensors or Keras checkpoint it was made from"
 _UNPACK = "unpack it first"
 
-# Pattern at the beginning of a file, and what such a file is.
+# Pattern at the beginning of a file, and a description of such a file.
 _HEADS = {
-    rb"": "is empty; get a copy that is whole",
+    rb"\Z": "is empty; get a copy that is whole",
     rb"\s*version https://git-lfs": "is a Git LFS pointer, not the file that "
     "it points to; run `git lfs pull` or download that file",
     rb"\s*(?i:<!doctype|<html|<\?xml)": _WEB_PAGE,
@@ -39,7 +39,7 @@ _HEADS = {
     rb"\x80[\x02-\x05]": "is a pickle that torch.save did not write; save a "
     "state dict with torch.save",
 }
-# The same by the file's name, where the content has no mark.
+# The same for names of files whose content has no such pattern.
 _NAMES = {
     r".*\.onnx": f"is a model of ONNX; {_ORIGIN}",
     r".*\.pb": f"is a graph of TensorFlow; {_ORIGIN}",
@@ -54,7 +54,7 @@ _NAMES = {
     "the weights",
 }
 
-# File or folder in a folder, and what such a folder is.
+# File or folder in a folder, and a description of such a folder.
 _FOLDERS = {
     "zero_to_fp32.py": "is a folder of DeepSpeed; run its zero_to_fp32.py and "
     "name the file that it writes",
@@ -76,17 +76,17 @@ _MAX_NAMED = 5
 
 
 def fault_of_file(head: bytes, path: pathlib.Path) -> str | None:
-    """Say what a file is that is of none of the formats that can be read.
+    """Describe a file of a format that can't be read.
 
     Args:
         head: First bytes of the file.
         path: Its path.
 
     Returns:
-        What the file is and what to do, `None` if that is unknown.
+        A description and what to do, `None` if the format is unknown.
     """
     for pattern, fault in _HEADS.items():
-        if re.match(pattern, head) if pattern else not head:
+        if re.match(pattern, head):
             return fault
     for name, fault in _NAMES.items():
         if re.fullmatch(name, path.name):
@@ -95,13 +95,13 @@ def fault_of_file(head: bytes, path: pathlib.Path) -> str | None:
 
 
 def fault_of_folder(path: pathlib.Path) -> str:
-    """Say what a folder is that was named in place of a file.
+    """Describe a folder that was named instead of a file.
 
     Args:
         path: Path of something that is not a file.
 
     Returns:
-        What it is and what to do.
+        A description and what to do.
     """
     if not path.is_dir():
         return "is not a file but a device or a pipe; copy it to a file"

@@ -1,9 +1,9 @@
 """HDF5 files as Keras writes them, read without the HDF5 library.
 
-On hostile files that library crashes, never ends or fills the memory, and no
-Python can stop it; pyfive, which is Python, allocates whatever size a file
-states. Keras uses little of the format: groups of the oldest kind and datasets
-in one piece. Those are read here, and datasets in chunks.
+On hostile files that library crashes, hangs or fills the memory, and Python
+can't stop it; pyfive, which is Python, allocates whatever size a file states.
+Keras uses little of the format: groups of the oldest version and contiguous
+datasets. These are read here, and chunked datasets.
 
 Format: https://support.hdfgroup.org/documentation/hdf5/latest/_f_m_t3.html
 """
@@ -38,7 +38,7 @@ _SOFT_LINK = 2
 _CONTIGUOUS, _CHUNKED, _VIRTUAL = 1, 2, 3
 _GZIP, _SHUFFLE = 1, 2
 _MAX_NAME = 1 << 16
-_MAX_HEADERS = 1 << 24  # of 2,000 layers and their optimizer's state: 4 MB
+_MAX_HEADERS = 1 << 24  # 2,000 layers and their optimizer's state take 4 MB
 
 # Size; place of the sign; offset, precision; place and size of the exponent,
 # of the mantissa; bias.
@@ -51,13 +51,13 @@ _FLOATS = {
 _OVERLAPS = f"has parts that overlap; {NEW_COPY}"
 _NEWER = (
     "is HDF5 of a kind that Keras does not write; save it again with Keras, "
-    "or with h5py as it is by default"
+    "or with the defaults of h5py"
 )
 
 
 @contextlib.contextmanager
 def open_h5(path: pathlib.Path) -> Iterator["Object"]:
-    """Open a file at its root group, of which datasets are read meanwhile."""
+    """Open a file, and yield its root group, to read datasets from."""
     with (
         path.open("rb") as stream,
         mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data,
@@ -82,7 +82,7 @@ def check_sizes(datasets: Iterable["Dataset"], path: pathlib.Path) -> None:
 
 
 class _Bytes:
-    """A file whose parts don't overlap, so that reading them must end."""
+    """File of which a limited number of bytes is read, so reading ends."""
 
     def __init__(self, stream: IO[bytes], data: mmap.mmap) -> None:
         self.stream = stream
@@ -136,7 +136,7 @@ class _Bytes:
             here, end = place + 16, place + whole
             while here + 16 <= end:
                 index, size = self.read("H6xQ", here)
-                if not index:  # what is free, to the heap's end
+                if not index:  # free space, to the heap's end
                     here += size
                     break
                 objects[index] = here + 16, size
@@ -147,7 +147,7 @@ class _Bytes:
 
 
 class Object:
-    """A group or a dataset, which both are lists of messages."""
+    """Group or dataset: a list of messages."""
 
     def __init__(self, file: _Bytes, place: int) -> None:
         self.file = file
@@ -177,7 +177,7 @@ class Object:
 
     @functools.cached_property
     def links(self) -> dict[str, int]:
-        """The address of each child, less those that may be elsewhere."""
+        """Address of each child, except those that may be elsewhere."""
         links: dict[str, int] = {}
         for body in self.bodies(_LINKS):
             tree, heap = struct.unpack("<QQ", body)
@@ -200,7 +200,7 @@ class Object:
         node = self
         for name in path.split("/"):
             if name not in node.links:
-                raise CheckpointError(f"does not itself hold its {path!r}")
+                raise CheckpointError(f"does not itself contain its {path!r}")
             if name not in node.children:
                 node.children[name] = Object(self.file, node.links[name])
             node = node.children[name]
@@ -208,7 +208,7 @@ class Object:
 
     @functools.cached_property
     def attributes(self) -> dict[str, tuple[bytes, bytes, bytes]]:
-        """The datatype, dataspace and value of each attribute."""
+        """Datatype, dataspace and value of each attribute."""
         attributes = {}
         for body in self.bodies(_ATTRIBUTE):
             version, flags, *sizes = struct.unpack_from("<BBHHH", body)
@@ -225,7 +225,7 @@ class Object:
         return attributes
 
     def names(self, attribute: str) -> list[str]:
-        """Join what Keras splits over `attribute0`, `attribute1`..."""
+        """Join names that Keras splits over `attribute0`, `attribute1`..."""
         parts = (f"{attribute}{i}" for i in range(len(self.attributes)))
         return [
             name.decode()
@@ -260,7 +260,7 @@ def _shape(space: bytes) -> tuple[int, ...]:
     version, rank, _, kind = struct.unpack_from("<4B", space)
     if version == 1:
         return struct.unpack_from(f"<{rank}Q", space, 8)
-    if version == 2 and kind < 2:  # a number or an array, not nothing
+    if version == 2 and kind < 2:  # a scalar or an array, not null
         return struct.unpack_from(f"<{rank}Q", space, 4)
     raise CheckpointError(_NEWER)
 
@@ -278,14 +278,14 @@ class Dataset(NamedTuple):
 
     @property
     def chunk(self) -> tuple[int, ...]:
-        """The shape of a chunk, or of a dataset that is in one piece."""
+        """Shape of a chunk, or of a contiguous dataset."""
         if self.layout[1] != _CHUNKED:
             return self.shape
         return struct.unpack_from(f"<{self.layout[2] - 1}I", self.layout, 11)
 
     @property
     def nbytes(self) -> int:
-        """The size when unpacked, with what chunks hold over the edge."""
+        """Size when unpacked, including the padding of chunks at the edge."""
         sides = zip(self.shape, self.chunk, strict=True)
         padded = (
             -(-side // part) * part if side else 0 for side, part in sides
@@ -294,7 +294,7 @@ class Dataset(NamedTuple):
 
     @property
     def span(self) -> tuple[int, int]:
-        """Begin and end in the file, if it is in one piece."""
+        """Start and end in the file, if contiguous."""
         if self.layout[1] != _CONTIGUOUS or not self.nbytes:
             return 0, 0
         place, size = struct.unpack_from("<QQ", self.layout, 2)
@@ -355,12 +355,12 @@ def dataset(name: str, node: Object) -> Dataset:
     layouts = node.bodies(_LAYOUT)
     virtual = any(layout[1] == _VIRTUAL for layout in layouts)
     if virtual or node.bodies(_EXTERNAL):
-        raise CheckpointError(f"keeps {name!r} in other files; do not trust it")
+        raise CheckpointError(f"has {name!r} in other files; do not trust it")
     [layout], [space], [kind] = layouts, node.bodies(_SPACE), node.bodies(_TYPE)
     if layout[0] != 3:
         raise CheckpointError(_NEWER)
     dtype = _dtype(kind)
-    # An opaque type, which h5py gives to what HDF5 has no word for.
+    # An opaque type, which h5py uses for dtypes that HDF5 lacks.
     opaque = (kind[0] & 15, kind[4:8]) == (5, b"\2\0\0\0")
     if opaque and node.names("dtype") == ["bfloat16"]:
         dtype = np.dtype(ml_dtypes.bfloat16)
@@ -376,7 +376,7 @@ def dataset(name: str, node: Object) -> Dataset:
 
 
 def _dtype(kind: bytes) -> np.dtype | None:
-    """Return the dtype, if it is one of numbers that NumPy knows."""
+    """Return the dtype, if NumPy has such a number type."""
     bits, sign, size = struct.unpack_from("<BBxI", kind, 1)
     if kind[0] & 15 == 0:
         span = struct.unpack_from("<HH", kind, 8)

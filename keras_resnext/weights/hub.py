@@ -1,9 +1,9 @@
 """Files of the Hugging Face hub, in the cache of its own library.
 
-The cache is shared with that library and those built on it: `blobs` has each
-file under the hub's hash of its content, `snapshots` links to them by commit
-and name, and `refs` tells the commit of a branch. Downloads are our own, as
-only they have limits.
+The cache is shared with that library and those built on it: `blobs` contains
+each file under the hub's hash of its content, `snapshots` links to them by
+commit and name, and `refs` contains the commit of a branch. Downloads are our
+own, since those of the library have no limits.
 """
 
 import contextlib
@@ -25,8 +25,8 @@ from keras_resnext.weights.records import HubFile
 COMMIT = re.compile("[0-9a-f]{40}")
 _LISTING = 1 << 24  # bytes of a list of files
 
-# huggingface_hub is imported in functions, as it takes longer than the rest of
-# the package together.
+# huggingface_hub is imported in functions, as its import takes longer than that
+# of the rest of the package.
 
 
 class Listing(NamedTuple):
@@ -50,7 +50,7 @@ def cached(source: HubFile) -> pathlib.Path | None:
     found = huggingface_hub.try_to_load_from_cache(
         source.repo_id, source.filename, revision=source.revision
     )
-    # Apart from a path and None there is a mark for files that don't exist.
+    # Besides a path and None, a marker for files that don't exist is returned.
     return pathlib.Path(found) if isinstance(found, str) else None
 
 
@@ -58,8 +58,8 @@ def content_hash(path: pathlib.Path) -> str | None:
     """Return the hub's hash of a cached file, which is the name of its blob.
 
     Returns:
-        A SHA-256 or the SHA-1 of a git blob, in hex; `None` where the cache
-        has no symbolic links, or the hub named the file otherwise.
+        A SHA-256 or the SHA-1 of a git blob, in hex; `None` if the cache has
+        no symbolic links, or the hub named the file otherwise.
     """
     if not path.is_symlink():
         return None
@@ -67,7 +67,7 @@ def content_hash(path: pathlib.Path) -> str | None:
 
 
 def digest(path: pathlib.Path, expected: str) -> str:
-    """Return the hash of a file that is to be compared with the hub's."""
+    """Return the hash of a file, to compare with the hub's."""
     if len(expected) == 64:
         hashing = hashlib.sha256()
     else:  # as git does
@@ -83,8 +83,8 @@ def download(
 
     Args:
         source: The file.
-        check: Function that gets a path and the hub's hash of the file, if
-            the hub states one, and raises unless they fit.
+        check: Function of a path and the hub's hash of the file, if the hub
+            states one, that raises unless they match.
 
     Returns:
         The path in the cache.
@@ -126,7 +126,7 @@ def download(
 
 
 def listing(repo_id: str, revision: str) -> Listing:
-    """Ask the hub for the files of a repository.
+    """List the files of a repository on the hub.
 
     Raises:
         OSError: If the hub can't be reached or does not have the repository.
@@ -172,7 +172,7 @@ def cached_listing(repo_id: str, revision: str) -> Listing | None:
 
 
 def remember(repo_id: str, revision: str, commit: str) -> None:
-    """Note the commit of a branch or tag in the cache, if it can be written."""
+    """Record the commit of a branch or tag in the cache, if writable."""
     if revision != commit:
         path = _folder(repo_id) / "refs" / revision
         with contextlib.suppress(OSError):
@@ -183,7 +183,7 @@ def remember(repo_id: str, revision: str, commit: str) -> None:
 def discard(path: pathlib.Path) -> None:
     """Remove a file from the cache: the links, and the file itself.
 
-    What a link points to outside of the cache is left alone.
+    Targets of links outside the cache are kept.
     """
     from huggingface_hub import constants
 
@@ -198,7 +198,7 @@ def discard(path: pathlib.Path) -> None:
 
 
 def is_safe(name: object) -> bool:
-    """Return whether a name from the hub stays inside of its folder."""
+    """Return whether a name from the hub stays inside its folder."""
     if not isinstance(name, str) or "\\" in name:
         return False
     path = pathlib.PurePosixPath(name)
@@ -238,7 +238,7 @@ def _link(blob: pathlib.Path, pointer: pathlib.Path) -> None:
     try:
         try:
             part.symlink_to(os.path.relpath(blob, pointer.parent))
-        except OSError:  # Windows allows it to developers only
+        except OSError:  # Windows allows it only in developer mode
             shutil.copyfile(blob, part)
         os.replace(part, pointer)
     finally:

@@ -18,27 +18,27 @@ from keras_resnext.weights.layouts import LAYOUTS
 from keras_resnext.weights.layouts import Layout
 from keras_resnext.weights.layouts import foreign_name
 
-# Names that a model built here gives its layers. A model may hold others too,
-# before `input_tensor`; no checkpoint knows them.
+# Names of the layers of a model built here. A model may have others before
+# `input_tensor`, which no checkpoint contains.
 OUR_LAYERS = r"stem_.+|stage\d+_.+|predictions"
 STEM = "stem_conv1"
 FIRST = "stage1_block1_conv1"
 HEAD = "predictions"
 ATTENTION = "stage1_block1_attention"
-# A variable that each kind of attention has and no other.
+# A variable that only this kind of attention has.
 MARKERS = {
     "se": "expand_kernel",
     "eca": "kernel",
     "gc": "context_kernel",
     "bat": "row_conv/kernel",
 }
-# What a training module holds beside its model: weights of classes in the
-# loss, counts of a metric.
+# Tensors of a training module besides its model: class weights of the loss,
+# counts of a metric.
 _NO_LAYER = r"(\w+_)?(criterion|loss|metrics?|acc|accuracy)(_\w+)?\..*"
 
 
 class Network(NamedTuple):
-    """A model in a checkpoint.
+    """Model in a checkpoint.
 
     Attributes:
         layout: A key of `LAYOUTS`.
@@ -72,13 +72,13 @@ def detect_layout(tensors: Tensors) -> str:
         ):
             return name
     raise CheckpointError(
-        "The checkpoint's names are those of no known layout "
+        "The checkpoint's names match no known layout "
         f"({', '.join(LAYOUTS)}). It contains {listed(sorted(tensors), 4)}."
     )
 
 
 def find_network(tensors: dict[str, Tensor], prefix: str = "") -> Network:
-    """Find a model in a checkpoint, where it may be a part of a module.
+    """Find a model in a checkpoint, which may be a part of a module.
 
     Args:
         tensors: The checkpoint, name by name.
@@ -89,8 +89,8 @@ def find_network(tensors: dict[str, Tensor], prefix: str = "") -> Network:
         The model.
 
     Raises:
-        CheckpointError: If the model is unknown, or there are several, or one
-            beside other weights.
+        CheckpointError: If the model is unknown, or there are several models,
+            or other weights beside one.
     """
     if prefix:
         part = _part(tensors, f"{prefix}.")
@@ -134,10 +134,10 @@ def _part(tensors: Tensors, prefix: str) -> dict[str, Tensor]:
 
 
 def _prefixes(tensors: Tensors) -> list[str]:
-    """List what comes before the names of models, none within another.
+    """List the prefixes of models, none within another.
 
-    Of two readings of the same names, `""` and mmpretrain's layout or
-    `"backbone."` and timm's, the one with a classifier counts.
+    If names can be read in two ways, `""` in mmpretrain's layout or
+    `"backbone."` in timm's, the one with a classifier is chosen.
     """
     found: dict[str, bool] = {}
     for layout in LAYOUTS.values():
@@ -187,15 +187,15 @@ def _kernel(layer: str, names: Mapping[str, str], layout: Layout) -> str:
 
 
 def looks_like(tensors: Tensors, layout: str) -> list[str]:
-    """Return the variants whose convolutions a checkpoint has, and no others.
+    """Return the variants whose convolutions match a checkpoint's exactly.
 
     Args:
         tensors: The checkpoint, name by name.
         layout: A key of `LAYOUTS`.
 
     Returns:
-        Names of `VARIANTS`: several where variants differ in nothing that
-        has weights, none if the checkpoint belongs to another model.
+        Names of `VARIANTS`: several if the weights of variants don't differ,
+        none if the checkpoint belongs to another model.
     """
     tensors = LAYOUTS[layout].prepared(tensors)
     fitting = [
@@ -203,7 +203,7 @@ def looks_like(tensors: Tensors, layout: str) -> list[str]:
         for variant, config in VARIANTS.items()
         if _fits(tensors, config, LAYOUTS[layout])
     ]
-    # Only timm's older file, and Caffe before it, pooled to the right.
+    # Weights don't show the legacy pooling; only timm's senet.py has it.
     legacy = {name for name in fitting if name.startswith("legacy_")}
     narrowed = legacy if layout == "timm_senet" else set(fitting) - legacy
     return [name for name in fitting if name in narrowed or not narrowed]
@@ -217,7 +217,7 @@ def _fits(tensors: Tensors, config: ResNeXtConfig, layout: Layout) -> bool:
     def holds(layer: str, variable: str = "kernel") -> int | None:
         """Return the size of a variable's tensor, if the checkpoint has it."""
         name = foreign_name(names, layer)
-        with contextlib.suppress(KeyError):  # no word, or no such tensor
+        with contextlib.suppress(KeyError):  # no such name or tensor
             suffix, _ = layout.variable(layer, variable)
             return tensors[f"{name}{layout.separator}{suffix}"].size
         return None

@@ -1,7 +1,7 @@
 """Files of Keras: legacy HDF5, and the `.weights.h5` and `.keras` of Keras 3.
 
-HDF5's own library crashes on damaged files or never returns from them, deaf to
-signals. The weights are therefore read without that library.
+HDF5's own library crashes or hangs on damaged files, and then ignores signals.
+The weights are therefore read without it.
 """
 
 import contextlib
@@ -36,9 +36,9 @@ class KerasTensors(dict[str, Tensor]):
 
     Args:
         path: The file.
-        tensors: All of them, the optimizer's too.
+        tensors: All tensors, including the optimizer's.
         names: Names of layers by path, `"layers/conv2d"`.
-        archive: Whether the file contains the model's architecture too.
+        archive: Whether the file also contains the model's architecture.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class KerasTensors(dict[str, Tensor]):
 
     @property
     def of_layers(self) -> set[str]:
-        """Return the paths of all tensors but the optimizer's."""
+        """Return the paths of all tensors except the optimizer's."""
         return {path for path in self if not path.startswith("optimizer/")}
 
     @property
@@ -65,7 +65,7 @@ class KerasTensors(dict[str, Tensor]):
         return {path: self[path].shape for path in paths}
 
     def classes(self, head: str) -> int | None:
-        """Return the units of the layer of that name, if it is there."""
+        """Return the number of units of a layer, if it exists."""
         for group, name in self.names.items():
             kernel = self.get(f"{group}/vars/0")
             if name == head and kernel is not None and kernel.shape:
@@ -128,8 +128,8 @@ def open_hdf5(
 ) -> Contents:
     """Open a legacy HDF5 file of Keras, or a `.weights.h5` of Keras 3.
 
-    The arguments are those of `open_archive`; a legacy file may hold several
-    models, of which `wanted` is the prefix.
+    The arguments are those of `open_archive`; a legacy file may contain
+    several models, and `wanted` is the prefix of one.
     """
     with open_h5(path) as root:
         top = root
@@ -141,14 +141,14 @@ def open_hdf5(
 
 
 def _read_legacy(path: pathlib.Path, top: Object) -> dict[str, Tensor]:
-    """Read the weights of a file, by the names that Keras gave them."""
+    """Read the weights of a file, by Keras' names."""
     datasets: dict[str, Dataset] = {}
     for layer in map(top.child, top.names("layer_names")):
         for full_name in layer.names("weight_names"):
             name = full_name.removesuffix(":0")
             if name in datasets:
                 raise CheckpointError(
-                    "names two weights alike; save it again with a newer Keras"
+                    "gives two weights one name; save it with a newer Keras"
                 )
             datasets[name] = dataset(name, layer.child(full_name))
     check_sizes(datasets.values(), path)

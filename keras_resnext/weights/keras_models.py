@@ -1,6 +1,6 @@
 """Files of Keras 3 and models: Keras opens a clean copy, never the file.
 
-HDF5's own library crashes on damaged files or never returns from them.
+HDF5's own library crashes or hangs on damaged files.
 """
 
 import contextlib
@@ -39,7 +39,7 @@ def assign(model: keras.Model, stored: KerasTensors) -> None:
 
     Raises:
         CheckpointError: If the file can't be read or doesn't fit the model,
-            which is then left as it was.
+            which is then unchanged.
     """
     with _folder() as folder:
         before = folder / "before.weights.h5"
@@ -79,10 +79,10 @@ def build(stored: KerasTensors) -> keras.Model:
     with _folder() as folder:
         _write(stored, folder / keras_files.WEIGHTS, stored.of_layers)
         try:
-            # It opens a folder of a .keras file's members as it does the file.
+            # Keras opens a folder of a .keras file's members like the file.
             keras_files.unpack(path, folder, keras_files.WEIGHTS.__ne__)
             model = keras.saving.load_model(folder, compile=False)
-        # Damaged members, and a configuration that Keras stumbles over.
+        # Damaged members, or a configuration that Keras can't open.
         except Exception as error:
             raise CheckpointError(
                 f"Keras can't open '{path}': {_reason(error)}."
@@ -100,7 +100,7 @@ def _write(
 
     Raises:
         CheckpointError: If a tensor can't be read, or is NaN or infinite.
-        OSError: If there is no room.
+        OSError: If the disk has too little space.
     """
     paths = sorted(paths)
     sizes = (stored[path].size * stored[path].dtype.itemsize for path in paths)
@@ -117,7 +117,7 @@ def _check_room(path: pathlib.Path, size: int) -> None:
     """Refuse to fill a disk, as HDF5's library crashes on a full one.
 
     Raises:
-        OSError: If there is no room.
+        OSError: If the disk has too little space.
     """
     if shutil.disk_usage(path.parent).free < size + (1 << 20):
         raise OSError(
@@ -132,14 +132,14 @@ def _check_fit(stored: KerasTensors, own: KerasTensors, model: str) -> None:
     """Compare the tensors of a file with a model's.
 
     Args:
-        stored: The file's tensors, perhaps of layers before the model too, or
-            of a classifier that the model lacks.
+        stored: The file's tensors, which may include layers before the model
+            or a classifier that the model lacks.
         own: The model's weights, as Keras saved them.
         model: The model's name.
 
     Raises:
-        CheckpointError: If weights are missing, or more, or of other shapes
-            or dtypes.
+        CheckpointError: If weights are missing or unknown, or have other
+            shapes or dtypes.
     """
     refused = f"'{stored.path}' does not fit the model '{model}': it"
     missing = sorted(own.of_layers - stored.of_layers)
@@ -206,7 +206,7 @@ def _saved(model: keras.Model, path: pathlib.Path) -> Iterator[KerasTensors]:
     size = sum(math.prod(variable.shape) for variable in variables)
     _check_room(path, 4 * size)
     model.save_weights(path)
-    if not variables:  # which no file can hold
+    if not variables:  # no file can be without
         yield KerasTensors(path, [], {}, archive=False)
         return
     with open_checkpoint(path) as contents:
@@ -215,7 +215,7 @@ def _saved(model: keras.Model, path: pathlib.Path) -> Iterator[KerasTensors]:
 
 
 def _check_values(model: keras.Model, path: pathlib.Path) -> None:
-    """Check the values that a file left in a model."""
+    """Check the values that a model loaded from a file."""
     for variable in model.weights:
         if variable.dtype in FLOATS:
             layer, _, name = variable.path.rpartition("/")

@@ -1,10 +1,11 @@
-"""Checkpoint layouts as data: what others call our layers and variables.
+"""Checkpoint layouts as data: foreign names of our layers and variables.
 
 A layout is a table of names and, for each kind of layer, of variables with
-the transform that turns a foreign array into ours and back.
+the transform between foreign arrays and ours.
 """
 
 import contextlib
+import functools
 import re
 from collections.abc import Callable
 from collections.abc import Collection
@@ -32,16 +33,16 @@ class Layout:
         names: Our layer names, as patterns, and theirs, as format strings
             over the pattern's groups. `{block0}` and `{stage0}` count from
             zero, and `{stage1}` counts stages from two. Alternatives are
-            separated by `|`; a checkpoint decides which it contains.
+            separated by `|`; a checkpoint contains one of them.
         variables: For each of our variables, the foreign name and transform.
-            `"conv2.kernel"` stands before `"kernel"` for a layer whose name
-            ends in `conv2`.
+            `"conv2.kernel"` takes precedence over `"kernel"` for a layer
+            whose name ends in `conv2`.
         separator: Text between a layer's and a variable's name.
         special: Names to use instead for a model with a layer that matches
             the key.
         prepare: Function that converts a file's tensors, in the file's order,
             to those of the names here, and returns other tensors unchanged.
-        ignored: Pattern of foreign tensors that carry no weights.
+        ignored: Pattern of foreign tensors that are not weights.
     """
 
     names: Mapping[str, str]
@@ -52,13 +53,13 @@ class Layout:
     ignored: str = r"(?!)"
 
     def prepared(self, tensors: Tensors) -> Tensors:
-        """Return a file's tensors by the layout's names, if they are of it."""
+        """Return a file's tensors by the layout's names, if they fit it."""
         with contextlib.suppress(ValueError):  # shapes don't fit together
             return self.prepare(tensors)
         return tensors
 
     def names_for(self, layers: Collection[str]) -> Mapping[str, str]:
-        """Return the table of names for a model of these layers."""
+        """Return the table of names for a model with these layers."""
         names = dict(self.names)
         for marker, instead in self.special.items():
             if any(re.fullmatch(marker, layer) for layer in layers):
@@ -75,20 +76,20 @@ def foreign_name(names: Mapping[str, str], layer: str) -> str | None:
     """Return a layer's name in a table of names; None if it has none."""
     for pattern, name in names.items():
         if match := re.fullmatch(pattern, layer):
-            groups = {
-                key: int(value) for key, value in match.groupdict().items()
-            }
+            groups = match.groupdict()
+            stage, block = (int(groups.get(g, 1)) for g in ("stage", "block"))
             return name.format(
-                **groups,
-                stage0=groups.get("stage", 1) - 1,
-                block0=groups.get("block", 1) - 1,
-                stage1=groups.get("stage", 0) + 1,
+                **groups, stage0=stage - 1, block0=block - 1, stage1=stage + 1
             )
     return None
 
 
 _STAGE = r"stage(?P<stage>\d+)"
 _BLOCK = _STAGE + r"_block(?P<block>\d+)"
+_SHORTCUT = _BLOCK + "_shortcut"
+# A convolution and its batch normalization, where others name them alike.
+_PAIR = r"_(?P<kind>conv|bn)"
+_PAIRS = _PAIR + r"(?P<i>\d)"
 
 
 def _torch_batch_norm(
@@ -159,22 +160,23 @@ _KERAS_VARIABLES = {
     )
 }
 
+_torch_layout = functools.partial(
+    Layout, variables=_TORCH_VARIABLES, separator=".", ignored=_TORCH_IGNORED
+)
+
 # timm and torchvision: resnet.py of both.
-_TIMM_RESNET = Layout(
+_TIMM_RESNET = _torch_layout(
     names={
         "stem_conv1": "conv1",
         "stem_bn1": "bn1",
-        _BLOCK + r"_conv(?P<i>\d)": "layer{stage}.{block0}.conv{i}",
-        _BLOCK + r"_bn(?P<i>\d)": "layer{stage}.{block0}.bn{i}",
-        _BLOCK + "_shortcut_conv": "layer{stage}.{block0}.downsample.0",
-        _BLOCK + "_shortcut_bn": "layer{stage}.{block0}.downsample.1",
+        _BLOCK + _PAIRS: "layer{stage}.{block0}.{kind}{i}",
+        _SHORTCUT + "_conv": "layer{stage}.{block0}.downsample.0",
+        _SHORTCUT + "_bn": "layer{stage}.{block0}.downsample.1",
         _BLOCK + "_attention": "layer{stage}.{block0}.se",
         "predictions": "fc",
     },
-    variables=_TORCH_VARIABLES,
-    separator=".",
     special={
-        # timm has no such stem: it would be called so.
+        # timm has no such stem; these would be its names.
         "stem_conv2": {
             "stem_conv1": "conv1.0",
             "stem_bn1": "conv1.1",
@@ -190,33 +192,26 @@ _TIMM_RESNET = Layout(
             "stem_bn3": "bn1",
         },
         # The pooling of an average shortcut counts as downsample.0.
-        _BLOCK + "_shortcut_pool": {
-            _BLOCK + "_shortcut_conv": "layer{stage}.{block0}.downsample.1",
-            _BLOCK + "_shortcut_bn": "layer{stage}.{block0}.downsample.2",
+        _SHORTCUT + "_pool": {
+            _SHORTCUT + "_conv": "layer{stage}.{block0}.downsample.1",
+            _SHORTCUT + "_bn": "layer{stage}.{block0}.downsample.2",
         },
     },
-    ignored=_TORCH_IGNORED,
 )
 
-# timm's sknet.py, whose convolutions stand in modules of their own.
-_TIMM_SK = Layout(
+# timm's sknet.py, whose convolutions are in separate modules.
+_TIMM_SK = _torch_layout(
     names={
         **_TIMM_RESNET.names,
-        _BLOCK + r"_conv(?P<i>\d)": "layer{stage}.{block0}.conv{i}.conv",
-        _BLOCK + r"_bn(?P<i>\d)": "layer{stage}.{block0}.conv{i}.bn",
-        _BLOCK + "_path1_conv": "layer{stage}.{block0}.conv2.paths.0.conv",
-        _BLOCK + "_path1_bn": "layer{stage}.{block0}.conv2.paths.0.bn",
-        _BLOCK + "_path2_conv": "layer{stage}.{block0}.conv2.paths.1.conv",
-        _BLOCK + "_path2_bn": "layer{stage}.{block0}.conv2.paths.1.bn",
+        _BLOCK + _PAIRS: "layer{stage}.{block0}.conv{i}.{kind}",
+        _BLOCK + "_path1" + _PAIR: "layer{stage}.{block0}.conv2.paths.0.{kind}",
+        _BLOCK + "_path2" + _PAIR: "layer{stage}.{block0}.conv2.paths.1.{kind}",
         _BLOCK + "_select": "layer{stage}.{block0}.conv2.attn",
     },
-    variables=_TORCH_VARIABLES,
-    separator=".",
-    ignored=_TORCH_IGNORED,
 )
 
 # timm's senet.py, older than its resnet.py.
-_TIMM_SENET = Layout(
+_TIMM_SENET = _torch_layout(
     names={
         **_TIMM_RESNET.names,
         "stem_conv1": "layer0.conv1",
@@ -224,81 +219,50 @@ _TIMM_SENET = Layout(
         _BLOCK + "_attention": "layer{stage}.{block0}.se_module",
         "predictions": "last_linear",
     },
-    variables=_TORCH_VARIABLES,
-    separator=".",
-    ignored=_TORCH_IGNORED,
 )
 
 # timm's cspnet.py.
-_TIMM_CSP = Layout(
+_TIMM_CSP = _torch_layout(
     names={
-        "stem_conv1": "stem.conv1.conv",
-        "stem_bn1": "stem.conv1.bn",
-        _STAGE + "_down_conv": "stages.{stage0}.conv_down.conv",
-        _STAGE + "_down_bn": "stages.{stage0}.conv_down.bn",
-        _STAGE + "_expand_conv": "stages.{stage0}.conv_exp.conv",
-        _STAGE + "_expand_bn": "stages.{stage0}.conv_exp.bn",
-        _BLOCK
-        + r"_conv(?P<i>\d)": "stages.{stage0}.blocks.{block0}.conv{i}.conv",
-        _BLOCK + r"_bn(?P<i>\d)": "stages.{stage0}.blocks.{block0}.conv{i}.bn",
-        _STAGE + "_inner_conv": "stages.{stage0}.conv_transition_b.conv",
-        _STAGE + "_inner_bn": "stages.{stage0}.conv_transition_b.bn",
-        _STAGE + "_outer_conv": "stages.{stage0}.conv_transition.conv",
-        _STAGE + "_outer_bn": "stages.{stage0}.conv_transition.bn",
+        "stem" + _PAIR + "1": "stem.conv1.{kind}",
+        _STAGE + "_down" + _PAIR: "stages.{stage0}.conv_down.{kind}",
+        _STAGE + "_expand" + _PAIR: "stages.{stage0}.conv_exp.{kind}",
+        _BLOCK + _PAIRS: "stages.{stage0}.blocks.{block0}.conv{i}.{kind}",
+        _STAGE + "_inner" + _PAIR: "stages.{stage0}.conv_transition_b.{kind}",
+        _STAGE + "_outer" + _PAIR: "stages.{stage0}.conv_transition.{kind}",
         "predictions": "head.fc",
     },
-    variables=_TORCH_VARIABLES,
-    separator=".",
-    ignored=_TORCH_IGNORED,
 )
 
 # timm's byobnet.py.
-_TIMM_BYOB = Layout(
+_TIMM_BYOB = _torch_layout(
     names={
-        "stem_conv1": "stem.conv1.conv",
-        "stem_bn1": "stem.conv1.bn",
-        r"stem_conv(?P<i>\d)": "stem.conv{i}.conv",
-        r"stem_bn(?P<i>\d)": "stem.conv{i}.bn",
-        _BLOCK + "_conv2": "stages.{stage0}.{block0}.conv2_kxk.conv",
-        _BLOCK + "_bn2": "stages.{stage0}.{block0}.conv2_kxk.bn",
-        _BLOCK + r"_conv(?P<i>\d)": "stages.{stage0}.{block0}.conv{i}_1x1.conv",
-        _BLOCK + r"_bn(?P<i>\d)": "stages.{stage0}.{block0}.conv{i}_1x1.bn",
-        _BLOCK + "_shortcut_conv": "stages.{stage0}.{block0}.shortcut.conv",
-        _BLOCK + "_shortcut_bn": "stages.{stage0}.{block0}.shortcut.bn",
+        "stem" + _PAIRS: "stem.conv{i}.{kind}",
+        _BLOCK + _PAIR + "2": "stages.{stage0}.{block0}.conv2_kxk.{kind}",
+        _BLOCK + _PAIRS: "stages.{stage0}.{block0}.conv{i}_1x1.{kind}",
+        _SHORTCUT + _PAIR: "stages.{stage0}.{block0}.shortcut.{kind}",
         _BLOCK + "_attention": "stages.{stage0}.{block0}.attn",
         "predictions": "head.fc",
     },
-    variables=_TORCH_VARIABLES,
-    separator=".",
-    ignored=_TORCH_IGNORED,
 )
 
 # mmpretrain, once mmclassification: backbones/resnext.py.
-_MMPRETRAIN = Layout(
+_MMPRETRAIN = _torch_layout(
     names={
-        "stem_conv1": "backbone.conv1",
-        "stem_bn1": "backbone.bn1",
-        _BLOCK + r"_conv(?P<i>\d)": "backbone.layer{stage}.{block0}.conv{i}",
-        _BLOCK + r"_bn(?P<i>\d)": "backbone.layer{stage}.{block0}.bn{i}",
-        _BLOCK
-        + "_shortcut_conv": "backbone.layer{stage}.{block0}.downsample.0",
-        _BLOCK + "_shortcut_bn": "backbone.layer{stage}.{block0}.downsample.1",
+        "stem" + _PAIR + "1": "backbone.{kind}1",
+        _BLOCK + _PAIRS: "backbone.layer{stage}.{block0}.{kind}{i}",
+        _SHORTCUT + "_conv": "backbone.layer{stage}.{block0}.downsample.0",
+        _SHORTCUT + "_bn": "backbone.layer{stage}.{block0}.downsample.1",
         "predictions": "head.fc",
     },
-    variables=_TORCH_VARIABLES,
-    separator=".",
-    ignored=_TORCH_IGNORED,
 )
 
-# The .h5 files of keras-applications' resnext.py, gone since Keras 2.3.
+# The .h5 files of keras-applications' resnext.py, removed in Keras 2.3.
 _KERAS_APPLICATIONS = Layout(
     names={
-        "stem_conv1": "conv1_conv",
-        "stem_bn1": "conv1_bn",
-        _BLOCK + r"_conv(?P<i>\d)": "conv{stage1}_block{block}_{i}_conv",
-        _BLOCK + r"_bn(?P<i>\d)": "conv{stage1}_block{block}_{i}_bn",
-        _BLOCK + "_shortcut_conv": "conv{stage1}_block{block}_0_conv",
-        _BLOCK + "_shortcut_bn": "conv{stage1}_block{block}_0_bn",
+        "stem" + _PAIR + "1": "conv1_{kind}",
+        _BLOCK + _PAIRS: "conv{stage1}_block{block}_{i}_{kind}",
+        _SHORTCUT + _PAIR: "conv{stage1}_block{block}_0_{kind}",
         "predictions": "predictions|probs",
     },
     variables={
@@ -311,15 +275,14 @@ _KERAS_APPLICATIONS = Layout(
     ignored=r".*_2_gconv/.*",
 )
 
-# qubvel's classification_models, by the names that ResNeXt's layers have there.
+# qubvel's classification_models, with its names of ResNeXt's layers.
 _QUBVEL = Layout(
     names={
         "stem_conv1": "conv0",
         "stem_bn1": "bn0",
-        _BLOCK + r"_conv(?P<i>\d)": "stage{stage}_unit{block}_conv{i}",
-        _BLOCK + r"_bn(?P<i>\d)": "stage{stage}_unit{block}_bn{i}",
-        _BLOCK + "_shortcut_conv": "stage{stage}_unit{block}_sc",
-        _BLOCK + "_shortcut_bn": "stage{stage}_unit{block}_sc_bn",
+        _BLOCK + _PAIRS: "stage{stage}_unit{block}_{kind}{i}",
+        _SHORTCUT + "_conv": "stage{stage}_unit{block}_sc",
+        _SHORTCUT + "_bn": "stage{stage}_unit{block}_sc_bn",
         _BLOCK + "_attention": "stage{stage}_unit{block}_se",
         "predictions": "fc1",
     },

@@ -1,10 +1,10 @@
 """Pickles of PyTorch's checkpoints, read without torch.
 
-A pickle is a program. It runs here on a machine that knows the few opcodes
-that checkpoints need, and refuses the others. It imports nothing and calls
-nothing but the functions of this file: every other class and function is a
-name, and what the pickle makes of it an inert `Placeholder`. Python's own
-machine can be led to call, import and set anything, and to overflow its stack.
+A pickle is a program. Here it runs on a machine that supports only the few
+opcodes that checkpoints need. It imports nothing and calls only functions of
+this file: any other class or function is a name, and an object made by it an
+inert `Placeholder`. Python's own machine can be made to call, import and set
+anything, and to overflow its stack.
 """
 
 import pickle
@@ -21,7 +21,7 @@ import numpy as np
 
 from keras_resnext.weights.files import CheckpointError
 
-# Ten times what the largest model takes with its average and its optimizer.
+# Ten times the steps for the largest model with its average and its optimizer.
 _MAX_STEPS = 1 << 20
 _MAX_ARGUMENTS = 8  # of _rebuild_tensor_v3
 _MAX_RANK = 32
@@ -64,35 +64,35 @@ class Placeholder:
     """Object of a class that is not needed for weights, such as a namespace.
 
     Attributes:
-        name: Full name of the class, or of the function that was to make it.
-        entries: Items that were set, as of a subclass of `dict`.
+        name: Full name of the class, or of the function that would create it.
+        entries: Items that were set, as for a subclass of `dict`.
     """
 
     __slots__ = ("entries", "name")
 
-    def __init__(self, name: str, entries: dict[str, Any] | None = None):
+    def __init__(self, name: str) -> None:
         self.name = name
-        self.entries = entries
+        self.entries: dict[str, Any] | None = None
 
 
 def _ordered_dict(pairs: Any = ()) -> dict[str, Any]:
     items = _named(pairs)
     if pairs:
-        pairs.clear()  # taken, not copied: memory is for what is in the file
+        pairs.clear()  # moved, not copied, to limit memory to the file's size
     return items
 
 
 def _named(pairs: Iterable[Any]) -> dict[str, Any]:
-    """Leave out other keys, which no weight has and which could be costly.
+    """Leave out keys other than text, which weights don't have.
 
-    A tuple of tuples of tuples overflows the stack to be hashed.
+    Hashing a tuple of tuples of tuples overflows the stack.
     """
     return {name: value for name, value in pairs if isinstance(name, str)}
 
 
 def _text(value: Any) -> str:
     if not isinstance(value, str):
-        raise pickle.UnpicklingError("a name that is no text")
+        raise pickle.UnpicklingError("a name that is not text")
     return value
 
 
@@ -101,7 +101,9 @@ def _tensor(
 ) -> PickledTensor:
     _requires_grad, _hooks, *metadata = extras or (False, None)
     views = metadata[0] if metadata else None
-    if not isinstance(storage, _Storage) or not _is_view(views):
+    # Metadata may be about views of the stored numbers, and nothing else.
+    is_view = isinstance(views, dict) and views.keys() <= {"neg", "conj"}
+    if not isinstance(storage, _Storage) or (views and not is_view):
         raise pickle.UnpicklingError("a tensor of an unknown kind")
     if len(shape) != len(strides):
         raise pickle.UnpicklingError("a tensor with too few or many strides")
@@ -122,15 +124,8 @@ def _tensor(
     )
 
 
-def _is_view(metadata: Any) -> bool:
-    """Return whether metadata is only about views of the stored numbers."""
-    return not metadata or (
-        isinstance(metadata, dict) and metadata.keys() <= {"neg", "conj"}
-    )
-
-
 def _tensor_v3(*args: Any) -> PickledTensor:
-    """Rebuild a tensor without a storage class of its own, such as uint16."""
+    """Rebuild a tensor of a dtype without storage class, such as uint16."""
     *typed, dtype = args[:7]
     if not isinstance(dtype, _DType):
         raise pickle.UnpicklingError("a tensor without a dtype")
@@ -138,7 +133,7 @@ def _tensor_v3(*args: Any) -> PickledTensor:
 
 
 def _first(value: Any, *_: Any) -> Any:
-    """Return a value, without what only says of which type it is."""
+    """Return a value, without the arguments that only state its type."""
     return value
 
 
@@ -169,8 +164,8 @@ _COMPLEX = {
     "ComplexFloat": np.dtype(np.complex64),
     "ComplexDouble": np.dtype(np.complex128),
 }
-# Storages of quantized tensors: their tensors are placeholders, but a legacy
-# file has to be walked past them.
+# Storages of quantized tensors: their tensors are placeholders, but in a legacy
+# file they have to be skipped.
 _QUANTIZED = {
     "QInt8": np.dtype(np.int8),
     "QUInt8": np.dtype(np.uint8),
@@ -197,7 +192,7 @@ _REBUILD = {
     "torch.nn.parameter.Parameter": _Function(_first),
 }
 
-# What a state dict is made of; other names stand for placeholders.
+# Names that a state dict needs; others become placeholders.
 _KNOWN: dict[str, Any] = {
     **_REBUILD,
     "torch._tensor._rebuild_from_type_v2": _Function(_tensor_of_type),
@@ -216,8 +211,8 @@ _KNOWN: dict[str, Any] = {
     },
 }
 
-# Nothing is run whatever its name is. But a file that asks for one of these is
-# no checkpoint of anybody's training: it attacks whoever opens it elsewhere.
+# Nothing is run, whatever its name. But a file that asks for one of these is
+# not a checkpoint of any training: it attacks other programs that open it.
 _MODULES = (
     r"(os|posix|nt|subprocess|sys|pty|shutil|socket|runpy|importlib|ctypes|"
     r"pickle|_pickle|marshal|webbrowser|antigravity)\."
@@ -230,8 +225,8 @@ _PROGRAMS = re.compile(
 _REACHED = re.compile(rf"(^|\.){_MODULES}")  # as `torch` `hub.os.system`
 
 
-# The opcodes that a checkpoint needs, and how many values each takes off the
-# stack. Of the others some run code, and most are older words for these.
+# Opcodes that a checkpoint needs, and how many values each takes off the stack.
+# Of the others, some run code, and most are older forms of these.
 _TO_THE_MARK = -1
 _OPCODES = {
     **dict.fromkeys(["PROTO", "FRAME", "STOP", "MARK"], 0),
@@ -267,7 +262,7 @@ class _Machine:
         match opcode:
             case "PROTO" | "FRAME" | "STOP" | "POP_MARK":
                 pass
-            case "POP":  # of an object that holds itself, as is POP_MARK
+            case "POP":  # for an object that contains itself, like POP_MARK
                 if self.stack:
                     self.stack.pop()
                 else:
@@ -327,14 +322,9 @@ class _Machine:
         match pid:
             case ("module", Name() as name, *_):  # with its source, in legacy
                 return name
-            case ("storage", _DType(dtype), str(key), _, int(count)) | (
-                "storage",
-                _DType(dtype),
-                str(key),
-                _,
-                int(count),
-                None,
-            ) if count >= 0:
+            case ("storage", _DType(dtype), str(key), _, int(count), *rest) if (
+                count >= 0 and rest in ([], [None])
+            ):
                 storage = _Storage(key, dtype, count)
                 if self.storages.setdefault(key, storage) == storage:
                     return storage
@@ -372,21 +362,21 @@ def _call(function: Any, arguments: Any) -> Any:
 
 
 def unpickle(stream: Any) -> tuple[Any, dict[str, _Storage]]:
-    """Run the pickle at the stream's position, and leave it behind it."""
+    """Run the pickle at the stream's position, which moves behind it."""
     machine = _Machine()
     for i, (opcode, argument, _) in enumerate(pickletools.genops(stream)):
         if opcode.name not in _OPCODES:
             raise CheckpointError(
                 f"is a pickle with the opcode {opcode.name}, which weights do "
-                "not need; save the model's state dict alone, with torch.save "
-                "as it is by default"
+                "not need; save the model's state dict alone, with the "
+                "defaults of torch.save"
             )
         if i == _MAX_STEPS:
             raise CheckpointError(
                 f"is a pickle of more than {i} steps, which weights do not "
                 "need; save the model's state dict alone"
             )
-        # A pickle numbers what it will need again as it comes.
+        # A pickle numbers its memo entries in order.
         if "PUT" in opcode.name and (argument or 0) > i:
             raise pickle.UnpicklingError(f"a memo of {argument} entries")
         machine.run(opcode.name, argument)

@@ -1,4 +1,4 @@
-"""PyTorch's checkpoints, of the zip format and of the one before it.
+"""PyTorch's checkpoints, in the zip format and the one before it.
 
 Sizes are compared with the file's own before anything is allocated, and
 tensors are read one at a time.
@@ -67,7 +67,7 @@ def open_zip(
         with archive.open(entry) as file:  # verifies the checksum
             return read_bytes(file, entry.file_size)
 
-    order = "little"  # as on every machine before the record existed
+    order = "little"  # the only order before the record existed
     if f"{root}byteorder" in entries:
         order = unpack(f"{root}byteorder").tobytes().decode()
     if order not in ("little", "big"):
@@ -108,7 +108,7 @@ def open_legacy(
             (length,) = struct.unpack("<q", stream.read(8))
             places[key] = stream.tell()
             end = places[key] + storages[key].nbytes
-            # The format has no checksum; its lengths show that it was cut.
+            # The format has no checksum; its lengths reveal truncation.
             if length != storages[key].length or end > len(stream):
                 raise CheckpointError(DAMAGED)
             stream.seek(end)
@@ -122,7 +122,7 @@ def open_legacy(
     return _contents(checkpoint, load, "little", wanted)
 
 
-# What another archive is, by a name that ends one of its entries' names.
+# Descriptions of other archives, by the end of an entry's name.
 _FOREIGN = {
     "/constants.pkl": "is a TorchScript archive, a program with its weights; "
     "open it with torch.jit.load and save its `state_dict()`",
@@ -139,7 +139,7 @@ _FOREIGN = {
 
 
 def _foreign(entries: Mapping[str, Any]) -> str | None:
-    """Say what an archive is that is no checkpoint of PyTorch."""
+    """Describe an archive that is not a checkpoint of PyTorch."""
     for end, fault in _FOREIGN.items():
         if any(f"/{name}".endswith(end) for name in entries):
             return fault
@@ -159,7 +159,7 @@ def _contents(
     name, prefix, sets = choose(checkpoint, wanted)
     load = functools.lru_cache(maxsize=1)(load)
 
-    @functools.lru_cache(maxsize=1)  # for many tensors may share a storage
+    @functools.lru_cache(maxsize=1)  # many tensors may share a storage
     def swapped(key: str, dtype: np.dtype) -> np.ndarray:
         return to_native(load(key).view(dtype), order).view(np.uint8)
 
@@ -183,7 +183,7 @@ def _check_span(tensor: PickledTensor) -> None:
     storage, dtype, offset, shape, strides, _ = tensor
     size = math.prod(shape)
     end = offset + sum((n - 1) * s for n, s in zip(shape, strides, strict=True))
-    # Without a bound on `size` too, a stride of 0 makes terabytes out of one.
+    # Without a bound on `size`, a stride of 0 could expand to terabytes.
     if size and max(size, end + 1) * dtype.itemsize > storage.nbytes:
         raise CheckpointError(
             f"has a tensor of shape {reprlib.repr(shape)} that exceeds its "
@@ -192,7 +192,7 @@ def _check_span(tensor: PickledTensor) -> None:
 
 
 def _array(tensor: PickledTensor, storage: np.ndarray) -> np.ndarray:
-    """Lay a tensor over the bytes of its storage."""
+    """Return a tensor from the bytes of its storage."""
     _, dtype, offset, shape, strides, views = tensor
     if not math.prod(shape):
         return np.empty(shape, dtype)

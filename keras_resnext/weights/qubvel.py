@@ -1,7 +1,7 @@
-"""The `.h5` files of qubvel's classification_models, put in our terms.
+"""The `.h5` files of qubvel's classification_models, converted to our names.
 
 https://github.com/qubvel/classification_models has one convolution for each
-path of a block, and a counter in most of its layers' names. So layers are
+path of a block, and a counter in most layer names. Layers are therefore
 distinguished by their order in the file, which is that of Keras'
 `model.layers`, and by their shapes.
 """
@@ -22,7 +22,7 @@ Layer = dict[str, Any]
 
 # A letter for each layer: "i" normalizes the input and has no scale, "s" is
 # the stem, "c" 1x1, "G" a grouped 3x3, "n" normalizes, "e" excites, "d" dense.
-# A shortcut stands where its depth, counted from the output, puts it.
+# A shortcut's place depends on its depth, counted from the output.
 _BLOCKS = {
     "cnGnccnn": "conv1 bn1 conv2 bn2 conv3 sc bn3 sc_bn",
     "cnGncneecn": "conv1 bn1 conv2 bn2 conv3 bn3 se/1 se/2 sc sc_bn",
@@ -40,18 +40,18 @@ def prepare(tensors: Tensors) -> Tensors:
     """Name the tensors of a file by their place in the model.
 
     ResNeXt-50 and 101 come from MXNet's model zoo. They take raw pixels and
-    normalize them by what they learned; that is folded into the stem, for
-    pixels that `preprocess_input` normalized. This is exact but for the
-    image's border, which they padded after that step and the stem before it.
-    Their 1,000 classes are numbered as in the ImageNet challenge, and are put
-    in the usual order.
+    normalize them by learned statistics, which are folded into the stem, for
+    pixels that `preprocess_input` normalized. This is exact except at the
+    image's border, which they pad after normalization, the stem before it.
+    Their 1,000 classes are numbered as in the ImageNet challenge, and are
+    reordered to the usual order.
 
     Args:
         tensors: A file's tensors, in its order.
 
     Returns:
-        The tensors as `conv0/kernel`, `stage1_unit1_conv1/kernel`..., or what
-        came in if the file is none of these.
+        The tensors as `conv0/kernel`, `stage1_unit1_conv1/kernel`...; those
+        of other files are unchanged.
     """
     layers = list(_layers(tensors))
     kinds = "".join(letter for letter, _ in layers)
@@ -126,7 +126,7 @@ def _take_our_pixels(named: dict[str, Layer]) -> None:
     variance = learned["moving_variance"].astype("float64")
     with np.errstate(invalid="ignore"):  # NaN, refused with the others later
         deviation = np.sqrt(variance + _EPSILON)
-    # Of ours, what they normalize to is `scale * ours + offset`.
+    # Their normalized pixels are `scale * ours + offset`.
     scale = 255 * np.array(IMAGENET_STD) / deviation
     offset = 255 * np.array(IMAGENET_MEAN) - learned["moving_mean"]
     offset = offset / deviation + learned["beta"]

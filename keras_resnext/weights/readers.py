@@ -1,8 +1,8 @@
 """Checkpoint files of every format, opened to be read tensor by tensor.
 
-Nothing that a file contains is executed, and no size that it states is believed
-before it has been compared with the file's own. One reader per format; the
-table at the end picks it by the file's first bytes, never by its extension.
+No code in a file is executed, and sizes that it states are compared with its
+own before they are used. Each format has a reader; the table at the end chooses
+it by the file's first bytes rather than its extension.
 """
 
 import contextlib
@@ -40,7 +40,7 @@ Path = str | os.PathLike[str]
 def open_checkpoint(
     path: Path, weight_set: str | None = None
 ) -> Iterator[Contents]:
-    """Open a checkpoint file, without running any of it.
+    """Open a checkpoint file, without executing code in it.
 
     The content determines the format: safetensors (also the index of several
     files), PyTorch (both the zip format and the one before PyTorch 1.6) or
@@ -54,14 +54,14 @@ def open_checkpoint(
 
     Yields:
         The `Contents`. Its tensors have a `shape` and a `dtype`;
-        `np.asarray` reads one. Names are without the prefixes and parts that
-        timm removes too: `module.` of data parallelism, `_orig_mod.` of
-        `torch.compile`; and without a final `":0"` of Keras.
+        `np.asarray` reads one. Names are without prefixes and parts that timm
+        also removes (`module.` of data parallelism, `_orig_mod.` of
+        `torch.compile`), and without a final `":0"` of Keras.
 
     Raises:
         FileNotFoundError: If there is no file at `path`.
-        CheckpointError: If the file is damaged, of an unknown format, without
-            weights, or if it is not clear which of its weights are meant.
+        CheckpointError: If the file is damaged, of an unknown format, or
+            without weights or a clear choice of one set.
 
     Example:
     >>> with open_checkpoint("flowers.safetensors") as contents:
@@ -127,7 +127,7 @@ def _naming(path: pathlib.Path, label: str = "") -> Iterator[None]:
     try:
         yield
     except CheckpointError as error:
-        if str(error).startswith(str(path)):  # a part of an index did
+        if str(error).startswith(str(path)):  # already, by a part of an index
             raise
         raise CheckpointError(f"{path} {error}.") from error.__cause__
     except Exception as error:  # on hostile bytes a parser raises anything
@@ -152,8 +152,8 @@ def _named(tensor: LazyTensor, path: pathlib.Path, label: str) -> LazyTensor:
 
 # Names -----------------------------------------------------------------------
 
-# What wrappers of modules put into names: at the beginning as timm does, and
-# where the name can't be a layer's own, anywhere.
+# Parts that wrappers of modules add to names: at the beginning, as timm removes
+# them, and anywhere if the name can't be a layer's own.
 _WRAPPER = re.compile(r"^(_orig_mod\.)?module\.")
 _WRAPPERS = re.compile(
     r"(?<![^.])(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module|"
@@ -172,10 +172,6 @@ def _clean(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 # Indices ---------------------------------------------------------------------
-
-
-def _is_index(head: bytes, path: pathlib.Path) -> bool:
-    return path.name.endswith(".index.json") and head.lstrip()[:1] == b"{"
 
 
 def _open_index(
@@ -228,7 +224,13 @@ _FORMATS: list[tuple[str, _Matcher, _Opener]] = [
     ("Keras HDF5", lambda h, _: h.startswith(b"\x89HDF\r\n\x1a\n"), open_hdf5),
     # No magic number: 8 bytes of a JSON header's length, then its brace.
     ("safetensors", lambda h, _: h[4:9] == b"\0\0\0\0{", open_safetensors),
-    ("index", _is_index, _open_index),
+    (
+        "index",
+        lambda h, path: (
+            h.lstrip()[:1] == b"{" and path.name.endswith(".index.json")
+        ),
+        _open_index,
+    ),
 ]
 
 

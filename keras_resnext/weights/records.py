@@ -16,7 +16,7 @@ class HubFile:
         repo_id: Repository, as `"owner/name"`.
         filename: The file's path inside it.
         revision: Branch, or a commit's full 40 hex digits.
-        sha256: SHA-256 of the file in hex, or `None` where it is not known.
+        sha256: SHA-256 of the file in hex, or `None` if unknown.
         has_top: Whether the file contains the classifier.
     """
 
@@ -28,10 +28,10 @@ class HubFile:
 
     @property
     def verified_by(self) -> str:
-        """The hash that the file is compared with.
+        """Hash that the file is compared with.
 
-        The hub's own hash is announced with the download and kept as the name
-        in the cache, where that has symbolic links.
+        The hub sends its own hash with the download; it is also the file's
+        name in a cache with symbolic links.
         """
         return "SHA-256" if self.sha256 else "the hub's own hash"
 
@@ -55,7 +55,7 @@ class WebFile:
 
     @property
     def verified_by(self) -> str:
-        """The hash that the file is compared with."""
+        """Hash that the file is compared with."""
         if self.sha256_prefix:
             return "the SHA-256's first digits"
         return "MD5" if self.md5 else "nothing"
@@ -63,7 +63,7 @@ class WebFile:
 
 @dataclass(frozen=True)
 class PackageFile:
-    """A file that comes with this package.
+    """A file in this package.
 
     Args:
         filename: Its name in the folder `keras_resnext/weights/bundled`.
@@ -77,7 +77,7 @@ class PackageFile:
 
     @property
     def verified_by(self) -> str:
-        """The hash that the file is compared with."""
+        """Hash that the file is compared with."""
         return "SHA-256"
 
 
@@ -91,8 +91,8 @@ class Evaluation:
     Args:
         size: Height and width of the model's input, in pixels.
         crop_pct: `size` divided by the image's shorter side after resizing.
-        top1: Top-1 accuracy in per cent, or `None` if not published.
-        top5: Top-5 accuracy in per cent, or `None` if not published.
+        top1: Top-1 accuracy in percent, or `None` if not published.
+        top5: Top-5 accuracy in percent, or `None` if not published.
     """
 
     size: int
@@ -108,9 +108,9 @@ class Weights:
     Args:
         variant: The variant's name, for example `"resnext50_32x4d"`.
         tag: Name of the training run, for example `"a1h_in1k"`.
-        sources: Files and where they are, the first to be tried first.
+        sources: Sources of the files, in the order in which they are tried.
         license: SPDX identifier in lower case; `"noassertion"`, SPDX's own
-            word, where none is stated.
+            term, if none is stated.
         num_params: Trainable parameters, with the classifier.
         train_size: Height and width of the training images, in pixels.
         evaluations: Published accuracies, the best first.
@@ -118,8 +118,8 @@ class Weights:
         layout: Layout of the file: names and shapes of its tensors.
         classes: Number of classes of the classifier.
         dataset: Dataset of the classes and of the accuracy.
-        mean: Per-channel mean (RGB) taken off pixels in [0, 1].
-        std: Per-channel deviation (RGB) they are then divided by.
+        mean: Mean of each channel (RGB), for pixels in [0, 1].
+        std: Standard deviation of each channel, likewise.
         note: Further remarks for users.
 
     Example:
@@ -150,12 +150,12 @@ class Weights:
 
     @property
     def top1(self) -> float | None:
-        """Top-1 accuracy in per cent of the best evaluation."""
+        """Top-1 accuracy in percent of the best evaluation."""
         return self.evaluations[0].top1
 
     @property
     def top5(self) -> float | None:
-        """Top-5 accuracy in per cent of the best evaluation."""
+        """Top-5 accuracy in percent of the best evaluation."""
         return self.evaluations[0].top5
 
     @property

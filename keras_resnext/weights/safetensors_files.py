@@ -1,7 +1,7 @@
 """Safetensors files, read one tensor at a time.
 
-The library checks the header, but maps the whole file and copies out of the
-map, so that a file takes its size in memory twice.
+The library checks the header, but maps the whole file and copies from the map,
+so a file takes twice its size in memory.
 """
 
 import contextlib

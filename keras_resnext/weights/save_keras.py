@@ -1,4 +1,4 @@
-"""Keras' own files, for which a full disk is an error and no crash."""
+"""Keras' own files, with an error instead of a crash on a full disk."""
 
 import io
 import os
@@ -12,14 +12,14 @@ from keras_resnext import atomic_files
 def save_keras(model: keras.Model, path: str | os.PathLike[str]) -> None:
     """Save a model, or its weights, as `model.save` and `save_weights` do.
 
-    The file appears when it is whole. HDF5 itself writes to memory: if a disk
-    is full it can't close its file, and ends the process with a segmentation
-    fault at the latest when Python exits.
+    The file appears when it is complete. HDF5 itself writes to memory: on a
+    full disk it can't close its file, and ends the process with a segmentation
+    fault, at the latest when Python exits.
 
     Args:
         model: Any Keras model.
         path: Path of the file, ending in `.keras` or `.weights.h5`. A file of
-            that name is replaced.
+            this name is replaced.
 
     Raises:
         WriteError: If the file can't be written, such as on a full disk.
@@ -33,15 +33,15 @@ def save_keras(model: keras.Model, path: str | os.PathLike[str]) -> None:
             model.save_weights(content)
             part.write_bytes(content.getbuffer())
             return
-        # By its number, for beside a file with a name Keras would have HDF5
-        # write another one, where it takes the memory to be scarce.
+        # By its descriptor: for a file with a name, Keras would let HDF5 write
+        # another one beside it if it considers memory scarce.
         number = os.open(part, os.O_WRONLY | os.O_CREAT, 0o666)
         with _File(io.FileIO(number, "wb"), part) as file:
             model.save(file)
 
 
 class _Memory(io.BytesIO):
-    """A file in memory, with a name for Keras to see the ending of."""
+    """File in memory, with a name whose ending Keras checks."""
 
     def __init__(self, path: pathlib.Path) -> None:
         super().__init__()
@@ -52,7 +52,7 @@ class _Memory(io.BytesIO):
 
 
 class _File(io.BufferedWriter):
-    """A file on the disk, with a name for Keras to see the ending of."""
+    """File on disk, with a name whose ending Keras checks."""
 
     def __init__(self, raw: io.RawIOBase, path: pathlib.Path) -> None:
         super().__init__(raw)

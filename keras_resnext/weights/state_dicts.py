@@ -1,4 +1,4 @@
-"""Weights of a model, for PyTorch: timm's and torchvision's state dicts."""
+"""Weights of a model as state dicts of timm and torchvision."""
 
 import re
 from collections.abc import Mapping
@@ -23,11 +23,11 @@ TORCH_LAYOUTS = [name for name in LAYOUTS if name.startswith("timm_")]
 def to_torch_state_dict(
     model: keras.Model, layout: str | None = None
 ) -> dict[str, Any]:
-    """Turn a model's weights into a state dict for timm or torchvision.
+    """Convert a model's weights to a state dict for timm or torchvision.
 
-    All of a model's weights are in it, or none: a Dense layer that takes the
-    pooled features is the classifier, whatever its name, its bias zero if it
-    has none. LoRA is merged into the kernels.
+    It contains all weights, or an error is raised. A Dense layer on the pooled
+    features is the classifier, whatever its name; a missing bias becomes zero.
+    LoRA is merged into the kernels.
 
     Args:
         model: A model built here, fine-tuned or not, with or without its top,
@@ -38,14 +38,14 @@ def to_torch_state_dict(
 
     Returns:
         float32 tensors on the CPU. They load with `strict=True`; without the
-        top, into a model of `num_classes=0`.
+        top, into a model with `num_classes=0`.
 
     Raises:
         ImportError: If PyTorch is not installed; `save_torch_checkpoint`
             doesn't need it.
-        ValueError: If the layout is unknown or has no word for a layer, or
-            if the model has weights that such a state dict can't hold: of
-            other layers than those, quantized or optimized for inference.
+        ValueError: If the layout is unknown or has no name for a layer, or if
+            the model has weights that a state dict can't represent: of other
+            layers, quantized or optimized for inference.
 
     Example:
     >>> state_dict = keras_resnext.to_torch_state_dict(model)
@@ -92,14 +92,14 @@ def state_dict(model: keras.Model, layout: str | None) -> dict[str, np.ndarray]:
         for name, layer in layers.items()
         for key, value in _values(name, layer).items()
     }
-    if head is not None:  # which has a bias there in any case
+    if head is not None:  # PyTorch's always has a bias
         zeros = np.zeros(head.units, "float32")
         values.setdefault((HEAD, "bias"), zeros)
     return convert.from_keras(values, layers, layout or torch_layout(model))
 
 
 def torch_layout(model: keras.Model) -> str:
-    """Return which of timm's classes has a model of the same structure."""
+    """Return the layout of timm's class for models of the same structure."""
     steps = graph_of_ours(model).steps
     layers = {step.layer.name: step.layer for step in steps}
     if "stage1_expand_conv" in layers:
@@ -108,7 +108,7 @@ def torch_layout(model: keras.Model) -> str:
         return "timm_sk"
     if "stem_pad" in layers:
         return "timm_senet"
-    # Its models have groups of one width, the others as many everywhere.
+    # Its models have groups of one width, the others a constant number.
     groups = {
         layer.groups
         for name, layer in layers.items()
@@ -141,7 +141,7 @@ def _head(graph: Graph) -> keras.layers.Dense | None:
 
 
 def _values(name: str, layer: Any) -> dict[convert.Variable, np.ndarray]:
-    """Return the variables of the layer of that name, in float32."""
+    """Return the variables of a layer by a name, in float32."""
     values = {}
     for variable in layer.weights:
         path = f"/{variable.path}".rpartition(f"/{layer.name}/")[2]
@@ -156,10 +156,10 @@ def _values(name: str, layer: Any) -> dict[convert.Variable, np.ndarray]:
 
 
 def _check_complete(model: keras.Model, layers: Mapping[str, Any]) -> None:
-    """Refuse weights that a state dict of some layers would lose.
+    """Check that a state dict of some layers contains all weights.
 
     Raises:
-        ValueError: If there are any, with the names of their layers.
+        ValueError: If not; the message names the layers.
     """
     for layer in model._flatten_layers():
         if getattr(layer, "quantization_mode", None):

@@ -3,21 +3,21 @@
 The columns are the fields of `Weights`, and an empty cell takes the field's
 default:
 
-    evaluations  size, crop, top-1 and top-5, the best first, parted by "; ":
-                 `288 1.0 82.016 95.934; 224 0.95 81.140 95.320`; without the
-                 last two where no accuracy is published
-    sources      addresses, the first to be tried first, with a hash where it
-                 is known: `hf://owner/name@revision#sha256=…`, of which the
+    evaluations  size, crop, top-1 and top-5, the best first, separated by
+                 "; ": `288 1.0 82.016 95.934; 224 0.95 81.140 95.320`;
+                 without the last two if no accuracy is published
+    sources      addresses, in the order in which they are tried, with a hash
+                 if known: `hf://owner/name@revision#sha256=…`, where the
                  revision is a commit's full 40 hex digits or left out;
                  `https://…/x.h5#md5=…`; `https://…/x-7cdf4587.pth`, whose
-                 name ends in the hash, as torch.hub has it; or the name of a
+                 name ends in the hash, as for torch.hub; or the name of a
                  file in the folder `bundled`
-    num_params   counted by building the model, and held to that by a test:
-                 counting without Keras would repeat the arithmetic of every
-                 layer, and the catalog is read without Keras
+    num_params   counted by building the model, as a test checks: counting
+                 without Keras would repeat the arithmetic of every layer, and
+                 the catalog is read without Keras
 
-A name is `variant.tag`, the variant timm's word and the tag that of whoever
-published the checkpoint; publishers without tags are named themselves.
+A name is `variant.tag`: timm's name of the variant, and the tag by the
+checkpoint's publisher, or the publisher's name if there is no tag.
 """
 
 import csv

@@ -1,7 +1,7 @@
-"""HTTP downloads, with limits on what a server may do.
+"""HTTP downloads, with limits for servers.
 
-The servers are other people's, and so are the proxies between. Whatever they
-send, a download ends: it is whole, or it raises.
+Servers and proxies are not trusted. Whatever they send, a download ends: it is
+complete, or raises an error.
 """
 
 import contextlib
@@ -31,7 +31,7 @@ PAUSE = 1  # second between two attempts
 LARGEST = 16 << 30  # bytes of a file; the largest published one has 3.3e9
 _CHUNK = 1 << 18
 
-# Errors after which another attempt may succeed. Those of a disk are not.
+# Errors after which another attempt may succeed, unlike those of a disk.
 _BROKEN = (
     ConnectionError,
     TimeoutError,
@@ -43,7 +43,7 @@ _BUSY = (408, 429, 500, 502, 503, 504)
 
 
 class DownloadError(OSError):
-    """An answer that no second attempt would improve."""
+    """A response that another attempt would not improve."""
 
 
 def save(
@@ -60,15 +60,15 @@ def save(
     Args:
         url: Address of the file.
         path: Path to write. The folder is created.
-        check: Function that gets the temporary path, and raises unless the
-            file is the right one.
+        check: Function of the temporary path that raises unless the file is
+            the expected one.
         token: Value of the `Authorization` header, sent to the address's own
             host only.
-        size: Number of bytes, where it is known.
+        size: Number of bytes, if known.
         title: Text beside the progress bar (default: the file's name).
 
     Raises:
-        OSError: If the download fails; nothing is left.
+        OSError: If the download fails; no file is left.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.{uuid.uuid4().hex}.incomplete")
@@ -116,7 +116,8 @@ def download(
         except _BROKEN as error:
             failures = 0 if file.tell() - best >= PROGRESS else failures + 1
             best = max(best, file.tell())
-            if failures == ATTEMPTS or not (best or _is_busy(error)):
+            busy = getattr(error, "code", None) in _BUSY
+            if failures == ATTEMPTS or not (best or busy):
                 raise
         time.sleep(PAUSE)
     raise DownloadError(f"the connection broke {REQUESTS} times")
@@ -145,7 +146,7 @@ def _append(
     largest: int,
     title: str | None,
 ) -> None:
-    """Download what a file lacks, or all where a server knows no ranges."""
+    """Download the rest of a file, or all if a server supports no ranges."""
     from huggingface_hub.utils import tqdm
 
     with _open(url, token, start=file.tell()) as response:
@@ -158,7 +159,7 @@ def _append(
         if start and not response.headers.get("Content-Range", "").startswith(
             f"bytes {start}-"
         ):
-            raise DownloadError(f"byte {start} was asked for, not sent")
+            raise DownloadError(f"byte {start} was requested but not sent")
         announced = size
         if response.length is not None:
             announced = start + response.length
@@ -190,15 +191,11 @@ def _append(
         )
 
 
-def _is_busy(error: Exception) -> bool:
-    return isinstance(error, urllib.error.HTTPError) and error.code in _BUSY
-
-
 # Connections ------------------------------------------------------------------
 
 
 class _Metered(io.RawIOBase):
-    """Bytes of a connection, which must keep coming."""
+    """Stream of a connection that raises an error if it stalls."""
 
     def __init__(self, raw: Any) -> None:
         self._raw = raw
@@ -228,7 +225,7 @@ class _Metered(io.RawIOBase):
 class _Response(http.client.HTTPResponse):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        # Head and body alike are read through it.
+        # Both headers and body are read through it.
         self.fp: Any = io.BufferedReader(_Metered(self.fp.detach()))
 
 

@@ -46,13 +46,13 @@ def _depthwise_from_grouped(kernel: np.ndarray) -> np.ndarray:
 def variance_of_epsilon(epsilon: float) -> Transform:
     """Move an epsilon's excess over ours into the moving variance.
 
-    Both ways round once, from float64, so the way back is exact: between two
-    powers of two every float moves by as many steps. Only where the shift
-    crosses a power of two, above which floats are half as dense, do some pairs
-    of neighbors become one, in any formulation; one of the two then comes
-    back as the other.
+    Both directions round once, from float64, so the inverse is exact: between
+    two powers of two, every float moves by equally many steps. Only where the
+    shift crosses a power of two, above which floats are half as dense, some
+    pairs of neighbors become one, in any formulation; the inverse then returns
+    one of the two.
     """
-    excess = float(np.float32(epsilon - 1e-5))  # so that zero comes back
+    excess = float(np.float32(epsilon - 1e-5))  # so that zero is restored
 
     def shift(variance: np.ndarray, by: float) -> np.ndarray:
         return (variance.astype("float64") + by).astype(variance.dtype)
@@ -65,7 +65,7 @@ OIHW = Transform(
     lambda array, _: array.transpose(2, 3, 1, 0),
     lambda array: array.transpose(3, 2, 0, 1),
 )
-# Matrices, and all else that PyTorch has the other way round.
+# Matrices and other arrays whose axes PyTorch has in reverse order.
 TRANSPOSED = Transform(lambda array, _: array.T, lambda array: array.T)
 # A matrix here, a 1x1 convolution there.
 POINTWISE = Transform(

@@ -1,4 +1,4 @@
-"""The rule for the numbers of a checkpoint, the same for every format."""
+"""Checks of the numbers of a checkpoint, the same for every format."""
 
 import numpy as np
 

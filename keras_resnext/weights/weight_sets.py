@@ -37,7 +37,7 @@ def find_sets(checkpoint: Any) -> Sets:
     Returns:
         Dicts with tensors by the keys that lead to them, joined by `/`; `""`
         is the checkpoint itself. If one contains kernels of convolutions, dicts
-        without are left out: a table of metrics is no model.
+        without are left out: a table of metrics is not a model.
     """
     found: Sets = {}
     seen: set[int] = set()
@@ -60,8 +60,16 @@ def find_sets(checkpoint: Any) -> Sets:
             ]
         level = below
     for rank in (4, 2):
-        if any(_has_rank(entries, rank) for entries in found.values()):
-            return {p: e for p, e in found.items() if _has_rank(e, rank)}
+        chosen = {
+            path: entries
+            for path, entries in found.items()
+            if any(
+                isinstance(value, PickledTensor) and len(value.shape) >= rank
+                for value in entries.values()
+            )
+        }
+        if chosen:
+            return chosen
     return found
 
 
@@ -70,7 +78,7 @@ def choose(checkpoint: Any, wanted: str | None) -> tuple[str, str, Sets]:
 
     Args:
         checkpoint: Object that `unpickle` returned.
-        wanted: Keys of the set, joined by `/`; what follows them is the
+        wanted: Keys of the set, joined by `/`, optionally followed by the
             prefix of a model's names within the set. `None` takes timm's
             choice: `"state_dict_ema"`, `"model_ema"`, `"state_dict"`,
             `"model"`; else the only averaged one, or the only one.
@@ -79,8 +87,8 @@ def choose(checkpoint: Any, wanted: str | None) -> tuple[str, str, Sets]:
         The name of the set, the prefix, and all sets.
 
     Raises:
-        CheckpointError: If there is no set, or no such one, or if `wanted` is
-            `None` and it is not clear which is meant.
+        CheckpointError: If there is no set, or several without a clear
+            choice.
     """
     sets = find_sets(checkpoint)
     if not sets:
@@ -117,7 +125,7 @@ def _default(checkpoint: Any, sets: Sets) -> str:
 
 
 def unread_tensor(value: Any) -> str | None:
-    """Name the kind of a tensor that can't be read, such as a sparse one."""
+    """Describe a tensor that can't be read, such as a sparse one."""
     if isinstance(value, Placeholder) and value.entries is None:
         for word, kind in _UNREAD.items():
             if word in value.name.lower():
@@ -139,7 +147,7 @@ _UNREAD = {
 
 
 def _without_weights(checkpoint: Any) -> str:
-    """Say what a checkpoint without a state dict contains."""
+    """Describe the contents of a checkpoint without a state dict."""
     entries = _entries(checkpoint)
     if entries is None or (isinstance(checkpoint, Placeholder) and not entries):
         return (
@@ -174,13 +182,6 @@ def _entries(value: Any) -> dict[str, Any] | None:
     if isinstance(value, Placeholder):
         return value.entries
     return value if isinstance(value, dict) else None
-
-
-def _has_rank(entries: Mapping[str, Any], rank: int) -> bool:
-    return any(
-        isinstance(value, PickledTensor) and len(value.shape) >= rank
-        for value in entries.values()
-    )
 
 
 def _quoted(name: str) -> str:

@@ -1,4 +1,4 @@
-"""`keras-resnext`, in this process; its start in one of its own."""
+"""`keras-resnext`, in this process; its start in a separate one."""
 
 import contextlib
 import json
@@ -192,7 +192,7 @@ def test_predict_is_the_model_on_transformed_pixels(run, weights, image):
 
 
 def test_predict_finds_the_network_of_a_file(run, image, tmp_path):
-    # Of as many classes as it has, for which there are no names.
+    # With a number of classes for which no names are known.
     model = keras_resnext.get_model(MODEL, weights=None, classes=4)
     keras_resnext.save_torch_checkpoint(model, tmp_path / "own.safetensors")
     options = "--weights", "own.safetensors", "--top", 4, "--json"

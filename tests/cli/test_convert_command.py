@@ -78,7 +78,7 @@ FULL = ["full.weights.h5", "full.keras", "full.safetensors"]
 
 
 def filled(model):
-    """Random weights, of which no two are alike."""
+    """Return random weights, no two of them equal."""
     rng = np.random.default_rng(0)
     for variable in model.weights:
         value = rng.normal(size=variable.shape).astype("float32")
@@ -88,7 +88,7 @@ def filled(model):
 
 
 def write_files(tiny):
-    """All that is converted, into the working folder."""
+    """Write all files to convert to the working folder."""
     model = filled(
         keras_resnext.get_model(
             MODEL, weights=None, classes=7, input_shape=SHAPE
@@ -153,7 +153,7 @@ def results(folder):
         "SIGTERM": ["tiny.keras", "SIGTERM.weights.h5"],
         **{name: ["tiny.keras", name] for name in FULL},
     }
-    # Shells let what they put in the background ignore Ctrl-C.
+    # Shells let background processes ignore Ctrl-C.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     with pytest.MonkeyPatch.context() as patch:
         hub_cache.offline(patch, folder / "hub")
@@ -207,7 +207,7 @@ def test_summary(results, folder):
     whole = keras_resnext.complexity.num_parameters(
         keras_resnext.get_model(MODEL, weights=None)
     )
-    # 384 features, and as many less classes than ImageNet's.
+    # 384 features, and 384 classes fewer than ImageNet's.
     parameters = whole - 993 * 385
     assert results["to keras"].stdout == (
         "model          resnext26ts\n"

@@ -167,7 +167,7 @@ OTHERS = {
         *("random.safetensors", "--model", RECORD, "--dataset", "one"),
         *("--csv", "2.csv"),
     ],
-    # The last, as it lasts.
+    # Last, as it takes long.
     "policy": [
         *("random.safetensors", "--dataset", "one", "--size", SIZE),
         *("--dtype-policy", "mixed_bfloat16", "--csv", "2.csv"),
@@ -199,7 +199,7 @@ def results(folder):
         # In its third batch, of which the first was none.
         if model.name == "stopped" and batches.count("stopped") == 3:
             raise KeyboardInterrupt
-        # A function to trace would be of use for one batch.
+        # Tracing a function would only serve one batch.
         return keras.ops.convert_to_numpy(model(images, training=False))
 
     lines = {

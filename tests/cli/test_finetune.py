@@ -55,12 +55,12 @@ def test_finetune_in_two_phases(
         model = keras_resnext.get_model(SMALL, weights=None)
         model.save_weights("small.weights.h5")
         line += ["--weights", "small.weights.h5"]
-        # Nor is any file written.
+        # No file is written either.
         request.getfixturevalue("not_validated")
         monkeypatch.setattr(
             Format, "write", lambda _, model, path: path.touch()
         )
-    # What is there already is replaced, and nothing else is touched.
+    # Existing files are replaced, and no others are changed.
     output = tmp_path / "runs" / f"colors-{SMALL}"
     (output / "saved_model").mkdir(parents=True)
     (output / "saved_model" / "old").touch()
@@ -121,8 +121,8 @@ MISTAKES = {
     ),
     "unknown dataset": (["tf_flower", *OURS], 1, "Did you mean 'tf_flowers'"),
     "no folder": (["no/folder", *OURS], 1, "neither a folder nor a dataset"),
-    "empty": (["empty", *OURS], 1, "two folders of images or more"),
-    "one class": (["one_class", *OURS], 1, "two folders of images or more"),
+    "empty": (["empty", *OURS], 1, "at least two folders of images"),
+    "one class": (["one_class", *OURS], 1, "at least two folders of images"),
     "few images": (["few", *OURS], 1, "too few images"),
     "not an image": (["broken", *OURS], 1, "2.jpg' is not an image"),
     "no labels": (["coco", *OURS], 1, "does not contain images with one label"),

@@ -1,4 +1,4 @@
-"""`keras-resnext predict` on many images, some of them bad."""
+"""`keras-resnext predict` on many images, some of them unreadable."""
 
 import json
 import os
@@ -255,7 +255,7 @@ def test_output_that_is_not_finite(run, models, monkeypatch):
     assert [row["image"] for row in rows] == words
     assert [bool(row["classes"]) for row in rows] == [True, False, True]
     assert "NaN" in rows[1]["error"]
-    assert lines(err)[0].startswith("error: Can't name '1.png': ")
+    assert lines(err)[0].startswith("error: Can't classify '1.png': ")
     status, out, _ = run(*words)
     assert status == 1
     assert "nan" not in out

@@ -26,7 +26,7 @@ KILLS = 10
 
 
 def run(folder, *words):
-    """Run the command in a process of its own."""
+    """Run the command in a separate process."""
     return subprocess.run(
         [*COMMAND, *map(str, words)],
         cwd=folder,

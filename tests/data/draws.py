@@ -1,4 +1,4 @@
-"""Draws enough to tell one distribution from another."""
+"""Enough draws to distinguish distributions."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,9 +14,9 @@ def draw(function: Callable, seed: int, count: int = DRAWS) -> np.ndarray:
     """Return the values of a function of a seed for each of many seeds.
 
     Args:
-        function: Gives a sequence of scalars.
+        function: Returns a sequence of scalars.
         seed: First half of all seeds; the other half counts.
-        count: How many.
+        count: Number of seeds.
 
     Returns:
         Array of shape `(count, values)`.
@@ -53,7 +53,7 @@ def assert_deterministic(function: Callable, count: int, spec: Any) -> Any:
 
 
 def assert_same_distribution(ours: Any, theirs: Any) -> None:
-    """By the test of Kolmogorov and Smirnov, at one per cent."""
+    """By the test of Kolmogorov and Smirnov, at one percent."""
     result = scipy.stats.ks_2samp(np.asarray(ours), np.asarray(theirs))
     print(f"p = {result.pvalue:.3f}")
     assert result.pvalue > 0.01, result

@@ -115,7 +115,7 @@ def test_rand_augments_operations_are_timms(small, sign, monkeypatch):
 
 @pytest.mark.parity
 def test_rand_augments_draws_are_timms(monkeypatch):
-    """Both as often, of the same strength: as seen in one gray value."""
+    """Both occur equally often, with equal strength, in one gray value."""
     import_torchvision()
     from timm.data import auto_augment as timms
 
@@ -127,7 +127,7 @@ def test_rand_augments_draws_are_timms(monkeypatch):
         np.asarray(theirs(PIL.Image.fromarray(gray)))[0, 0, 0]
         for _ in range(5000)
     ]
-    # One pixel has no neighbors; both ways it moves to the fill.
+    # One pixel has no neighbors; in both directions it becomes the fill.
     monkeypatch.setattr(operations, "sharpness", lambda x, factor: x)
     ours = draw(
         lambda seed: [

@@ -39,7 +39,7 @@ def box_of(image, seed):
 
 
 def assert_pils(ours, theirs):
-    """Assert equality but for the rounding of one value in a hundred."""
+    """Assert equality, except for rounding of one value in a hundred."""
     ours, theirs = np.asarray(ours), np.asarray(theirs, "float32")
     assert ours.dtype == "float32"
     assert ours.shape == theirs.shape
@@ -138,8 +138,8 @@ class TestRandomResized:
                 ours = crops.random_resized(tf.constant(file), 96, (i, 1))
                 whole = crops.random_resized(tf.constant(pixels), 96, (i, 1))
                 if format == "JPEG":
-                    # Chroma at the cut's edge is interpolated without what
-                    # was cut off.
+                    # Chroma at the cut's edge is interpolated without pixels
+                    # outside of it.
                     inside = np.s_[2:-2, 2:-2]
                     ours, whole = ours[inside], whole[inside]
                 np.testing.assert_allclose(ours, whole, atol=1)

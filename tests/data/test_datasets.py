@@ -21,7 +21,7 @@ IMAGES = IndexedSplit(
 
 
 def taken(plan):
-    """First channels, which tell the images, and positions."""
+    """Return first channels, which identify the images, and positions."""
     examples = list(IMAGES.training(plan).as_numpy_iterator())
     contents, classes, places, epochs = (
         np.array(each) for each in zip(*examples, strict=True)

@@ -24,7 +24,7 @@ def test_classes_named_by_wordnet_ids():
     some = [wnids[i] for i in (999, 3, 500)]
     found = evaluation.class_indices(some, 1000, "model")
     assert found.tolist() == [999, 3, 500]
-    # A model for just these has an order of its own.
+    # A model for only these classes has its own order.
     assert evaluation.class_indices(some, 3, "model").tolist() == [0, 1, 2]
     with pytest.raises(ValueError, match=r"as n01440764, not 'n00000001'\."):
         evaluation.class_indices([*some, "n00000001"], 1000, "model")

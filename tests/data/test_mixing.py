@@ -17,7 +17,7 @@ pytestmark = pytest.mark.once
 
 @pytest.fixture(scope="module")
 def batch():
-    """Six plain images, each of a color of its own, and their labels."""
+    """Six plain images of different colors, and their labels."""
     labels = np.eye(6, dtype="float32")
     images = np.arange(1, 7, dtype="float32")
     return images[:, None, None, None] * np.ones(
@@ -149,7 +149,7 @@ class TestParity:
             assert_same_distribution(of(ours.T), of(theirs.T))
 
     def test_blend_is_timms(self, batch):
-        """Given the share, image and label are those of timm."""
+        """With the same share, image and label equal timm's."""
         import torch
         from timm.data.mixup import Mixup
 

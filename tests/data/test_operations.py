@@ -16,7 +16,7 @@ FILL = (124, 116, 104)
 
 
 def assert_same(photo, ours, theirs, share=0.0, level=0):
-    """All but a share of the values are within some levels."""
+    """Assert that all but a share of the values are within some levels."""
     y = ours(tf.constant(photo, tf.float32)).numpy()
     assert y.dtype == "float32"
     theirs = np.asarray(theirs(PIL.Image.fromarray(photo)), "float32")
@@ -26,7 +26,7 @@ def assert_same(photo, ours, theirs, share=0.0, level=0):
 
 @pytest.fixture
 def special(photos):
-    """Photographs, and what histograms trip over."""
+    """Photographs, and edge cases of histograms."""
     dark = photos[0] // 8
     two = np.where(photos[1] > 99, 30, 20).astype("uint8")
     return [*photos, dark, two, np.full((9, 8, 3), 77, "uint8")]

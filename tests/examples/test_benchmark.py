@@ -1,4 +1,4 @@
-"""examples/benchmark: it measures, and says what it can't."""
+"""examples/benchmark: measurements, and errors for what is unavailable."""
 
 import dataclasses
 import json
@@ -90,7 +90,7 @@ def test_each_task_has_a_figure_of_everyone(made):
     for table in tables.values():
         for (figure,) in table["samples"].values():
             assert figure > 0
-    # A process that holds a framework, and no more than this machine has.
+    # One process with a framework, within the limits of this machine.
     peak = tables["memory of training 16 float32"]["medians"][BACKEND]
     assert 0.1 < peak < 8
 

@@ -70,7 +70,7 @@ def test_train_imagenet(dataset, tmp_path):
 def test_digits_are_learnt(tmp_path):
     process = run_script("examples/finetune.py", cwd=tmp_path)
     assert process.returncode == 0, process.stderr
-    (line,) = (x for x in process.stdout.splitlines() if "digits right" in x)
+    (line,) = (x for x in process.stdout.splitlines() if "digits correct" in x)
     assert float(line.partition("%")[0]) >= 98
     assert (tmp_path / "runs" / "digits" / "model.keras").exists()
 

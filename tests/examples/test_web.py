@@ -80,7 +80,7 @@ def serving(folder, *words):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        # In the background, where these tests may run, shells have it ignored.
+        # Shells let background processes, as these tests may be, ignore it.
         preexec_fn=lambda: signal.signal(
             signal.SIGINT, signal.default_int_handler
         ),
@@ -229,7 +229,7 @@ class TestBrowser:
         upright = photograph("china.jpg").crop((0, 0, 301, 426))
         enlarged = photograph().resize((31, 27))
         gray = photograph().convert("L")
-        # Larger than a canvas of telephones.
+        # Larger than a phone's canvas.
         large = photograph().resize((6000, 4000))
         for image in (photograph(), upright, enlarged, gray, large):
             image.save(tmp_path / "photograph.png")
@@ -275,7 +275,7 @@ class TestBrowser:
         assert status(browser) == (
             "“text.png” is not an image that this browser can read."
         )
-        # The next image is none the worse for it.
+        # The next image still works.
         photograph().save(tmp_path / "flower.jpg")
         choose(browser, tmp_path / "flower.jpg")
         assert ended(browser) == "done"
@@ -330,7 +330,7 @@ for (const { file, width, height, ...transform } of
 @pytest.mark.skipif(not shutil.which("node"), reason="needs Node.js")
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
 def test_the_page_resizes_as_the_evaluation_transform(interpolation, tmp_path):
-    """Equal to the last bit, for several sizes and crop ratios."""
+    """Pixels are equal bit for bit, for several sizes and crop ratios."""
     landscape = photograph("china.jpg")
     images = [
         landscape,

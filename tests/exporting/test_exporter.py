@@ -151,7 +151,7 @@ def test_an_artifact_without_preprocessing_replaces_another(
     path = tmp_path / formats.FORMATS[QUICK].file
     path.mkdir()
     (path / "old").write_text("old")
-    # What a killed export leaves, which no process needs.
+    # Files of a killed export, which no process needs.
     killed = tmp_path / f".new-{'0' * 32}"
     (killed / "new" / "saved_model").mkdir(parents=True)
     killed.with_name(f"{killed.name}.lock").touch()
@@ -349,7 +349,7 @@ def test_other_labels_are_refused(tiny, tmp_path, labels):
     "name", ["resnext50_32x4d", "seresnext26d_32x4d", "resnext23s_4x32d"]
 )
 def test_real_models(name, tmp_path):
-    # Random weights say the same of everything: quantized, nothing is left.
+    # Random weights predict the same for all images: quantized, none differ.
     exact = [
         each.name
         for each in formats.FORMATS.values()

@@ -87,8 +87,8 @@ def check_files(model, names, folder, like=None):
         model: The model.
         names: Names of formats.
         folder: The folder to write to.
-        like: A model that returns the same by the names that the file has to
-            give; `None` takes `model`, and any name for its only output.
+        like: A model that returns the same under the file's expected names;
+            `None` takes `model`, and any name for its only output.
     """
     keras_resnext.set_data_config(model, size=ways.SIZE)
     keras_resnext.export(model, folder, names, include_preprocessing=False)

@@ -1,4 +1,4 @@
-"""TensorFlow's own kernels, in all their ways, and with every build of it."""
+"""TensorFlow's own kernels, in all variants, and with every build of it."""
 
 import os
 import pathlib
@@ -37,7 +37,7 @@ def test_packed_and_spread_kernels_stand_in(geometry, groups, monkeypatch):
 @pytest.mark.parametrize("groups", [1, 4])
 @pytest.mark.parametrize("geometry", ["plain", "strided", "dilated"])
 def test_fused_with_bias_and_relu(geometry, groups):
-    # The graph optimizer fuses the three, and its kernels know less.
+    # The graph optimizer fuses the three, and its kernels support less.
     import tensorflow as tf
 
     x, kernel, cotangent = conv2d_example(geometry, groups)

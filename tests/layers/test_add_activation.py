@@ -1,4 +1,4 @@
-"""The merge: a sum, and the activation after it."""
+"""The sum of a block, and the activation after it."""
 
 import keras
 import numpy as np

@@ -1,4 +1,4 @@
-"""Batch normalization: Keras' own, but for n - 1 and its speed."""
+"""Batch normalization: as Keras' own, except for n - 1 and its speed."""
 
 import harness
 import keras

@@ -134,7 +134,7 @@ def test_dropout_adds_nothing_to_some_channels(data_format):
     x = np.random.default_rng(0).normal(size=(2, 16, 16, 16)).astype("f4")
     layer.build(x.shape)
     harness.randomize(layer)
-    layer.trainable = False  # the statistics of the batch stay out of it
+    layer.trainable = False  # without the statistics of the batch
     whole = harness.outputs(layer, x) - x
     dropped = harness.outputs(layer, x, training=True) - x
     axes = layer.spatial_axes
@@ -153,7 +153,7 @@ def test_dropout_adds_nothing_to_some_channels(data_format):
 )
 def test_sizes_must_divide(data_format, shape):
     def refused():
-        return pytest.raises(ValueError, match="must divide by block_size=8")
+        return pytest.raises(ValueError, match="divisible by block_size=8")
 
     layer = BilinearAttention(data_format=data_format)
     with refused():
@@ -182,5 +182,5 @@ def test_wrong_arguments(wrong, message):
 
 
 def test_groups_must_divide_the_narrow_width():
-    with pytest.raises(ValueError, match="8 of 32 channels, must divide"):
+    with pytest.raises(ValueError, match="8 of 32 channels, must be div"):
         BilinearAttention(groups=3)(keras.Input((8, 8, 32)))

@@ -1,4 +1,4 @@
-"""The convolution: Keras' own, but for its padding and its speed."""
+"""The convolution: as Keras' own, except for its padding and its speed."""
 
 import harness
 import keras

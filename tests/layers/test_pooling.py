@@ -1,4 +1,4 @@
-"""Max pooling: Keras' own, but for its padding and its speed."""
+"""Max pooling: as Keras' own, except for its padding and its speed."""
 
 import harness
 import keras

@@ -1,4 +1,4 @@
-"""Stochastic depth: whole samples, on average what they were."""
+"""Stochastic depth: whole samples, unchanged on average."""
 
 import harness
 import keras

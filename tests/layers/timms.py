@@ -38,10 +38,10 @@ def assert_same(
         module: timm's, which gets random ones.
         x: A batch of images, channels last, or a list of them.
         training: Whether to compare in training mode.
-        call: What is called instead of the module.
-        share: How far outputs and statistics may be off, as a share of the
-            largest number.
-        slopes: Likewise gradients; `None` if they are not to be compared.
+        call: Function to call instead of the module.
+        share: Tolerance of outputs and statistics, as a share of the largest
+            number.
+        slopes: Tolerance of gradients, likewise; `None` not to compare them.
     """
     randomize(module).train(training).double().zero_grad()
     images = tree.map_structure(lambda one: keras.Input(one.shape[1:]), x)

@@ -9,7 +9,7 @@ from keras import ops
 from keras_resnext import paper
 
 PATHS, WIDTH = 4, 3
-# Channels that a block puts out and takes, and its strides.
+# Output and input channels of a block, and its strides.
 SHAPES = ((16, 16, 1), (24, 16, 2))
 
 
@@ -200,7 +200,7 @@ def test_weights_of_another_block():
     with pytest.raises(ValueError, match="one of a, b, c"):
         paper.convert_weights(weights, "dense", PATHS)
     whole = paper.convert_weights(weights, "c", PATHS)
-    with pytest.raises(ValueError, match="5 paths can't share"):
+    with pytest.raises(ValueError, match="split into 5 paths"):
         paper.convert_weights(whole, "a", 5)
-    with pytest.raises(ValueError, match="Missing or not its own"):
+    with pytest.raises(ValueError, match="Missing or unexpected"):
         paper.set_named_weights(block, whole)

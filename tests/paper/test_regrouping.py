@@ -23,7 +23,7 @@ KINDS = (
 
 
 def network(config, size=32, data_format="channels_last"):
-    """Build a model whose weights are not those that training starts with."""
+    """Build a model with other weights than initial ones."""
     shape = (size, size, 3) if data_format == "channels_last" else (3, 32, 32)
     model = keras_resnext.ResNeXt(
         config, input_shape=shape, classes=5, classifier_activation=None

@@ -1,4 +1,4 @@
-"""The paper's figures, and what happens to one that is wrong."""
+"""The paper's figures, and the report of a wrong one."""
 
 import dataclasses
 

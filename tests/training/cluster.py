@@ -2,7 +2,7 @@
 
     cluster.py STRATEGY FOLDER OPTIONS
 
-OPTIONS is JSON; what came out is written to FOLDER/WORKER.npz.
+OPTIONS is JSON; results are written to FOLDER/WORKER.npz.
 """
 
 import json

@@ -37,7 +37,7 @@ def test_table_says_it_in_words():
     assert "weight_decay         0.0001" in lines
 
 
-# What training by a recipe means
+# Training by a recipe
 
 
 @pytest.mark.parametrize(
@@ -214,7 +214,7 @@ def test_the_highest_decay_that_is_named_is_not_too_high():
     recipe.override(warmup_epochs=0).make_callbacks(100)
 
 
-# What the sources say
+# Sources
 
 
 @pytest.mark.parity
@@ -290,13 +290,13 @@ def test_a_long_recipe_rises_as_fast():
     ("assignments", "words"),
     [
         (["epoch=9"], "no field 'epoch'. Did you mean 'epochs'"),
-        (["qqq=9"], "no field 'qqq'. There are: name, optimizer"),
+        (["qqq=9"], "no field 'qqq'. Fields: name, optimizer"),
         (["epochs=nine"], "`epochs` must be a whole number. Received: 'nine'"),
         (["epochs"], "`epochs` must be a whole number. Received: ''"),
         (["epochs=0"], "`epochs` must be at least 1"),
         (["mixup=much"], "`mixup` must be a number. Received: 'much'"),
         (["nesterov=perhaps"], "`nesterov` must be yes or no"),
-        (["milestones=a,b"], "`milestones` must be numbers, as 30,60"),
+        (["milestones=a,b"], "`milestones` must be numbers, such as 30,60"),
         (["optimizer=adam"], "`optimizer` must be one of sgd, lamb"),
         (["bce_target_thresh=0.2"], "needs loss='binary_crossentropy'"),
         (["ema_decay=1"], "`ema_decay` must be at least 0 and below 1"),

@@ -1,4 +1,4 @@
-"""Rates of each epoch against those of PyTorch's and timm's schedulers."""
+"""Learning rates of each epoch against PyTorch's and timm's schedulers."""
 
 import keras
 import numpy as np

@@ -1,4 +1,4 @@
-"""Runs: whole, stopped, resumed, gone wrong."""
+"""Runs: complete, stopped, resumed, failed."""
 
 import csv
 import dataclasses
@@ -66,7 +66,7 @@ def refused(command, capsys, *words):
 
 
 def test_a_run(command, capsys):
-    # As a job that is queued again and again gives it each time.
+    # As a job that is requeued passes it each time.
     assert command(*QUICK, "--resume") == 0
     folder = pathlib.Path("runs", "resnext23s_4x32d-cifar_short")
     assert {path.name for path in folder.iterdir()} == {

@@ -1,6 +1,6 @@
 """A server on this machine that is the Hugging Face hub and a release page.
 
-It serves what it was given, and misbehaves where it was told to.
+It serves published files, and misbehaves on request.
 """
 
 import contextlib
@@ -42,7 +42,7 @@ class Hub:
             `"byte"` is a reset after one byte.
         once: Whether a connection that broke off contains the next time.
         ranges: Whether a part of a file can be asked for.
-        headers: What the hub says of every file in place of the truth.
+        headers: False headers that the hub sends for every file.
         tokens: The values of `Authorization` that came to each host.
         requests: Every request for a file so far, as `(method, path, start)`.
         half_sent: Set once half of a file went out to stall there.

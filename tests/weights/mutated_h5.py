@@ -1,4 +1,4 @@
-"""Strategies of HDF5 files with what Keras doesn't write."""
+"""Strategies of HDF5 files with parts that Keras doesn't write."""
 
 import io
 import string

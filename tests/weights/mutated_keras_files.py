@@ -1,4 +1,4 @@
-"""Strategies of Keras 3 files that are damaged, and what HDF5 makes of them."""
+"""Strategies of damaged Keras 3 files, and their readings by HDF5."""
 
 import io
 import pathlib

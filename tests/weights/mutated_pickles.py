@@ -1,4 +1,4 @@
-"""Strategies of PyTorch's files whose pickles want more than to be read."""
+"""Strategies of PyTorch's files with hostile pickles."""
 
 import io
 import pickletools

@@ -103,8 +103,8 @@ def test_all_shards_of_an_index(hub):
 @pytest.mark.parametrize(
     ("files", "after", "message"),
     [
-        (["README.md"], "", "contains no weights that can be read, but README"),
-        ([], "", "contains no weights that can be read, but nothing"),
+        (["README.md"], "", "contains no readable weights. It contains README"),
+        ([], "", "contains no readable weights. It contains nothing"),
         (
             ["a.pth", "b.pth"],
             "",

@@ -1,4 +1,4 @@
-"""Small files that would be large, deep or endless if they were let."""
+"""Small files that could become large, deep or endless."""
 
 import os
 import pathlib

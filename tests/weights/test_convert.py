@@ -1,4 +1,4 @@
-"""Checkpoints become values of a model, wholly and exactly, or an error."""
+"""Conversion of checkpoints to a model's values: exact, or an error."""
 
 import functools
 import re
@@ -138,7 +138,7 @@ def test_both_lists_are_printed(model, tensors):
     )
     del tensors["layer1.1.conv1.weight"]
     assert_refused(tensors, model, "Unknown to the model: nothing.")
-    # Names can't steer a terminal.
+    # Names can't control a terminal.
     tensors["\x1b[2J\n"] = tensors["conv1.weight"]
     assert_refused(tensors, model, r"Unknown to the model: '\x1b[2J\n'.")
     for i in range(20):

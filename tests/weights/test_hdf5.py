@@ -1,4 +1,4 @@
-"""Keras' legacy HDF5 files, which HDF5's own library can't be trusted with."""
+"""Keras' legacy HDF5 files, for which HDF5's own library is not safe."""
 
 import struct
 import tracemalloc
@@ -41,7 +41,7 @@ def test_names(root, chunks, tmp_path):
 
 def test_duplicate_name(tmp_path):
     layers = {"a": {"kernel:0": A}, "b": {"kernel:0": B}}
-    assert_refused(write_h5(tmp_path / "file", layers), "two weights alike")
+    assert_refused(write_h5(tmp_path / "file", layers), "two weights one name")
 
 
 def test_two_children_of_one_name(tmp_path):
@@ -84,7 +84,7 @@ def test_that_reads_other_files(kind, tmp_path):
             layout[:] = h5py.VirtualSource(str(secret), "b", (2, 3))
             group.create_virtual_dataset("b", layout)
     linked = kind in ("external", "soft")
-    assert_refused(path, "not itself hold" if linked else "in other files")
+    assert_refused(path, "not itself contain" if linked else "in other files")
 
 
 # HDF5 as h5py writes it
@@ -171,7 +171,7 @@ def test_other_filters(options, tmp_path):
 def test_newer_hdf5(tmp_path):
     with h5py.File(tmp_path / "file", "w", libver="latest") as file:
         file["a"] = A
-    assert_refused(tmp_path / "file", "save it again", "h5py as it is")
+    assert_refused(tmp_path / "file", "save it again", "defaults of h5py")
 
 
 # Lies
@@ -199,7 +199,7 @@ def test_chunk_of_another_size(tmp_path):
 
 
 def test_missing_chunk(tmp_path):
-    """HDF5 makes zeros of what was never written."""
+    """HDF5 returns zeros for chunks that were never written."""
     path = write_packed(tmp_path / "file", A, A[:1].tobytes(), chunks=(1, 3))
     assert_refused(path, "cut or damaged")
 
@@ -243,7 +243,7 @@ def test_data_that_is_not_there(place, size, tmp_path):
 
 
 def test_strings_without_end(tmp_path):
-    """The library looks for the next one for ever."""
+    """HDF5's library looks for the next one forever."""
     path = write_h5(tmp_path / "file", {"a": {"b": A}})
     with h5py.File(path, "a") as file:
         file.attrs["layer_names"] = ["a"]

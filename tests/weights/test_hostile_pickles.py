@@ -1,4 +1,4 @@
-"""Pickles and archives that want more than to be read."""
+"""Hostile pickles and archives."""
 
 import argparse
 import copyreg

@@ -376,7 +376,7 @@ def test_archive_of_code(tmp_path):
 
 
 def test_heap_of_another_size(tmp_path):
-    """HDF5's library looks at it for ever."""
+    """HDF5's library reads it forever."""
     path = saved(tmp_path, ".weights.h5")
     damaged = bytearray(path.read_bytes())
     damaged[damaged.index(b"GCOL") + 8] = 255

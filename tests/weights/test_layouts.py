@@ -41,7 +41,7 @@ def model_of(config):
 
 
 def layouts(variant):
-    """Return the layouts that have words for a variant; timm's first."""
+    """Return the layouts with names for a variant; timm's first."""
     if variant.endswith("ts"):
         return ["timm_byob"]
     for family in ("sk", "csp"):

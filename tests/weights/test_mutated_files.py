@@ -1,4 +1,4 @@
-"""Whatever became of a checkpoint file: it is refused, or loaded wholly.
+"""Mutated checkpoint files: each is refused, or loaded completely.
 
 Every file tried here, read and loaded into a model, ends as one of:
 
@@ -12,7 +12,7 @@ files have no checksums: with other numbers inside they are other checkpoints,
 as good as any, and the catalog's hashes are there to tell. The zip format
 has checksums, so there a changed number must be noticed.
 
-Meanwhile nothing runs (Python's own audit tells of each file, import, process
+Meanwhile nothing runs (Python's own audit reports each file, import, process
 or connection), and memory stays within a multiple of the file's size.
 Should the interpreter itself die, `mutated` in pytest's folder killed it.
 """

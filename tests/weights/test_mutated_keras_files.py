@@ -1,4 +1,4 @@
-"""Whatever became of a file of Keras 3: it is refused, or loaded wholly.
+"""Mutated files of Keras 3: each is refused, or loaded completely.
 
 Every file tried here is inspected, loaded into a model and, if it is an
 archive, opened. Each time it ends as one of:

@@ -1,4 +1,4 @@
-"""weights/README.md: as weights/readme.py would write it."""
+"""weights/README.md: as written by weights/readme.py."""
 
 import pytest
 from run_script import ROOT

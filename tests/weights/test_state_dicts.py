@@ -1,4 +1,4 @@
-"""Weights on their way back to PyTorch; parity tests open them there."""
+"""Conversion of weights back to PyTorch; parity tests load them there."""
 
 import dataclasses
 import functools

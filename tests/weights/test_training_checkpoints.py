@@ -1,4 +1,4 @@
-"""Checkpoints as people have them: loaded like their own library's, or not.
+"""Checkpoints of training loops: loaded as by their own library, or refused.
 
 Each row saves what a library or a training loop saves, for one small model
 with two sets of weights, the trained and the averaged ones, and names which
@@ -244,7 +244,7 @@ def flat():
 
 
 def with_one(replace):
-    """Return a state dict with something else in place of one kernel."""
+    """Return a state dict with another object instead of one kernel."""
     found = state()
     found["fc.weight"] = replace(found["fc.weight"])
     return found
@@ -483,7 +483,7 @@ REFUSED = {
     ),
     "another model": (
         lambda: {"state_dict": {"a.weight": torch.ones(1, 2, 3, 3)}},
-        "names are those of no known layout",
+        "names match no known layout",
     ),
 }  # fmt: skip
 

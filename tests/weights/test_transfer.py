@@ -1,4 +1,4 @@
-"""Limits on what a server may do."""
+"""Limits for servers."""
 
 import errno
 import hashlib
@@ -112,7 +112,7 @@ def test_part_that_was_not_asked_for(hub):
     hub.faults[hub.path(source)] = "shifted"
     file = io.BytesIO()
     file.write(CONTENT[:100])
-    with pytest.raises(transfer.DownloadError, match="byte 100 was asked for"):
+    with pytest.raises(transfer.DownloadError, match="byte 100 was requested"):
         transfer._append(source.url, file, None, None, 1 << 30, None)
 
 

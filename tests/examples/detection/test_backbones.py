@@ -1,4 +1,4 @@
-"""Models beneath detectors: names, sizes, levels and weights."""
+"""Backbones of detectors: names, sizes, levels and weights."""
 
 import argparse
 
@@ -19,7 +19,7 @@ KINDS = (
 )
 
 
-def test_a_template_makes_resnet50():
+def test_a_grouping_makes_resnet50():
     name = backbones.model_name("resnext50_32x4d:1x64d")
     config = backbones.configuration(name)
     with keras.StatelessScope(initialize_variables=False):
@@ -36,7 +36,7 @@ def test_a_template_makes_resnet50():
 
 @pytest.mark.parametrize("name", ["resnext51", f"{SMALL}:64", f"{SMALL}:"])
 def test_wrong_names(name):
-    with pytest.raises(argparse.ArgumentTypeError, match=r"no model|template"):
+    with pytest.raises(argparse.ArgumentTypeError, match=r"no model|grouping"):
         backbones.model_name(name)
 
 

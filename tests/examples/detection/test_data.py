@@ -71,7 +71,7 @@ class Animals(tfds.core.GeneratorBasedBuilder):
 
 
 class Nothings(Animals):
-    """Dataset without a box that is of use."""
+    """Dataset without a usable box."""
 
     VERSION = tfds.core.Version("1.0.0")
     OBJECTS = tuple(BAD)
@@ -92,7 +92,7 @@ def test_useless_boxes_are_counted_and_left_out(tmp_path, capsys):
     assert np.ptp(images[:, :24], (0, 1, 2)).max() < 1e-5
     assert (images[:, 24:] < images[:, :1]).numpy().all()
 
-    # Nobody learns from a crowd.
+    # Crowds are not trained on.
     plan = EpochPlan(seed=0, epoch=0, batch_size=2)
     [(images, boxes)] = data.train_batches(source.splits["train"], RECIPE, plan)
     assert images.shape == (2, 32, 32, 3)

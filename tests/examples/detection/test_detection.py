@@ -36,7 +36,7 @@ def test_what_is_wrong_is_said(tmp_path):
     words = {
         "a multiple of 16, not 100": ["--size", 100],
         "there is no model 'resnext51'": ["--model", SMALL, "resnext51"],
-        "a template is": ["--model", f"{SMALL}:64"],
+        "a grouping is": ["--model", f"{SMALL}:64"],
         "no weights for": ["--model", f"{SMALL}:1x64d", "--weights", "cifar10"],
         "'cifar11'": ["--model", SMALL, "--weights", "cifar11"],
         "has no boxes": ["--dataset", "cifar10", "--data-dir", tmp_path],

@@ -1,4 +1,4 @@
-"""COCO's measures: of all that is right, of nothing, and of half of it."""
+"""COCO's measures of correct, of no and of half of the predictions."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Drawn shapes: where their boxes are, and that a seed draws them again."""
+"""Synthetic shapes: their boxes, and their reproduction by a seed."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ pytestmark = pytest.mark.once
 
 @pytest.mark.parametrize("size", [64, 128])
 def test_boxes_enclose_what_is_drawn(size, monkeypatch):
-    """Without noise, the pixels of its color tell the box."""
+    """Without noise, the pixels of its color determine the box."""
     monkeypatch.setattr(shapes, "NOISE", 0)
     drawn = shapes.draw(8, size, (0,))
     for plain, objects in zip(drawn.contents, drawn.classes, strict=True):
@@ -22,7 +22,7 @@ def test_boxes_enclose_what_is_drawn(size, monkeypatch):
             rows, columns = (np.flatnonzero(same.any(axis)) for axis in (1, 0))
             found = [columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]
             np.testing.assert_array_equal(found, edges)
-            # What share of its box a shape can fill.
+            # Share of its box that a shape can fill.
             share = same[top:bottom, left:right].mean()
             low, high = {0: (0.7, 0.85), 1: (0.45, 1), 2: (0.35, 0.6)}[kind]
             assert low < share <= high

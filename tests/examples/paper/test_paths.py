@@ -1,4 +1,4 @@
-"""examples/paper/paths.py: what each path adds, as a figure."""
+"""examples/paper/paths.py: the contribution of each path, as a figure."""
 
 import keras
 import numpy as np

@@ -74,7 +74,7 @@ def test_a_verdict_needs_more_than_chance(best, spread, words):
 
 
 def test_chance_is_welchs():
-    """From all errors, as from the few numbers that it is computed from."""
+    """The p-value of all errors equals that of their summary statistics."""
     better, worse = [0.21, 0.2, 0.24], [0.25, 0.22, 0.27]
     welch = scipy.stats.ttest_ind(better, worse, equal_var=False)
     assert results.p_value(better, worse) == pytest.approx(welch.pvalue)
