@@ -14,12 +14,12 @@ from keras_resnext import Weights
 
 # Number of a model's last stages that a detector uses.
 STAGES = 3
-TEMPLATE = re.compile(r"(\d+)x(\d+)d")
+GROUPING = re.compile(r"(\d+)x(\d+)d")
 
 
 def model_name(text: str) -> str:
     """Check a variant's name, maybe with a grouping: `"resnext26ts:1x64d"`."""
-    variant, *template = text.split(":", 1)
+    variant, *grouping = text.split(":", 1)
     if variant not in keras_resnext.VARIANTS:
         known = list(keras_resnext.VARIANTS)
         close = difflib.get_close_matches(variant, known)
@@ -27,10 +27,10 @@ def model_name(text: str) -> str:
             f"there is no model {variant!r}. Did you mean one of "
             f"{', '.join(close or known)}?"
         )
-    if template and not TEMPLATE.fullmatch(template[0]):
+    if grouping and not GROUPING.fullmatch(grouping[0]):
         raise argparse.ArgumentTypeError(
             "a grouping is a cardinality and a bottleneck width, as 32x4d, "
-            f"not {template[0]!r}"
+            f"not {grouping[0]!r}"
         )
     return text
 
@@ -41,9 +41,9 @@ def configuration(name: str) -> ResNeXtConfig:
     Models for small images, whose stem does not stride, get the strides of
     models for ImageNet.
     """
-    variant, _, template = name.partition(":")
+    variant, _, grouping = name.partition(":")
     config = keras_resnext.VARIANTS[variant]
-    if found := TEMPLATE.fullmatch(template):
+    if found := GROUPING.fullmatch(grouping):
         config = replace(
             config, grouping=FixedCardinality(*map(int, found.groups()))
         )

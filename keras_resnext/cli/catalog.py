@@ -17,13 +17,13 @@ from keras_resnext.weights.catalog import list_weights
 def run(args: argparse.Namespace) -> int:
     """Print models or weights."""
     if args.command == "list":
-        print_networks(args.pattern, args.json)
+        print_models(args.pattern, args.json)
     else:
         print_weights(args.pattern, args.license, args.json)
     return 0
 
 
-def print_networks(pattern: str, as_json: bool) -> None:
+def print_models(pattern: str, as_json: bool) -> None:
     """Print the models whose names match."""
     names = sorted(fnmatch.filter(VARIANTS, pattern))
     if not names:

@@ -28,7 +28,7 @@ from keras_resnext.weights.files import Contents
 from keras_resnext.weights.files import Tensor
 from keras_resnext.weights.identify import HEAD
 from keras_resnext.weights.identify import STEM
-from keras_resnext.weights.identify import find_network
+from keras_resnext.weights.identify import find_model
 from keras_resnext.weights.identify import looks_like
 from keras_resnext.weights.identify import num_classes
 from keras_resnext.weights.keras_files import KerasTensors
@@ -174,7 +174,7 @@ class Checkpoint:
             layout, variants = "keras", []
             classes, num_tensors = tensors.classes(HEAD), len(tensors.of_layers)
         else:
-            layout, prefix, tensors = find_network(tensors, prefix)
+            layout, prefix, tensors = find_model(tensors, prefix)
             variants = looks_like(tensors, layout)
             classes, num_tensors = num_classes(tensors, layout), len(tensors)
         config = stated.get("data_config")

@@ -37,7 +37,7 @@ MARKERS = {
 _NO_LAYER = r"(\w+_)?(criterion|loss|metrics?|acc|accuracy)(_\w+)?\..*"
 
 
-class Network(NamedTuple):
+class FoundModel(NamedTuple):
     """Model in a checkpoint.
 
     Attributes:
@@ -77,7 +77,7 @@ def detect_layout(tensors: Tensors) -> str:
     )
 
 
-def find_network(tensors: dict[str, Tensor], prefix: str = "") -> Network:
+def find_model(tensors: dict[str, Tensor], prefix: str = "") -> FoundModel:
     """Find a model in a checkpoint, which may be a part of a module.
 
     Args:
@@ -99,7 +99,7 @@ def find_network(tensors: dict[str, Tensor], prefix: str = "") -> Network:
                 f"The checkpoint contains no weights named '{shown(prefix)}'. "
                 f"It contains {listed(sorted(tensors), 4)}."
             )
-        return Network(detect_layout(part), f"{prefix}.", part)
+        return FoundModel(detect_layout(part), f"{prefix}.", part)
     prefixes = _prefixes(tensors)
     if len(prefixes) > 1:
         named = ", ".join(f"'{shown(p[:-1])}'" for p in prefixes)
@@ -122,7 +122,7 @@ def find_network(tensors: dict[str, Tensor], prefix: str = "") -> Network:
             f"model alone, choose it with weight_set: '{shown(found[:-1])}'."
         )
     part = _part(tensors, found) if found else tensors
-    return Network(detect_layout(part), found, part)
+    return FoundModel(detect_layout(part), found, part)
 
 
 def _part(tensors: Tensors, prefix: str) -> dict[str, Tensor]:

@@ -22,7 +22,7 @@ KINDS = (
 )
 
 
-def network(config, size=32, data_format="channels_last"):
+def model_of(config, size=32, data_format="channels_last"):
     """Build a model with other weights than initial ones."""
     shape = (size, size, 3) if data_format == "channels_last" else (3, 32, 32)
     model = keras_resnext.ResNeXt(
@@ -62,7 +62,7 @@ def test_merged_groups_compute_the_same(name):
         FixedGroupWidth(8) if name == KINDS[-1] else FixedCardinality(8, 8)
     )
     small = {"depths": (1, 1), "out_channels": (64, 128), "grouping": grouping}
-    model = network(dataclasses.replace(VARIANTS[name], **small))
+    model = model_of(dataclasses.replace(VARIANTS[name], **small))
     expected = predict(model)
     before = groups(model)
     merged = paper.merge_groups(model, 2)
@@ -81,7 +81,7 @@ def test_merged_groups_compute_the_same(name):
 
 
 def test_one_group_is_a_dense_convolution(tiny):
-    model = network(tiny)
+    model = model_of(tiny)
     merged = paper.merge_groups(model, 1)
     assert groups(merged) == []
     assert merged.count_params() > model.count_params()
@@ -90,12 +90,12 @@ def test_one_group_is_a_dense_convolution(tiny):
 
 def test_channels_first(tiny):
     keras.config.set_image_data_format("channels_first")
-    model = network(tiny, data_format="channels_first")
+    model = model_of(tiny, data_format="channels_first")
     assert_equal(predict(paper.merge_groups(model, 2)), predict(model))
 
 
 def test_folded_networks_merge_and_merged_ones_fold(tiny):
-    model = network(tiny)
+    model = model_of(tiny)
     expected = predict(model)
     folded = keras_resnext.optimize_for_inference(model)
     assert_equal(predict(paper.merge_groups(folded, 2)), expected)
@@ -106,7 +106,7 @@ def test_folded_networks_merge_and_merged_ones_fold(tiny):
 
 
 def test_of_all_kernels_of_more_groups_a_split_is_the_closest(tiny):
-    model = network(tiny)
+    model = model_of(tiny)
     split = paper.split_groups(model, 8)
     assert groups(split.model) == [8, 8]
     for name, error in split.errors.items():
@@ -138,7 +138,7 @@ def dense(conv):
 
 
 def test_both_save_load_and_train(tiny, tmp_path):
-    model = network(tiny)
+    model = model_of(tiny)
     for name, changed in (
         ("merged", paper.merge_groups(model, 2)),
         ("split", paper.split_groups(model, 8).model),
@@ -161,13 +161,13 @@ def test_both_save_load_and_train(tiny, tmp_path):
 def test_both_are_exported(tiny, tmp_path):
     kinds = {"tensorflow": "onnx", "jax": "saved_model", "torch": "torch"}
     kind = kinds[keras.backend.backend()]
-    merged = paper.merge_groups(network(tiny), 2)
+    merged = paper.merge_groups(model_of(tiny), 2)
     split = paper.split_groups(merged, 8).model
     assert keras_resnext.export(split, tmp_path, [kind]).ok
 
 
 def test_what_can_not_be_operated_on(tiny):
-    model = network(tiny)
+    model = model_of(tiny)
     with pytest.raises(ValueError, match="must divide the 4 groups"):
         paper.merge_groups(model, 3)
     with pytest.raises(ValueError, match="multiple of the 4 groups"):
