@@ -19,6 +19,7 @@ from keras_resnext.inner import graph_of_ours
 from keras_resnext.inner import graphs_within
 from keras_resnext.inner import own_variables
 from keras_resnext.kernels.generic import Tensor
+from keras_resnext.layers.classifier import check_classes
 from keras_resnext.resnext_model import ResNeXtModel
 
 
@@ -87,12 +88,14 @@ def reset_classifier(
 
     Raises:
         ValueError: If the model ends in feature maps, in several outputs or
-            in a layer with weights that is not a Dense layer.
+            in a layer with weights that is not a Dense layer, or `classes` is
+            not positive.
 
     Example:
     >>> model = keras_resnext.ResNeXt50(weights="imagenet")
     >>> model = keras_resnext.finetuning.reset_classifier(model, 10)
     """
+    check_classes(classes)
     graph = graph_of_ours(model)
     features = _features(graph)
     inputs, x = graph.tensors(features)

@@ -61,6 +61,8 @@ def ResNeXt(
     >>> keras_resnext.ResNeXt(config).count_params()
     25667464
     """
+    if not isinstance(config, ResNeXtConfig):
+        raise TypeError(f"`config` must be a ResNeXtConfig, not {config!r}.")
     rows = {row.architecture(): key for key, row in VARIANTS.items()}
     variant = rows.get(config.architecture())
     source = resolve(weights, variant)
@@ -113,6 +115,8 @@ def get_model(name: str, /, **kwargs: Any) -> keras.Model:
     Example:
     >>> keras_resnext.get_model("resnext50_32x4d.a1_in1k", include_top=False)
     """
+    if not isinstance(name, str):
+        raise TypeError(f"`name` must be a string. Received: {name!r}")
     variant, _, tag = name.partition(".")
     config = find_variant(variant)
     kwargs.setdefault("weights", tag or "imagenet")

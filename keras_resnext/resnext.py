@@ -6,6 +6,7 @@ from keras_resnext import blocks
 from keras_resnext.config import ResNeXtConfig
 from keras_resnext.inputs import images
 from keras_resnext.kernels.generic import Tensor
+from keras_resnext.layers.classifier import check_classes
 from keras_resnext.resnext_model import ResNeXtModel
 
 POOLINGS = {
@@ -32,6 +33,7 @@ def build(
         raise ValueError(
             f"`pooling` must be None, 'avg' or 'max'. Received: {pooling!r}"
         )
+    check_classes(classes)
     inputs = images(config, include_top, input_tensor, input_shape)
     x = blocks.stem(inputs, config.stem, blocks.activation_of(config))
     for index in range(1, len(config.depths) + 1):

@@ -237,3 +237,16 @@ def test_list_models():
     found = keras_resnext.list_models("*_64x4d")
     assert found == ["resnext101_64x4d", "seresnext101_64x4d"]
     assert keras_resnext.list_models("densenet*") == []
+
+
+def test_arguments_of_another_kind_are_refused(tiny):
+    model = keras_resnext.ResNeXt(tiny, classes=2)
+    for classes in (0, -1, 2.5, "ten"):
+        with pytest.raises(ValueError, match="`classes` must be a positive"):
+            keras_resnext.ResNeXt(tiny, classes=classes)
+        with pytest.raises(ValueError, match="`classes` must be a positive"):
+            keras_resnext.finetuning.reset_classifier(model, classes)
+    with pytest.raises(TypeError, match="`name` must be a string"):
+        keras_resnext.get_model(None)
+    with pytest.raises(TypeError, match="must be a ResNeXtConfig"):
+        keras_resnext.ResNeXt("resnext50_32x4d")

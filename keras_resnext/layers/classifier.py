@@ -1,5 +1,6 @@
 """Linear classifier."""
 
+import numbers
 from collections.abc import Sequence
 from typing import Any
 
@@ -70,3 +71,15 @@ class Classifier(keras.layers.Dense):
         if self.labels is not None:
             config["labels"] = self.labels
         return config
+
+
+def check_classes(classes: Any) -> None:
+    """Check a number of classes.
+
+    Raises:
+        ValueError: If it is not a positive whole number.
+    """
+    if not isinstance(classes, numbers.Integral) or classes < 1:
+        raise ValueError(
+            f"`classes` must be a positive whole number. Received: {classes!r}"
+        )
