@@ -88,12 +88,11 @@ def main() -> None:
         transform.pixels(keras.utils.array_to_img(image))
         for image, _ in dataset.splits["test"].encoded()
     ]
-    formats = {"tensorflow": ["saved_model", "tflite"], "torch": ["torch"]}
     print(
         keras_resnext.export(
             model,
             OUTPUT,
-            formats.get(keras.backend.backend(), ["saved_model"]),
+            ["saved_model", "tflite"],
             representative_data=np.stack(pixels),
         )
     )

@@ -57,9 +57,11 @@ from keras_resnext.config import FixedGroupWidth as FixedGroupWidth
 from keras_resnext.config import ResNeXtConfig as ResNeXtConfig
 from keras_resnext.config import Stem as Stem
 from keras_resnext.data_config import DataConfig as DataConfig
+from keras_resnext.exporting import ExportedModel as ExportedModel
 from keras_resnext.exporting import ExportError as ExportError
 from keras_resnext.exporting import ExportReport as ExportReport
 from keras_resnext.exporting import export as export
+from keras_resnext.exporting import load_exported as load_exported
 from keras_resnext.features import block_outputs as block_outputs
 from keras_resnext.features import feature_pyramid as feature_pyramid
 from keras_resnext.inference import (
@@ -115,6 +117,7 @@ __all__ = [
     "EvaluationTransform",
     "ExportError",
     "ExportReport",
+    "ExportedModel",
     "FixedCardinality",
     "FixedGroupWidth",
     "GCResNeXt26TS",
@@ -171,6 +174,7 @@ __all__ = [
     "list_models",
     "list_weights",
     "load_checkpoint",
+    "load_exported",
     "model_from_checkpoint",
     "optimize_for_inference",
     "preprocess_input",

@@ -116,13 +116,15 @@ def reader(monkeypatch, tmp_path):
 def not_validated(monkeypatch):
     """Leave out the process in which `export` runs the files it wrote."""
     from keras_resnext.exporting import ExportedFile
-    from keras_resnext.exporting import exporter
+    from keras_resnext.exporting import comparison
 
     def right(format, *_):
-        return ExportedFile(format.name, format.file, 1, 0.0, 1.0, 1.0, 1, True)
+        return ExportedFile(
+            format.name, format.file, 1, 0.0, 1.0, None, 1.0, 1, True
+        )
 
-    monkeypatch.setattr(exporter, "_run", lambda *_: None)
-    monkeypatch.setattr(exporter, "_compare", right)
+    monkeypatch.setattr(comparison, "run", lambda *_: None)
+    monkeypatch.setattr(comparison, "compare", right)
 
 
 @pytest.fixture(scope="session")

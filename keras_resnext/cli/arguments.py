@@ -162,8 +162,9 @@ def _add_predict(predict: argparse.ArgumentParser) -> None:
     )
     predict.add_argument(
         "--model",
-        help=f"one of {PROGRAM} list, or NAME.TAG of {PROGRAM} weights "
-        "(default: resnext50_32x4d, or the model in the file of --weights)",
+        help=f"one of {PROGRAM} list, NAME.TAG of {PROGRAM} weights, or the "
+        f"path of a file of {PROGRAM} export (default: resnext50_32x4d, or "
+        "the model in the file of --weights)",
     )
     _add_weights(predict)
     predict.add_argument(
@@ -274,8 +275,9 @@ def _add_finetune(finetune: argparse.ArgumentParser) -> None:
         "--formats",
         nargs="+",
         metavar="FORMAT",
+        default=["saved_model", "tflite"],
         help=f"formats to export, see {PROGRAM} export (default: saved_model "
-        "tflite, saved_model or torch, by backend)",
+        "tflite)",
     )
     training_arguments.add_training(finetune, "finetune", "DATASET-MODEL")
 
@@ -296,15 +298,23 @@ def _add_export(export: argparse.ArgumentParser) -> None:
         nargs="+",
         metavar="FORMAT",
         help="saved_model, tflite, tflite_float16, tflite_dynamic, "
-        "tflite_int8, onnx, openvino, torch (default: all that the backend "
-        "can write)",
+        "tflite_int8, onnx, onnx_int8, openvino, openvino_int8, torch "
+        "(default: all that the installed packages can write)",
     )
     export.add_argument(
         "--images",
         nargs="+",
         type=path,
         metavar="IMAGE",
-        help="images for validation, and for the calibration of tflite_int8",
+        help="images for validation and the calibration of 8-bit formats, or "
+        "a folder of images or of one folder per class",
+    )
+    export.add_argument(
+        "--max-accuracy-drop",
+        type=float,
+        metavar="SHARE",
+        help="largest drop of a file's accuracy on the folder of --images, "
+        "such as 0.01",
     )
     export.add_argument(
         "--normalized",

@@ -12,6 +12,7 @@ import rich.progress
 
 import keras_resnext
 from keras_resnext.cli import Failure
+from keras_resnext.cli import UsageError
 from keras_resnext.cli import image_files
 from keras_resnext.cli import loading
 from keras_resnext.cli import printing
@@ -30,13 +31,26 @@ def run(args: argparse.Namespace) -> int:
             )
     except ImportError as error:
         raise Failure(error) from error
-    for path in args.images or ():
-        image_files.check(path)
+    folder = None
+    if args.images and args.images[0].is_dir():
+        (folder, *others) = args.images
+        if others:
+            raise UsageError("--images takes one folder, or files.")
+    elif args.max_accuracy_drop is not None:
+        raise UsageError(
+            "--max-accuracy-drop needs --images FOLDER, of one folder per "
+            "class."
+        )
+    else:
+        for path in args.images or ():
+            image_files.check(path)
     labels = args.labels and loading.read_labels(args.labels)
     model = loading.load_for_export(args.model, args.weights, args.size)
     transform = loading.transform_for(model, args.size)
     try:
-        data = args.images and read(args.images, transform, args.normalized)
+        data = folder or (
+            args.images and read(args.images, transform, args.normalized)
+        )
         report = keras_resnext.export(
             model,
             args.directory,
@@ -45,6 +59,7 @@ def run(args: argparse.Namespace) -> int:
             representative_data=data,
             transform=transform,
             labels=labels,
+            max_accuracy_drop=args.max_accuracy_drop,
         )
     except (ImportError, keras_resnext.ExportError) as error:
         raise Failure(error) from error

@@ -37,19 +37,12 @@ if TYPE_CHECKING:
 BORDER = "stage3"
 BATCH = 32
 IMAGES = 128  # to validate and quantize exports with
-FORMATS = {
-    "tensorflow": ("saved_model", "tflite"),
-    "jax": ("saved_model",),
-    "torch": ("torch",),
-}
 
 
 def run(args: argparse.Namespace) -> int:
     """Fine-tune a model, and return the exit status."""
     with usage():
         find_variant(args.model)
-    if args.formats is None:
-        args.formats = FORMATS[keras.backend.backend()]
     if args.weights is None:
         published = keras_resnext.list_weights(args.model)
         tags = {row.dataset: row.tag for row in published}

@@ -15,8 +15,8 @@ FORMATS = {
     for format in (
         saved_model.FORMAT,
         *tflite.FORMATS,
-        onnx.FORMAT,
-        openvino.FORMAT,
+        *onnx.FORMATS,
+        *openvino.FORMATS,
         torch.FORMAT,
     )
 }
@@ -37,8 +37,8 @@ def choose(
         any_size: Whether the model takes images of any size.
 
     Raises:
-        ValueError: If there is no such format, the backend can't write it, or
-            it needs representative images or images of one size.
+        ValueError: If there is no such format, or it needs representative
+            images or images of one size.
         ImportError: If a package is missing.
     """
     refusals = {
@@ -74,12 +74,6 @@ def _refusal(
     format: Format, backend: str, with_images: bool, any_size: bool
 ) -> Exception | None:
     """Return the reason why a format can't be written, if there is one."""
-    if backend not in format.writers:
-        able = " or ".join(f"KERAS_BACKEND={name}" for name in format.writers)
-        return ValueError(
-            f"The format '{format.name}' needs {able}; the backend in use is "
-            f"{backend}."
-        )
     if format.needs_images and not with_images:
         return ValueError(
             f"The format '{format.name}' needs `representative_data`, a "
@@ -92,7 +86,10 @@ def _refusal(
         )
     missing = format.missing(backend)
     if missing:
-        extra = "tensorflow" if "tensorflow" in missing else "export"
+        extras = {"tensorflow": "tensorflow", "torch": "torch"}
+        extra = ",".join(
+            dict.fromkeys(extras.get(x, "export") for x in missing)
+        )
         return ImportError(
             f"The format '{format.name}' needs {', '.join(missing)}. Install "
             f"it with: pip install 'keras_resnext[{extra}]'"

@@ -1,7 +1,6 @@
 """Input of an exported file: its shape, normalization and images."""
 
 import warnings
-from collections.abc import Iterable
 from dataclasses import dataclass
 from dataclasses import replace
 from typing import Any
@@ -79,6 +78,16 @@ class InputSpec:
         if channels in (1, 3):
             transform = transform.for_channels(channels)
         return cls(size, channels, data_format, transform, pixels)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """Return an input from its values, as `dataclasses.asdict` gives."""
+        fields: dict[str, Any] = dict(values["transform"])
+        for name in ("mean", "std"):  # lists in JSON
+            fields[name] = tuple(fields[name])
+        transform = EvaluationTransform(**fields)
+        size = tuple(values["size"])
+        return cls(**{**values, "size": size, "transform": transform})
 
     @property
     def name(self) -> str:
@@ -255,81 +264,3 @@ def _transform(model: keras.Model, size: int | None) -> EvaluationTransform:
             "keras_resnext.set_data_config(model, size=224)."
         )
     return evaluation_transform(replace(config, size=size))
-
-
-def check_images(data: Any, input_spec: InputSpec) -> np.ndarray:
-    """Return representative images as one array.
-
-    Args:
-        data: An array or a tensor of images, or an iterable of single images
-            or batches.
-        input_spec: Input of the files.
-
-    Returns:
-        Pixels as uint8, or the input of the model as float32.
-
-    Raises:
-        ValueError: If the images have another shape or range.
-    """
-    x = _stacked(data)
-    fits = x.ndim == 4 and all(
-        size in (None, found)
-        for size, found in zip(input_spec.shape, x.shape[1:], strict=True)
-    )
-    if not fits or not len(x):
-        raise ValueError(
-            "`representative_data` must be images of shape (count, "
-            f"{', '.join(map(str, input_spec.shape))}). Received shape: "
-            f"{x.shape}"
-        )
-    if x.dtype.kind not in "uif" or not np.isfinite(x).all():
-        raise ValueError(
-            "`representative_data` must be finite numbers. Received dtype: "
-            f"{x.dtype}"
-        )
-    low, high = float(x.min()), float(x.max())
-    if not input_spec.takes_pixels:
-        if x.dtype.kind != "f" or max(-low, high) > 50:
-            raise ValueError(
-                "Without preprocessing `representative_data` must be floats, "
-                "normalized as the model takes them. Received "
-                f"{x.dtype} in [{low:.4g}, {high:.4g}]"
-            )
-        return x.astype("float32")
-    if low < 0 or high > 255 or (x.dtype.kind == "f" and high <= 1):
-        raise ValueError(
-            "`representative_data` must be pixels in [0, 255]. Received "
-            f"{x.dtype} in [{low:.4g}, {high:.4g}]"
-        )
-    return (
-        np.round(x).astype("uint8")
-        if input_spec.pixels
-        else x.astype("float32")
-    )
-
-
-def _stacked(data: Any) -> np.ndarray:
-    if hasattr(data, "shape"):
-        return _array(data)
-    if isinstance(data, str) or not isinstance(data, Iterable):
-        raise ValueError(
-            "`representative_data` must be an array of images, or yield "
-            f"images. Received: {type(data).__name__}"
-        )
-    parts = [_array(each) for each in data]
-    parts = [each[None] if each.ndim == 3 else each for each in parts]
-    if len({each.shape[1:] for each in parts}) != 1:
-        raise ValueError(
-            "`representative_data` must be images of one shape, at least "
-            f"one. Received {len(parts)} of the shapes "
-            f"{sorted({each.shape[1:] for each in parts})}"
-        )
-    return np.concatenate(parts)
-
-
-def _array(data: Any) -> np.ndarray:
-    return (
-        keras.ops.convert_to_numpy(data)
-        if keras.ops.is_tensor(data)
-        else np.asarray(data)
-    )

@@ -10,6 +10,8 @@ import rich.box
 import rich.console
 import rich.table
 
+from keras_resnext.exporting.input_spec import InputSpec
+
 
 @dataclass(frozen=True)
 class ExportedFile:
@@ -22,6 +24,8 @@ class ExportedFile:
         difference: Largest difference of an output from the Keras model's, as
             a share of the largest output.
         agreement: Share of images with the same largest output.
+        accuracy: Share of images that are classified correctly; `None` if
+            their classes are unknown.
         latency_ms: Median time for one image, in milliseconds.
         images_per_second: Throughput in batches of 32 images.
         ok: Whether the difference is within the format's tolerance.
@@ -32,6 +36,7 @@ class ExportedFile:
     bytes: int
     difference: float
     agreement: float
+    accuracy: float | None
     latency_ms: float
     images_per_second: float
     ok: bool
@@ -46,7 +51,10 @@ class ExportReport:
         backend: Keras' backend.
         directory: Folder of the files.
         images: Number of images that outputs were compared for.
-        drawn: Whether these images were synthetic.
+        synthetic: Whether these images were synthetic.
+        accuracy: Share of images that the model itself classifies correctly,
+            or `None`.
+        input: Input of the files.
         rows: The files.
     """
 
@@ -54,7 +62,9 @@ class ExportReport:
     backend: str
     directory: str
     images: int
-    drawn: bool
+    synthetic: bool
+    accuracy: float | None
+    input: InputSpec
     rows: tuple[ExportedFile, ...]
 
     @property
@@ -70,12 +80,20 @@ class ExportReport:
         table = rich.table.Table(
             title=f"{self.model} in {self.directory}",
             caption=f"Compared with Keras on {self.images} "
-            f"{'drawn' if self.drawn else 'given'} images",
+            f"{'synthetic' if self.synthetic else 'given'} images"
+            + (
+                ""
+                if self.accuracy is None
+                else f", whose accuracy is {self.accuracy:.2%}"
+            ),
             box=rich.box.SIMPLE_HEAD,
         )
         table.add_column("format")
         table.add_column("file")
-        for name in ("MB", "difference", "top-1", "ms", "images/s"):
+        accuracy = [] if self.accuracy is None else ["accuracy"]
+        for name in ("MB", "difference", "agreement", *accuracy):
+            table.add_column(name, justify="right")
+        for name in ("ms", "images/s"):
             table.add_column(name, justify="right")
         table.add_column("")
         for row in self.rows:
@@ -85,12 +103,13 @@ class ExportReport:
                 f"{row.bytes / 1e6:.2f}",
                 f"{row.difference:.1e}",
                 f"{row.agreement:.1%}",
+                *([] if row.accuracy is None else [f"{row.accuracy:.2%}"]),
                 f"{row.latency_ms:.1f}",
                 f"{row.images_per_second:.0f}",
                 "ok" if row.ok else "NOT EQUAL",
             )
         text = io.StringIO()
-        rich.console.Console(file=text, width=100).print(table)
+        rich.console.Console(file=text, width=110).print(table)
         return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
 
 

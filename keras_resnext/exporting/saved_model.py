@@ -11,10 +11,15 @@ from keras_resnext.exporting.base import InferenceModel
 from keras_resnext.kernels import kernels
 
 
-def load(path: pathlib.Path) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
+def load(
+    path: pathlib.Path, threads: int | None = None
+) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
     """Load a SavedModel into TensorFlow."""
     import tensorflow as tf
 
+    if threads is not None:
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(threads)
     signature = tf.saved_model.load(str(path)).signatures["serving_default"]
     (name,) = signature.structured_input_signature[1]
 

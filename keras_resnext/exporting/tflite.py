@@ -13,9 +13,12 @@ from keras_resnext.exporting.base import InferenceModel
 from keras_resnext.exporting.saved_model import save_portable
 
 
-def load(path: pathlib.Path) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
+def load(
+    path: pathlib.Path, threads: int | None = None
+) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
     """Load a TFLite file into LiteRT if installed, else into TensorFlow."""
     import os
+    import warnings
 
     try:
         from ai_edge_litert.interpreter import Interpreter
@@ -23,7 +26,11 @@ def load(path: pathlib.Path) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
         import tensorflow as tf
 
         Interpreter = tf.lite.Interpreter
-    interpreter = Interpreter(str(path), num_threads=os.cpu_count())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # TensorFlow deprecates its own
+        interpreter = Interpreter(
+            str(path), num_threads=threads or os.cpu_count()
+        )
     signature = interpreter.get_signature_runner()
     (name,) = signature.get_input_details()
     return lambda x: signature(**{name: x})
@@ -48,8 +55,8 @@ def _write(model: InferenceModel, path: pathlib.Path, kind: str) -> None:
 def _quantize(converter: Any, model: InferenceModel) -> None:
     import tensorflow as tf
 
-    assert model.images is not None
-    images = model.images.copy()
+    assert model.samples is not None
+    images = model.samples.calibrating.copy()
     if model.input_spec.pixels:
         converter.inference_input_type = tf.uint8
         # Calibrates the range of pixels to [0, 255], whatever the images.

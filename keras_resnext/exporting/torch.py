@@ -12,10 +12,14 @@ from keras_resnext.exporting.base import InferenceModel
 from keras_resnext.kernels.generic import Tensor
 
 
-def load(path: pathlib.Path) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
+def load(
+    path: pathlib.Path, threads: int | None = None
+) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
     """Load an ExportedProgram into PyTorch."""
     import torch
 
+    if threads is not None:
+        torch.set_num_threads(threads)
     program = torch.export.load(path).module()
 
     def predict(x: np.ndarray) -> dict[str, np.ndarray]:

@@ -7,7 +7,7 @@ import pytest
 
 import keras_resnext
 from keras_resnext.exporting.input_spec import InputSpec
-from keras_resnext.exporting.input_spec import check_images
+from keras_resnext.exporting.samples import read_samples
 
 pytestmark = pytest.mark.once
 
@@ -40,10 +40,14 @@ def test_normalize_is_preprocess_input(data_format):
     assert plain.synthesize().shape[1:] == plain.shape
 
 
+def read(data, spec):
+    return read_samples(data, spec, None, "model").images
+
+
 def test_batches_and_images_are_put_together():
     x = input_spec().synthesize()
     for data in (x, x.astype("float32"), list(x), iter([x[:3], x[3:]])):
-        np.testing.assert_array_equal(check_images(data, input_spec()), x)
+        np.testing.assert_array_equal(read(data, input_spec()), x)
 
 
 def test_a_model_that_normalizes_takes_pixels_without_preprocessing():
@@ -54,9 +58,9 @@ def test_a_model_that_normalizes_takes_pixels_without_preprocessing():
     plain = dataclasses.replace(input_spec(pixels=False), transform=whole)
     x = input_spec().synthesize()
     for data in (x, x.astype("float32"), x.astype("float64") / 2):
-        found = check_images(data, plain)
+        found = read(data, plain)
         assert found.dtype == np.float32
         np.testing.assert_array_equal(found, data)
     for wrong in (x / 255, x - 100.0, x * 2.0):
         with pytest.raises(ValueError, match=r"pixels in \[0, 255\]"):
-            check_images(wrong, plain)
+            read(wrong, plain)
