@@ -5,7 +5,6 @@ import sys
 
 import keras
 
-import keras_resnext
 from keras_resnext.cli import Failure
 from keras_resnext.cli import UsageError
 from keras_resnext.cli import complain
@@ -79,14 +78,9 @@ def measured(
     if subject.classes is not None:  # a file is read first
         evaluation.class_indices(images.labels, subject.classes, subject.name)
     with loading.reading(subject.name):
-        model = subject.build()
-    transform = (
-        keras_resnext.evaluation_transform(subject.record, size)
-        if subject.record
-        else loading.transform_for(model, size)
-    )
+        classifier = subject.classifier(size)
     tally = evaluation.Tally()
-    steps = evaluation.measure(model, transform, images, batch_size, tally)
+    steps = evaluation.measure(classifier, images, batch_size, tally)
     try:
         with measurements.progress(subject.name, images.count) as show:
             for _ in steps:
@@ -99,4 +93,4 @@ def measured(
             f"{tally.top5:.2f} %."
         )
         raise
-    return measurements.row(subject, model, transform, images, tally)
+    return measurements.row(subject, classifier, images, tally)

@@ -6,6 +6,7 @@ import pathlib
 from contextlib import AbstractContextManager
 
 import keras
+import numpy as np
 import rich.console
 import rich.markup
 
@@ -13,11 +14,13 @@ import keras_resnext
 from keras_resnext.cli import Failure
 from keras_resnext.cli import UsageError
 from keras_resnext.cli import usage
+from keras_resnext.data.evaluation import Classifier
 from keras_resnext.variants import find_variant
 from keras_resnext.weights.addresses import find_checkpoint
 from keras_resnext.weights.catalog import find_weights
 
 SUFFIXES = (".bin", ".h5", ".keras", ".pt", ".pth", ".safetensors")
+EXPORTED = (".onnx", ".pt2", ".tflite")
 DEFAULT = "resnext50_32x4d"
 
 
@@ -94,10 +97,52 @@ def check_name(name: str, weights: str | None = None) -> None:
         find_weights(variant, weights or tag or "imagenet")
 
 
+def is_exported(word: str) -> bool:
+    """Return whether a word is the path of an exported file or directory."""
+    return os.path.isdir(word) or word.endswith(EXPORTED)
+
+
+def exported(path: str, size: int | None = None) -> Classifier:
+    """Load an exported file as a classifier.
+
+    Args:
+        path: Path of the file, or of a directory that contains only one.
+        size: Height and width of the images, if not the file's own.
+
+    Raises:
+        UsageError: If `size` is another.
+        Failure: If the runtime is missing.
+        ValueError: If the file is damaged or not a classifier, or a directory
+            contains several.
+        OSError: If there is no such file.
+    """
+    try:
+        model = keras_resnext.load_exported(path)
+    except ImportError as error:
+        raise Failure(error) from error
+    transform = model.transform
+    if size not in (None, transform.crop_size):
+        raise UsageError(
+            f"'{path}' was exported for images of {transform.crop_size} "
+            f"pixels. Received: {size}"
+        )
+    return Classifier(
+        model.path.stem,
+        model.format,
+        "",
+        model.classes,
+        model.labels,
+        transform,
+        lambda pixels: np.asarray(model(pixels), "float32"),
+    )
+
+
 def is_file(word: str) -> bool:
     """Return whether a word is the path of a file, not a checkpoint's name."""
     return bool(
-        os.path.dirname(word) or word.endswith(SUFFIXES) or os.path.isfile(word)
+        os.path.dirname(word)
+        or word.endswith(SUFFIXES + EXPORTED)
+        or os.path.exists(word)
     )
 
 

@@ -13,6 +13,7 @@ import rich.table
 
 import keras_resnext
 from keras_resnext.cli.subjects import Subject
+from keras_resnext.data.evaluation import Classifier
 from keras_resnext.data.evaluation import LabeledImages
 from keras_resnext.data.evaluation import Tally
 
@@ -38,13 +39,13 @@ COLUMNS = (
 
 def row(
     subject: Subject,
-    model: keras.Model,
-    transform: keras_resnext.EvaluationTransform,
+    classifier: Classifier,
     images: LabeledImages,
     tally: Tally,
 ) -> dict[str, object]:
     """Return a measurement, by the names of `COLUMNS`."""
     evaluations = subject.record.evaluations if subject.record else ()
+    transform = classifier.transform
     sizes = [each for each in evaluations if each.size == transform.crop_size]
     # As evaluation_transform chooses among them.
     crop_pct = (
@@ -53,9 +54,8 @@ def row(
         else keras_resnext.DataConfig().crop_pct
     )
     top1, top5 = (sizes[0].top1, sizes[0].top5) if sizes else (None, None)
-    policies = [each.dtype_policy.name for each in model.layers if each.weights]
     cells = (
-        subject.variant or model.name,
+        subject.variant or classifier.name,
         subject.tag,
         images.name,
         images.split,
@@ -63,8 +63,8 @@ def row(
         transform.crop_size,
         f"{crop_pct:.4g}",
         transform.interpolation,
-        keras.backend.backend(),
-        policies[0],
+        classifier.backend,
+        classifier.dtype_policy,
         f"{tally.top1:.3f}",
         f"{tally.top5:.3f}",
         "" if top1 is None else f"{top1:.3f}",

@@ -30,6 +30,8 @@ from keras_resnext.cli import image_files
 from keras_resnext.cli import loading
 from keras_resnext.cli import note
 from keras_resnext.cli import printing
+from keras_resnext.data.evaluation import Classifier
+from keras_resnext.data.evaluation import normalized
 
 BATCH = 64
 # The sheet of `--gradcam`, in pixels: side of an image, height of its caption,
@@ -73,14 +75,24 @@ def predict(
     args: argparse.Namespace, paths: list[pathlib.Path], skipped: Skipped
 ) -> None:
     """Print the predictions for images."""
-    model = loading.load(args.model, args.weights)
-    classes = model.output_shape[-1]
+    model = None
+    if loading.is_exported(args.model or ""):
+        if args.weights or args.gradcam:
+            raise UsageError(
+                f"'{args.model}' is an exported file, which takes neither "
+                "--weights nor --gradcam."
+            )
+        with loading.reading(args.model):
+            classifier = loading.exported(args.model)
+    else:
+        model = loading.load(args.model, args.weights)
+        classifier = Classifier.of_model(model, loading.transform_for(model))
+    classes = classifier.classes
     if (args.top or 1) > classes:
         raise UsageError(
             f"--top {args.top} is more than the model's {classes} classes."
         )
-    transform = loading.transform_for(model)
-    names = keras_resnext.get_data_config(model).labels
+    names = classifier.labels
     if args.labels:
         names = tuple(loading.read_labels(args.labels))
         if len(names) != classes:
@@ -94,13 +106,13 @@ def predict(
     with progress(hidden=len(paths) == 1) as bar:
         tracked = bar.track(paths, description="Predicting")
         results = predictions(
-            batches(tracked, transform, skipped),
-            model,
-            transform,
+            batches(tracked, classifier.transform, skipped),
+            classifier,
             args.top or min(5, classes),
             names,
             skipped,
-            sights if args.gradcam else None,
+            model if args.gradcam else None,
+            sights,
         )
         if args.json:
             printing.print_json_list(results)
@@ -174,33 +186,30 @@ def batches(
 
 def predictions(
     read: Iterable[tuple[list[pathlib.Path], np.ndarray]],
-    model: keras.Model,
-    transform: keras_resnext.EvaluationTransform,
+    classifier: Classifier,
     top: int,
     names: Sequence[str] | None,
     skipped: Skipped,
-    sights: list[PIL.Image.Image] | None,
+    explained: keras.Model | None,
+    sights: list[PIL.Image.Image],
 ) -> Iterator[dict]:
     """Predict batches of images.
 
     Args:
         read: Paths and pixels of images.
-        model: The model.
-        transform: The transform, for its normalization.
+        classifier: The classifier.
         top: Number of classes for each image.
         names: Names of the classes, if known.
         skipped: Called for each image whose prediction is not finite.
-        sights: A list that receives a drawing of each image, or `None`.
+        explained: Model to compute Grad-CAM heat maps of, or `None`.
+        sights: A list that receives a drawing of each image and heat map.
 
     Yields:
         The path of each image and its most probable classes, `None` if the
         model's output is not finite.
     """
     for paths, pixels in read:
-        x = transform.normalize(pixels)
-        if loading.channels_first():
-            x = x.transpose(0, 3, 1, 2)
-        predicted = np.asarray(model.predict_on_batch(x), "float32")
+        predicted = classifier.predict(pixels)
         finite = np.isfinite(predicted).all(-1)
         decoded = best(predicted[finite], top, names)
         found = iter(decoded)
@@ -212,10 +221,11 @@ def predictions(
                 error = "The model's output is NaN or infinite."
                 skipped(Failure(f"Can't classify '{path}': {error}"))
                 yield result | {"error": error}
-        if sights is not None and finite.any():
+        if explained is not None and finite.any():
             chosen = np.flatnonzero(finite)[: MAX_DRAWN - len(sights)]
             if len(chosen):
-                heat = keras_resnext.explain.grad_cam(model, x[chosen])
+                x = normalized(classifier.transform, pixels[chosen])
+                heat = keras_resnext.explain.grad_cam(explained, x)
                 sights += map(sight, pixels[chosen], heat, decoded)
 
 

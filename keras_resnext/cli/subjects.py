@@ -10,6 +10,7 @@ import keras
 
 import keras_resnext
 from keras_resnext.cli import loading
+from keras_resnext.data.evaluation import Classifier
 
 
 def records(word: str) -> list[keras_resnext.Weights]:
@@ -70,7 +71,19 @@ class Subject:
             return None
         return self.record.classes
 
-    def build(self) -> keras.Model:
+    def classifier(self, size: int | None) -> Classifier:
+        """Return the classifier, for images of a size or of its own."""
+        if loading.is_exported(self.name):
+            return loading.exported(self.name, size)
+        model = self._build()
+        transform = (
+            keras_resnext.evaluation_transform(self.record, size)
+            if self.record
+            else loading.transform_for(model, size)
+        )
+        return Classifier.of_model(model, transform)
+
+    def _build(self) -> keras.Model:
         """Build the model to return logits; rounded probabilities can tie."""
         if self.path is not None:
             return loading.from_file(self.path, self.variant, None)
@@ -99,7 +112,7 @@ def subjects(words: Iterable[str], model: str | None) -> list[Subject]:
     found = []
     for word in words:
         if loading.is_file(word):
-            if not os.path.isfile(word):
+            if not os.path.exists(word):
                 raise ValueError(f"There is no file '{word}'.")
             found.append(Subject(word, word, variant or None, record))
         elif model:

@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +25,7 @@ from keras_resnext import imagenet
 from keras_resnext.data.datasets import Split
 from keras_resnext.data.folders import load_labeled_images
 from keras_resnext.preprocessing import EvaluationTransform
+from keras_resnext.resnext_model import get_data_config
 
 THREADS = os.cpu_count() or 1
 # Batches that are decoded ahead, while the model computes.
@@ -128,9 +130,69 @@ class Tally:
         return self.images / max(self.seconds, 1e-9)
 
 
+@dataclass(frozen=True)
+class Classifier:
+    """Classifier of images, a Keras model or an exported file.
+
+    Args:
+        name: Name of the model.
+        backend: Keras' backend, or the format of an exported file.
+        dtype_policy: Dtype policy of a Keras model.
+        classes: Number of classes.
+        labels: Names of the classes, or `None`.
+        transform: Evaluation transform of the images.
+        predict: Function from uint8 pixels, `(batch, height, width, 3)`, to
+            scores, `(batch, classes)`.
+    """
+
+    name: str
+    backend: str
+    dtype_policy: str
+    classes: int
+    labels: Sequence[str] | None
+    transform: EvaluationTransform
+    predict: Callable[[np.ndarray], np.ndarray]
+
+    @classmethod
+    def of_model(
+        cls, model: keras.Model, transform: EvaluationTransform
+    ) -> "Classifier":
+        """Return a Keras model as a classifier.
+
+        Raises:
+            ValueError: If it is none.
+        """
+        shape = model.output_shape
+        if len(model.outputs) != 1 or len(shape) != 2:
+            raise ValueError(f"'{model.name}' does not end in a classifier.")
+
+        def predict(pixels: np.ndarray) -> np.ndarray:
+            x = normalized(transform, pixels)
+            return np.asarray(model.predict_on_batch(x), "float32")
+
+        policies = [x.dtype_policy.name for x in model.layers if x.weights]
+        return cls(
+            model.name,
+            keras.backend.backend(),
+            policies[0],
+            shape[1],
+            get_data_config(model).labels,
+            transform,
+            predict,
+        )
+
+
+def normalized(
+    transform: EvaluationTransform, pixels: np.ndarray
+) -> np.ndarray:
+    """Normalize a batch of pixels, in Keras' data format."""
+    x = transform.normalize(pixels)
+    first = keras.config.image_data_format() == "channels_first"
+    return x.transpose(0, 3, 1, 2) if first else x
+
+
 def measure(
-    model: keras.Model,
-    transform: EvaluationTransform,
+    classifier: Classifier,
     images: LabeledImages,
     batch_size: int,
     tally: Tally,
@@ -138,8 +200,7 @@ def measure(
     """Count correct predictions, and yield after each batch.
 
     Args:
-        model: Model from images to `(batch, classes)`.
-        transform: Evaluation transform of the images.
+        classifier: The classifier.
         images: The images.
         batch_size: Number of images per batch.
         tally: Receives the counts.
@@ -149,22 +210,21 @@ def measure(
             or infinity.
         ImageError: If an image is damaged.
     """
-    shape = model.output_shape
-    if len(model.outputs) != 1 or len(shape) != 2:
-        raise ValueError(f"'{model.name}' does not end in a classifier.")
-    indices = class_indices(images.labels, shape[1], model.name)
+    name, transform = classifier.name, classifier.transform
+    indices = class_indices(images.labels, classifier.classes, name)
     # All batches have one shape, which is compiled before timing starts.
     size = min(batch_size, images.count)
     batch = np.zeros(
-        (size, transform.crop_size, transform.crop_size, 3), "float32"
+        (size, transform.crop_size, transform.crop_size, transform.channels),
+        "uint8",
     )
-    _predict(model, batch)
+    classifier.predict(batch)
     began = time.monotonic()
-    for pixels, labels in transformed(images, transform, size):
+    for pixels, labels in transformed(images, transform.pixels, size):
         batch[: len(pixels)] = pixels
-        outputs = _predict(model, batch)[: len(pixels)]
+        outputs = classifier.predict(batch)[: len(pixels)]
         if not np.isfinite(outputs).all():
-            raise ValueError(f"'{model.name}' returns NaN or infinity.")
+            raise ValueError(f"'{name}' returns NaN or infinity.")
         best = np.argsort(-outputs, axis=1, kind="stable")[:, :5]
         hits = best == indices[labels][:, None]
         tally.images += len(pixels)
@@ -252,9 +312,3 @@ def _pixels(
     except Exception as error:
         reason = str(error)
     raise ImageError(f"Can't read {name}: {reason}.")
-
-
-def _predict(model: keras.Model, images: np.ndarray) -> np.ndarray:
-    if keras.config.image_data_format() == "channels_first":
-        images = images.transpose(0, 3, 1, 2)
-    return np.asarray(model.predict_on_batch(images), "float32")

@@ -135,6 +135,21 @@ def test_export(run, weights, image, tiny, monkeypatch, not_validated):
     assert found["images"] == 2
     assert [row["format"] for row in found["rows"]] == [name]
     assert (pathlib.Path("out") / f"run_{name}.py").exists()
+    # The file predicts as the model does.
+    line = "predict", image, "--labels", "labels.txt", "--json"
+    predicted = [
+        run(*line, *words)
+        for words in (("--model", "out"), ("--weights", "tiny.keras"))
+    ]
+    (file,), (model,) = (json.loads(out) for _, out, _ in predicted)
+    assert {each["name"] for each in file["classes"]} == {"ant", "bee", "cat"}
+    for one, other in zip(file["classes"], model["classes"], strict=True):
+        assert one["probability"] == pytest.approx(other["probability"], 1e-4)
+    status, _, err = run(
+        "predict", image, "--model", "out", "--gradcam", "1.png"
+    )
+    assert status == 2
+    assert "neither --weights nor --gradcam" in err
     called = {}
 
     def export(*arguments, **options):
@@ -221,6 +236,7 @@ def test_predict_names_the_classes_of_the_weights(run, image):
 def test_mistakes_get_one_sentence(run, weights, image, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     pathlib.Path("text.jpg").write_text("no image")
+    pathlib.Path("text.onnx").write_text("no model")
     pathlib.Path("empty").mkdir()
     predict = "predict", image, "--model", MODEL
     expected = {
@@ -256,6 +272,12 @@ def test_mistakes_get_one_sentence(run, weights, image, monkeypatch):
         ("export", weights, "out"): (2, "the file as --weights"),
         ("export", "resnext51", "out"): (2, "'resnext51'"),
         ("export", MODEL, "out", "--images", "text.jpg"): (1, "text.jpg"),
+        ("export", MODEL, "out", "--max-accuracy-drop", "0.01"): (
+            2,
+            "needs --images FOLDER",
+        ),
+        ("predict", image, "--model", "nowhere.tflite"): (1, "nowhere.tflite"),
+        ("predict", image, "--model", "text.onnx"): (1, "text.onnx"),
         ("benchmark", "resnext51"): (2, "'resnext51'"),
         ("benchmark", MODEL, "--batches", "0"): (2, "--batches"),
     }

@@ -68,7 +68,8 @@ def test_channels_first(folders):
     images = evaluation.load_labeled("colors", None, None, None)
     transform = loading.transform_for(model)
     tally = evaluation.Tally()
-    steps = list(evaluation.measure(model, transform, images, 4, tally))
+    classifier = evaluation.Classifier.of_model(model, transform)
+    steps = list(evaluation.measure(classifier, images, 4, tally))
     assert len(steps) == 4
     assert (tally.images, tally.right, tally.among_five) == (15, 12, 15)
 
