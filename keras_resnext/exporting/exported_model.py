@@ -36,9 +36,10 @@ class ExportedModel:
         labels: Names of the classes; `None` without `labels.txt`.
 
     Example:
-    >>> keras_resnext.export(model, "deployed", ["tflite"])
+    >>> model = keras_resnext.ResNeXt50(weights="imagenet")
+    >>> report = keras_resnext.export(model, "deployed", ["tflite"])
     >>> exported = keras_resnext.load_exported("deployed")
-    >>> exported([image]).shape
+    >>> exported(image).shape
     (1, 1000)
     """
 
@@ -140,8 +141,9 @@ def load_exported(
         ImportError: If the runtime isn't installed.
 
     Example:
-    >>> keras_resnext.export(model, "deployed", ["tflite"])
-    >>> exported = keras_resnext.load_exported("deployed", threads=1)
+    >>> model = keras_resnext.ResNeXt50(weights="imagenet")
+    >>> report = keras_resnext.export(model, "deployed", ["tflite"])
+    >>> exported = keras_resnext.load_exported("deployed")
     >>> exported(pixels.astype("uint8")).shape
     (1, 1000)
     """
