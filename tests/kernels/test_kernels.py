@@ -52,7 +52,9 @@ def test_conv2d_equals_the_loop_channels_first(geometry, groups):
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 @pytest.mark.parametrize("groups", [1, 2, 8])
-@pytest.mark.parametrize("geometry", ["pointwise", "strided", "dilated"])
+@pytest.mark.parametrize(
+    "geometry", ["pointwise", "plain", "strided", "dilated"]
+)
 def test_conv2d_equals_the_loop_in_half_precision(geometry, groups, dtype):
     if dtype == "bfloat16" and _lacks_onednn():
         pytest.skip("TensorFlow's own kernels add up in bfloat16")
