@@ -15,7 +15,9 @@ FORMATS = {
     "tflite:ours": "tflite",
     "tflite:ours:int8": "tflite_int8",
     "onnx:ours": "onnx",
+    "onnx:ours:int8": "onnx_int8",
     "openvino:ours": "openvino",
+    "openvino:ours:int8": "openvino_int8",
     "program:ours": "torch",
 }
 

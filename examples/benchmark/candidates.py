@@ -13,7 +13,9 @@ FILES = {
     "tflite:ours": "tensorflow/model.tflite",
     "tflite:ours:int8": "tensorflow/model_int8.tflite",
     "onnx:ours": "tensorflow/model.onnx",
+    "onnx:ours:int8": "tensorflow/model_int8.onnx",
     "openvino:ours": "tensorflow/openvino/model.xml",
+    "openvino:ours:int8": "tensorflow/openvino_int8/model.xml",
     "program:ours": "torch/model.pt2",
     "onnx:timm": "timm/model.onnx",
     "openvino:timm": "timm/model.onnx",
@@ -150,8 +152,16 @@ CANDIDATES = {
             *("onnxruntime", "tf2onnx"),
         ),
         _file(
+            *("onnx-int8", "our ONNX, int8, in ONNX Runtime"),
+            *("onnx:ours:int8", "onnxruntime", "tf2onnx"),
+        ),
+        _file(
             *("openvino", "our OpenVINO", "openvino:ours", "openvino"),
             dtypes=DTYPES,
+        ),
+        _file(
+            *("openvino-int8", "our OpenVINO, int8", "openvino:ours:int8"),
+            *("openvino", "nncf"),
         ),
         _file(
             *("exported-program", "our ExportedProgram", "program:ours"),
