@@ -8,22 +8,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from dataclasses import replace
 
+from keras_resnext.checks import check_fields
+from keras_resnext.checks import check_share
+
 
 def _check(name: str, value: object, *choices: object) -> None:
     if value not in choices:
         raise ValueError(f"`{name}` must be one of {choices}. Got {value!r}")
 
 
-def _check_positive(name: str, *values: object) -> None:
-    if not all(isinstance(v, int) and v > 0 for v in values):
+def _check_positive(name: str, *values: int) -> None:
+    if not all(v > 0 for v in values):
         raise ValueError(
             f"`{name}` must be positive whole numbers. Received: {values}"
         )
-
-
-def _check_rate(name: str, value: float) -> None:
-    if not 0 <= value < 1:
-        raise ValueError(f"`{name}` must be in [0, 1). Received: {value!r}")
 
 
 @dataclass(frozen=True)
@@ -49,6 +47,7 @@ class FixedCardinality:
     bottleneck_width: int
 
     def __post_init__(self) -> None:
+        check_fields(self)
         _check_positive(
             "FixedCardinality", self.cardinality, self.bottleneck_width
         )
@@ -81,10 +80,14 @@ class FixedGroupWidth:
 
     channels: int
 
+    def __post_init__(self) -> None:
+        check_fields(self)
+        _check_positive("channels", self.channels)
+
     def width_and_groups(self, out_channels: int) -> tuple[int, int]:
         """Return channels and groups of the 3x3 for the block's outputs."""
         width = out_channels // 4
-        if self.channels < 1 or width % self.channels:
+        if width % self.channels:
             raise ValueError(
                 f"Groups of {self.channels} channels don't divide {width}."
             )
@@ -117,6 +120,7 @@ class Stem:
     pool: str | None = "max"
 
     def __post_init__(self) -> None:
+        check_fields(self)
         object.__setattr__(self, "widths", tuple(self.widths))
         _check_positive("widths", *self.widths)
         _check_positive("strides", self.strides)
@@ -154,6 +158,7 @@ class Attention:
     position: str = "output"
 
     def __post_init__(self) -> None:
+        check_fields(self)
         _check("kind", self.kind, "se", "eca", "gc", "bat")
         _check("position", self.position, "output", "bottleneck")
 
@@ -250,6 +255,7 @@ class ResNeXtConfig:
     default_size: int = 224
 
     def __post_init__(self) -> None:
+        check_fields(self)
         object.__setattr__(self, "depths", tuple(self.depths))
         object.__setattr__(self, "out_channels", tuple(self.out_channels))
         stages = len(self.out_channels)
@@ -264,8 +270,8 @@ class ResNeXtConfig:
         _check("output_stride", self.output_stride, 4, 8, 16, 32)
         if self.stem.pool == "max_ceil":  # which pads zeros
             _check("activation", self.activation, "relu")
-        _check_rate("dropout", self.dropout)
-        _check_rate("stochastic_depth", self.stochastic_depth)
+        check_share("dropout", self.dropout)
+        check_share("stochastic_depth", self.stochastic_depth)
 
     def strides_and_dilation(self, index: int) -> tuple[int, int]:
         """Return the strides of stage `index`, from 1, and its dilation."""

@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 
+from keras_resnext.checks import check_fields
 from keras_resnext.weights.records import IMAGENET_MEAN
 from keras_resnext.weights.records import IMAGENET_STD
 from keras_resnext.weights.records import Weights
@@ -45,10 +46,17 @@ class DataConfig:
     weights: str | None = None
 
     def __post_init__(self) -> None:
+        check_fields(self)
         for name in ("mean", "std", "labels"):
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, tuple(getattr(self, name)))
-        if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
+        numbers = (*self.mean, *self.std)
+        lengths = {len(self.mean), len(self.std)}
+        if (
+            lengths != {3}
+            or min(self.std) <= 0
+            or not math.isfinite(sum(numbers))
+        ):
             raise ValueError(
                 "`mean` and `std` must be three numbers, for red, green and "
                 f"blue, `std` above 0. Received: mean={self.mean}, "

@@ -9,6 +9,9 @@ from keras import ops
 
 from keras_resnext.blocks import Activation
 from keras_resnext.blocks import classifier
+from keras_resnext.checks import check_classes
+from keras_resnext.checks import check_share
+from keras_resnext.checks import check_type
 from keras_resnext.features import BLOCKS
 from keras_resnext.features import ends_of
 from keras_resnext.features import last_steps
@@ -19,7 +22,6 @@ from keras_resnext.inner import graph_of_ours
 from keras_resnext.inner import graphs_within
 from keras_resnext.inner import own_variables
 from keras_resnext.kernels.generic import Tensor
-from keras_resnext.layers.classifier import check_classes
 from keras_resnext.resnext_model import ResNeXtModel
 
 
@@ -46,6 +48,8 @@ def freeze(model: keras.Model, up_to: str | None) -> None:
     >>> keras_resnext.finetuning.freeze(model, "stage3")
     >>> model.compile("sgd", "sparse_categorical_crossentropy")
     """
+    check_type("model", model, keras.Model)
+    check_type("up_to", up_to, str | None)
     frozen = [] if up_to is None else _layers_up_to(model, up_to)
     # Models too: a frozen one hides trainable layers in it. And each layer:
     # TensorFlow skips an attribute that already has the value.
@@ -96,6 +100,7 @@ def reset_classifier(
     >>> model = keras_resnext.finetuning.reset_classifier(model, 10)
     """
     check_classes(classes)
+    check_share("dropout", dropout)
     graph = graph_of_ours(model)
     features = _features(graph)
     inputs, x = graph.tensors(features)
@@ -204,11 +209,16 @@ def update_batch_norm(
         verbose: `"auto"` or 1 for a progress bar, 0 for silence.
 
     Raises:
-        ValueError: If the model has no unfrozen batch normalization.
+        ValueError: If the model has no unfrozen batch normalization, or `data`
+            has no images, or values that make statistics NaN. The model is
+            then unchanged.
 
     Example:
     >>> keras_resnext.finetuning.update_batch_norm(model, images)
     """
+    check_type("model", model, keras.Model)
+    if data is None or (hasattr(data, "__len__") and not len(data)):
+        raise ValueError("`data` has no images.")
     layers = [
         layer
         for layer in model._flatten_layers()  # including nested layers
@@ -238,6 +248,8 @@ def update_batch_norm(
         model.set_weights(before)
         for layer, momentum in zip(layers, momenta, strict=True):
             layer.momentum = momentum
+    if not all(np.isfinite(values).all() for values in gathered):
+        raise ValueError("The statistics of `data` are NaN or infinite.")
     for layer, values in zip(layers, gathered, strict=True):
         mean, variance = np.average(values, axis=0, weights=counts[:, 0])
         layer.moving_mean.assign(mean)

@@ -3,6 +3,7 @@
 import keras
 
 from keras_resnext import blocks
+from keras_resnext.checks import fits
 from keras_resnext.config import ResNeXtConfig
 from keras_resnext.kernels.generic import Tensor
 
@@ -29,7 +30,7 @@ def images(
         _validate_shape(given, config)
         return input_tensor
     size = config.default_size if include_top else None
-    shape = _shape(size, 3) if input_shape is None else tuple(input_shape)
+    shape = _shape(size, 3) if input_shape is None else input_shape
     _validate_shape(shape, config)
     return keras.layers.Input(shape, tensor=input_tensor)
 
@@ -45,13 +46,14 @@ def _validate_shape(
 ) -> None:
     example = f"such as {_shape(config.default_size, 3)}. Received: {shape}"
     axis = blocks.channel_axis() - 1
-    if len(shape) != 3 or not shape[axis]:
+    sizes = fits(shape, tuple[int | None, ...])
+    if not sizes or len(shape) != 3 or not shape[axis]:
         raise ValueError(
             "`input_shape` must be three numbers, under image_data_format="
             f"'{keras.config.image_data_format()}' {example}"
         )
     smallest = config.stem.total_strides * 2 ** (len(config.depths) - 1)
-    spatial = shape[:axis] + shape[axis + 1 :]
+    spatial = [size for i, size in enumerate(shape) if i != axis]
     if any(size is not None and size < smallest for size in spatial):
         raise ValueError(
             f"Images must be at least {smallest}x{smallest} pixels, {example}"

@@ -8,6 +8,7 @@ import keras
 
 from keras_resnext import resnext
 from keras_resnext.blocks import Activation
+from keras_resnext.checks import check_type
 from keras_resnext.config import ResNeXtConfig
 from keras_resnext.kernels.generic import Tensor
 from keras_resnext.variants import VARIANTS
@@ -61,8 +62,8 @@ def ResNeXt(
     >>> keras_resnext.ResNeXt(config).count_params()
     25667464
     """
-    if not isinstance(config, ResNeXtConfig):
-        raise TypeError(f"`config` must be a ResNeXtConfig, not {config!r}.")
+    check_type("config", config, ResNeXtConfig)
+    check_type("include_top", include_top, bool)
     rows = {row.architecture(): key for key, row in VARIANTS.items()}
     variant = rows.get(config.architecture())
     source = resolve(weights, variant)
@@ -95,6 +96,7 @@ def list_models(pattern: str = "*") -> list[str]:
     >>> keras_resnext.list_models("*_64x4d")
     ['resnext101_64x4d', 'seresnext101_64x4d']
     """
+    check_type("pattern", pattern, str)
     return sorted(fnmatch.filter(VARIANTS, pattern))
 
 
@@ -115,8 +117,7 @@ def get_model(name: str, /, **kwargs: Any) -> keras.Model:
     Example:
     >>> keras_resnext.get_model("resnext50_32x4d.a1_in1k", include_top=False)
     """
-    if not isinstance(name, str):
-        raise TypeError(f"`name` must be a string. Received: {name!r}")
+    check_type("name", name, str)
     variant, _, tag = name.partition(".")
     config = find_variant(variant)
     kwargs.setdefault("weights", tag or "imagenet")

@@ -12,6 +12,7 @@ from PIL import Image
 from keras_resnext import imagenet
 from keras_resnext import resizing
 from keras_resnext import tensors
+from keras_resnext.checks import check_type
 from keras_resnext.data_config import DataConfig
 from keras_resnext.resnext_model import class_names
 from keras_resnext.resnext_model import get_data_config
@@ -155,9 +156,15 @@ def decode_predictions(
             f"`preds` must have the shape (batch, {classes}). Received shape: "
             f"{preds.shape}.{hint if model is None else ''}"
         )
+    check_type("top", top, int)
     if not 1 <= top <= classes:
         raise ValueError(
             f"`top` must be between 1 and {classes}. Received: {top}"
+        )
+    if np.isnan(preds).any():
+        row = int(np.isnan(preds).any(1).argmax())
+        raise ValueError(
+            f"`preds` contains NaN, for the first time in row {row}."
         )
     best = np.argsort(-preds, axis=1, kind="stable")[:, :top]
     return [

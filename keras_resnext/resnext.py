@@ -3,10 +3,10 @@
 import keras
 
 from keras_resnext import blocks
+from keras_resnext.checks import check_classes
 from keras_resnext.config import ResNeXtConfig
 from keras_resnext.inputs import images
 from keras_resnext.kernels.generic import Tensor
-from keras_resnext.layers.classifier import check_classes
 from keras_resnext.resnext_model import ResNeXtModel
 
 POOLINGS = {

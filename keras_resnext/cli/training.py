@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from typing import Any
 
 from keras_resnext.cli import Failure
+from keras_resnext.cli import UsageError
 from keras_resnext.cli import printing
 from keras_resnext.cli import usage
 from keras_resnext.training import recipes
@@ -32,6 +33,8 @@ def run(
         args: Arguments of `training_arguments.add_training`.
         work: Function that trains, and returns the result as JSON values.
     """
+    if args.output and args.output.exists() and not args.output.is_dir():
+        raise UsageError(f"'{args.output}' is not a folder.")
     with usage():
         recipe = recipes.get(args.recipe)
         if args.epochs:

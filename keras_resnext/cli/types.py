@@ -11,7 +11,8 @@ def path(word: str) -> pathlib.Path:
 
 def positive(word: str) -> int:
     """Return a positive whole number."""
-    number = int(word)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{number} is less than 1")
-    return number
+    if not word.isdecimal() or int(word) < 1:
+        raise argparse.ArgumentTypeError(
+            f"must be a whole number from 1, not {word!r}"
+        )
+    return int(word)

@@ -166,11 +166,11 @@ def prepare(name: str, builder: tfds.core.DatasetBuilder) -> None:
     except Exception as error:
         reason = str(error).strip().partition("\n")[0]
         how = builder.MANUAL_DOWNLOAD_INSTRUCTIONS
-        if how:
-            reason += (
-                ". It must be downloaded by hand, into "
-                f"{pathlib.Path(builder._data_dir_root, 'downloads', 'manual')}"
-                f": {' '.join(how.split())}"
+        manual = pathlib.Path(builder._data_dir_root, "downloads", "manual")
+        if how and not (manual.is_dir() and any(manual.iterdir())):
+            reason = (
+                f"It must be downloaded by hand, into {manual}: "
+                f"{' '.join(how.split())}"
             )
         raise OSError(f"Can't prepare '{name}': {reason}") from error
 

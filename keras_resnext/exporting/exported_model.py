@@ -8,6 +8,8 @@ import pathlib
 import numpy as np
 import PIL.Image
 
+from keras_resnext.checks import PATH
+from keras_resnext.checks import check_type
 from keras_resnext.exporting.base import Predict
 from keras_resnext.exporting.formats import FORMATS
 from keras_resnext.exporting.input_spec import InputSpec
@@ -147,6 +149,8 @@ def load_exported(
     >>> exported(pixels.astype("uint8")).shape
     (1, 1000)
     """
+    check_type("path", path, PATH)
+    check_type("threads", threads, int | None)
     file = pathlib.Path(path).expanduser()
     if not file.exists():
         raise FileNotFoundError(f"There is no file or folder '{file}'.")

@@ -13,6 +13,9 @@ import rich.console
 import rich.progress
 
 from keras_resnext import atomic_files
+from keras_resnext.checks import PATH
+from keras_resnext.checks import check_labels
+from keras_resnext.checks import check_type
 from keras_resnext.exporting import comparison
 from keras_resnext.exporting import conversion
 from keras_resnext.exporting.base import Format
@@ -119,6 +122,8 @@ def export(
     >>> print(report)
     """
     check_ours(model)
+    check_type("directory", directory, PATH)
+    check_type("transform", transform, EvaluationTransform | None)
     backend = keras.backend.backend()
     _check_float32(model)
     input_spec = InputSpec.of_model(model, transform, include_preprocessing)
@@ -290,13 +295,8 @@ def _labels(
                 stacklevel=3,
             )
         return None if found is None else list(found)
-    if isinstance(labels, str) or len(labels) != classes:
+    if classes is None:
         raise ValueError(
-            f"`labels` must name the {classes} classes of '{model.name}'. "
-            f"Received {len(labels)} names."
-            if classes
-            else f"'{model.name}' has no classes that `labels` could name."
+            f"'{model.name}' has no classes that `labels` could name."
         )
-    if any(len(str(label).splitlines()) != 1 for label in labels):
-        raise ValueError("Each of `labels` must be one line of text.")
-    return [str(label) for label in labels]
+    return list(check_labels(labels, classes, model.name))

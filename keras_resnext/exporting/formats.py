@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from keras_resnext.checks import check_type
 from keras_resnext.exporting import onnx
 from keras_resnext.exporting import openvino
 from keras_resnext.exporting import saved_model
@@ -49,11 +50,7 @@ def choose(
         names = [name for name in FORMATS if refusals[name] is None]
         # Only the JAX backend may have none, without TensorFlow.
         names = names or ["saved_model"]
-    if isinstance(names, str):
-        raise ValueError(
-            f"`formats` must be a list, such as [{names!r}]. Received: "
-            f"{names!r}"
-        )
+    check_type("formats", names, tuple[str, ...])
     if not names:
         raise ValueError(
             "`formats` is empty. Use None for all available formats."

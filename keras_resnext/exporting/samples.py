@@ -12,6 +12,7 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
+from keras_resnext.checks import check_type
 from keras_resnext.exporting.input_spec import InputSpec
 
 # Of a folder, which may be a whole dataset.
@@ -66,6 +67,7 @@ def read_samples(
             have no classes though the accuracy matters.
         OSError: If there is no such folder.
     """
+    check_type("max_accuracy_drop", max_drop, float | None)
     if max_drop is not None and not 0 <= max_drop < 1:
         raise ValueError(
             "`max_accuracy_drop` must be a share, such as 0.01 for one image "

@@ -1,10 +1,11 @@
 """Linear classifier."""
 
-import numbers
 from collections.abc import Sequence
 from typing import Any
 
 import keras
+
+from keras_resnext.checks import check_labels
 
 
 @keras.saving.register_keras_serializable(package="keras_resnext")
@@ -52,14 +53,7 @@ class Classifier(keras.layers.Dense):
     @labels.setter
     def labels(self, labels: Sequence[str] | None) -> None:
         if labels is not None:
-            if isinstance(labels, str) or len(labels) != self.units:
-                raise ValueError(
-                    f"`labels` must name the {self.units} classes of "
-                    f"'{self.name}'. Received {len(labels)} names."
-                )
-            labels = tuple(map(str, labels))
-            if any(len(label.splitlines()) != 1 for label in labels):
-                raise ValueError("Each of `labels` must be one line of text.")
+            labels = check_labels(labels, self.units, self.name)
         self._labels = labels
 
     def quantize(self, mode: Any = None, *args: Any, **kwargs: Any) -> None:
@@ -71,15 +65,3 @@ class Classifier(keras.layers.Dense):
         if self.labels is not None:
             config["labels"] = self.labels
         return config
-
-
-def check_classes(classes: Any) -> None:
-    """Check a number of classes.
-
-    Raises:
-        ValueError: If it is not a positive whole number.
-    """
-    if not isinstance(classes, numbers.Integral) or classes < 1:
-        raise ValueError(
-            f"`classes` must be a positive whole number. Received: {classes!r}"
-        )

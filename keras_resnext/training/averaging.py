@@ -5,7 +5,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_resnext.training.weight_decay import check_share
+from keras_resnext.checks import check_share
 
 
 class WeightAverage(keras.callbacks.Callback):

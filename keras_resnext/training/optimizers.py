@@ -14,14 +14,14 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_resnext.checks import check_amount
+from keras_resnext.checks import check_share
 from keras_resnext.kernels.generic import Tensor
 from keras_resnext.training.loss_scaling import (
     LossScaleOptimizer as LossScaleOptimizer,
 )
 from keras_resnext.training.weight_decay import Coupled
 from keras_resnext.training.weight_decay import Rate
-from keras_resnext.training.weight_decay import check_amount
-from keras_resnext.training.weight_decay import check_share
 
 
 @keras.saving.register_keras_serializable(package="keras_resnext")

@@ -10,6 +10,10 @@ from typing import Any
 
 import keras
 
+from keras_resnext.checks import check_amount
+from keras_resnext.checks import check_fields
+from keras_resnext.checks import check_share
+from keras_resnext.checks import check_type
 from keras_resnext.suggestions import did_you_mean
 from keras_resnext.training.averaging import WeightAverage
 from keras_resnext.training.losses import BinaryCrossentropy
@@ -19,7 +23,6 @@ from keras_resnext.training.optimizers import SGD
 from keras_resnext.training.schedules import EpochSchedule
 from keras_resnext.training.schedules import cosine
 from keras_resnext.training.schedules import multistep
-from keras_resnext.training.weight_decay import check_share
 from keras_resnext.weights.records import IMAGENET_MEAN
 from keras_resnext.weights.records import IMAGENET_STD
 
@@ -162,6 +165,7 @@ class Recipe:
     ema_steps: int = 1
 
     def __post_init__(self) -> None:
+        check_fields(self)
         for name, known in _CHOICES.items():
             value = getattr(self, name)
             if value not in known:
@@ -171,6 +175,8 @@ class Recipe:
                 )
         for name in (*_SHARES, "ema_decay"):
             check_share(name, getattr(self, name))
+        for name in ("learning_rate", "weight_decay"):
+            check_amount(name, getattr(self, name))
         for name in ("batch_size", "epochs", "repeated_augment", "ema_steps"):
             if getattr(self, name) < 1:
                 raise ValueError(
@@ -211,6 +217,8 @@ class Recipe:
         >>> recipe.epochs, recipe.batch_size
         (10, 64)
         """
+        for assignment in assignments:
+            check_type("assignments", assignment, str)
         words = dict(
             assignment.partition("=")[::2] for assignment in assignments
         )

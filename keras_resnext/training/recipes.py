@@ -19,6 +19,7 @@ from collections.abc import Iterable
 from typing import Any
 from typing import NamedTuple
 
+from keras_resnext.checks import check_type
 from keras_resnext.suggestions import did_you_mean
 from keras_resnext.training.recipe import Recipe as Recipe
 from keras_resnext.training.recipe import read_field
@@ -76,6 +77,7 @@ def get(name: str, *assignments: str, **values: Any) -> Recipe:
     Example:
     >>> print(keras_resnext.training.recipes.get("a2", epochs=100))
     """
+    check_type("name", name, str)
     if name not in RECIPES:
         raise ValueError(
             f"There is no recipe {name!r}.{did_you_mean(name, RECIPES)} "

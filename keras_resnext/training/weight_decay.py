@@ -1,6 +1,5 @@
 """Base class of SGD and LAMB: coupled weight decay, and replicas."""
 
-import math
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -9,6 +8,7 @@ from typing import TypeAlias
 import keras
 from keras import ops
 
+from keras_resnext.checks import check_amount
 from keras_resnext.kernels import kernels
 from keras_resnext.kernels.generic import Tensor
 from keras_resnext.training.strategy import replicas_in_sync
@@ -138,19 +138,3 @@ class Coupled(keras.optimizers.Optimizer):
             "exclude_names": self.exclude_names,
             "exclude_rank": self.exclude_rank,
         }
-
-
-def check_share(name: str, value: float) -> None:
-    """Raise a `ValueError` unless the value is from 0 to below 1."""
-    if not 0 <= value < 1:
-        raise ValueError(
-            f"`{name}` must be at least 0 and below 1. Received: {value!r}"
-        )
-
-
-def check_amount(name: str, value: float) -> None:
-    """Raise a `ValueError` unless the value is 0 or positive."""
-    if not 0 <= value < math.inf:
-        raise ValueError(
-            f"`{name}` must be 0 or a positive number. Received: {value!r}"
-        )

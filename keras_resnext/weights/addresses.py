@@ -15,6 +15,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from keras_resnext.checks import PATH
+from keras_resnext.checks import check_type
 from keras_resnext.data_config import DataConfig
 from keras_resnext.weights import hub
 from keras_resnext.weights.fetch import WeightsUnavailableError
@@ -100,6 +102,7 @@ def find_checkpoint(
     """
     if isinstance(path, FetchedCheckpoint):
         return path
+    check_type("path", path, PATH)
     text = os.fspath(path)
     expanded = pathlib.Path(text).expanduser() if text[:1] == "~" else None
     match = _ADDRESS.fullmatch(text)

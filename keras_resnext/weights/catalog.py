@@ -2,6 +2,7 @@
 
 import fnmatch
 
+from keras_resnext.checks import check_type
 from keras_resnext.suggestions import did_you_mean
 from keras_resnext.variants import find_variant
 from keras_resnext.weights.records import Weights
@@ -95,6 +96,8 @@ def list_weights(
     resnext50_32x4d.tv_in1k 77.632
     resnext50_32x4d.IMAGENET1K_V1 77.618
     """
+    check_type("model", model, str | None)
+    check_type("license", license, str | None)
     rows = list(WEIGHTS)
     if model is not None:
         rows = [row for row in rows if fnmatch.fnmatchcase(row.variant, model)]

@@ -16,6 +16,8 @@ import safetensors.numpy
 
 from keras_resnext import atomic_files
 from keras_resnext import labels
+from keras_resnext.checks import PATH
+from keras_resnext.checks import check_type
 from keras_resnext.data_config import DataConfig
 from keras_resnext.weights import convert
 from keras_resnext.weights import keras_models
@@ -343,6 +345,7 @@ def load_checkpoint(
     >>> model = keras_resnext.ResNeXt50(weights=None, classes=10)
     >>> keras_resnext.load_checkpoint(model, "flowers.safetensors")
     """
+    check_type("model", model, keras.Model)
     include_top = any(layer.name == HEAD for layer in model.layers)
     with Checkpoint.open(path, weight_set, include_top) as checkpoint:
         checkpoint.assign(model)
@@ -414,6 +417,7 @@ def resolve(weights: Path | None, variant: str | None) -> Weights | Path | None:
     Raises:
         ValueError: If there is neither such a file nor such a checkpoint.
     """
+    check_type("weights", weights, PATH | None)
     if weights is None:
         return None
     text = os.fspath(weights)

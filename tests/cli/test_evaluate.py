@@ -131,7 +131,7 @@ MISTAKES = {
     ),
     "limit": (
         ["colors.keras", *ON_COLORS, "--limit", 0],
-        "--limit: 0 is less than 1",
+        "--limit: must be a whole number from 1",
     ),
     "policy": (
         ["colors.keras", *ON_COLORS, "--dtype-policy", "float31"],

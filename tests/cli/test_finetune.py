@@ -128,7 +128,11 @@ MISTAKES = {
     "few images": (["few", *OURS], 1, "too few images"),
     "not an image": (["broken", *OURS], 1, "2.jpg' is not an image"),
     "no labels": (["coco", *OURS], 1, "does not contain images with one label"),
-    "no epochs": ([*ON_COLORS, "--epochs", "0"], 2, "0 is less than 1"),
+    "no epochs": (
+        [*ON_COLORS, "--epochs", "0"],
+        2,
+        "from 1, not '0'",
+    ),
     "no number": ([*ON_COLORS, "--batch-size", "many"], 2, "'many'"),
     "field": (
         [*ON_COLORS, "--set", "learning_rat=1"],
@@ -144,7 +148,7 @@ MISTAKES = {
         [*ON_COLORS, "--weights", "missing.h5"],
         *(1, "missing.h5"),
     ),
-    "output is a file": ([*ON_COLORS, "--output", "a_file"], 1, "a_file"),
+    "output is a file": ([*ON_COLORS, "--output", "a_file"], 2, "not a folder"),
     "format": ([*ON_COLORS, "--formats", "onxx"], 2, "Did you mean 'onnx'"),
     "unavailable": (["colors"], 1, "Can't get the weights 'resnext50_32x4d"),
 }

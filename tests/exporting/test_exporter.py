@@ -280,7 +280,6 @@ def test_unknown_formats_are_refused(tiny, tmp_path):
     model = model_of(tiny)
     for names, match in (
         (["onxx"], "no format 'onxx'.*Did you mean 'onnx'"),
-        ("onnx", "must be a list"),
         ([], "empty"),
     ):
         check_refused(model, tmp_path, match, formats=names)
@@ -400,9 +399,7 @@ def test_data_that_are_not_normalized_are_refused(tiny, tmp_path):
 
 
 @pytest.mark.once
-@pytest.mark.parametrize(
-    "labels", [LABELS[:9], "0123456789", [*LABELS[:9], "two\nlines"]]
-)
+@pytest.mark.parametrize("labels", [LABELS[:9], [*LABELS[:9], "two\nlines"]])
 def test_other_labels_are_refused(tiny, tmp_path, labels):
     check_refused(model_of(tiny), tmp_path, "label", labels=labels)
 

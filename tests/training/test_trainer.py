@@ -302,7 +302,7 @@ def test_the_folder_of_another_run(command, capsys):
             ["--batch-size", "25"],
             "fewer than the batch size of 25",
         ),
-        (["--batch-size", "0"], "0 is less than 1"),
+        (["--batch-size", "0"], "whole number from 1, not '0'"),
         (["--dataset", "nowhere"], "neither a folder nor a dataset"),
         (["--set", "train_size=24"], "for images of 24x24"),
         (["--strategy", "everything"], "invalid choice"),

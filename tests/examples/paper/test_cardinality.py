@@ -25,7 +25,7 @@ def test_what_is_wrong_is_said(tmp_path):
         ["--seeds", "0"],
         ["--output", str(taken)],
     ]
-    words = ["--model", "'large'", "less than 1", "(--resume)"]
+    words = ["--model", "'large'", "whole number from 1", "(--resume)"]
     found = run_commands(lines, tmp_path, cardinality.main)
     for result, word in zip(found, words, strict=True):
         assert result.status == 2
