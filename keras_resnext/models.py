@@ -13,11 +13,11 @@ from keras_resnext.config import ResNeXtConfig
 from keras_resnext.kernels.generic import Tensor
 from keras_resnext.variants import VARIANTS
 from keras_resnext.variants import find_variant
+from keras_resnext.weights.argument import check_head
+from keras_resnext.weights.argument import resolve
 from keras_resnext.weights.checkpoint import Checkpoint
 from keras_resnext.weights.checkpoint import Path
-from keras_resnext.weights.checkpoint import check_head
 from keras_resnext.weights.checkpoint import load_checkpoint
-from keras_resnext.weights.checkpoint import resolve
 from keras_resnext.weights.records import Weights
 
 

@@ -22,6 +22,7 @@ FACES = {
     "keras_resnext.data",
     "keras_resnext.exporting",
     "keras_resnext.paper",
+    "keras_resnext.training.models",
     "keras_resnext.training.trainer",
 }
 

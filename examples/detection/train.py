@@ -42,6 +42,7 @@ from examples.detection import shapes
 from examples.detection.metrics import Measures
 from keras_resnext.cli import scripts
 from keras_resnext.data import Dataset
+from keras_resnext.training import strategy as strategies
 from keras_resnext.training import trainer
 from keras_resnext.training.recipes import Recipe
 from keras_resnext.training.strategy import Strategy
@@ -160,7 +161,7 @@ def detect(args: argparse.Namespace, recipe: Recipe) -> dict[str, Any]:
     output = scripts.directory_of_several(
         args, f"{args.dataset.replace('/', '-')}-{args.recipe}"
     )
-    strategy = trainer.prepare(args.strategy, args.seed, args.deterministic)
+    strategy = strategies.prepare(args.strategy, args.seed, args.deterministic)
     if strategy.num_workers > 1:
         raise ValueError("Detectors are trained by one process only.")
     if args.weights != "none":

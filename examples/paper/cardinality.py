@@ -38,7 +38,9 @@ from examples.paper.results import History
 from examples.paper.results import Result
 from keras_resnext import data
 from keras_resnext.cli import scripts
+from keras_resnext.training import strategy as strategies
 from keras_resnext.training import trainer
+from keras_resnext.training.models import configure
 from keras_resnext.training.recipes import Recipe
 from keras_resnext.training.strategy import Strategy
 
@@ -80,7 +82,7 @@ def main() -> int:
 def compare(args: argparse.Namespace, recipe: Recipe) -> dict[str, Any]:
     """Train all models, and compare them."""
     output = scripts.directory_of_several(args, f"cardinality-{args.scale}")
-    strategy = trainer.prepare(args.strategy, args.seed, args.deterministic)
+    strategy = strategies.prepare(args.strategy, args.seed, args.deterministic)
     if args.dry_run:
         dataset = noise(2 * (args.batch_size or recipe.batch_size))
     else:
@@ -126,7 +128,7 @@ def train(
     """Train a model from a seed, or resume its training."""
     keras.utils.clear_session()
     keras.utils.set_random_seed(args.seed)
-    config = trainer.configure(candidate.config, recipe)
+    config = configure(candidate.config, recipe)
     return trainer.Trainer(
         functools.partial(build, config, len(dataset.labels)),
         dataset,

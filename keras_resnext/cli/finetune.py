@@ -142,7 +142,7 @@ def continued(
     activation: str | None,
 ) -> keras.Model:
     """Rebuild a model with its weights, partly frozen."""
-    from keras_resnext.training.trainer import describe_images
+    from keras_resnext.training.models import describe_images
 
     made = build(args, recipe, dataset, activation)
     made.set_weights(model.get_weights())

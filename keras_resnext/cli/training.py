@@ -46,7 +46,6 @@ def run(
     require("tensorflow", "matplotlib")
     from keras_resnext.training import faults
     from keras_resnext.training import progress
-    from keras_resnext.training import trainer
 
     # Scripts that train have no such argument.
     as_json = getattr(args, "json", False)
@@ -61,7 +60,7 @@ def run(
             args.steps, recipe = 2, recipe.override(epochs=1)
         try:
             result = work(args, recipe)
-        except trainer.TrainingStopped as stop:
+        except faults.TrainingStopped as stop:
             words = [word for word in sys.argv[1:] if word != "--resume"]
             program = pathlib.Path(sys.argv[0])
             command = "keras-resnext"
@@ -76,7 +75,7 @@ def run(
                 soft_wrap=True,
             )
             return 128 + stop.signal
-        except (faults.RunError, trainer.DivergedError) as error:
+        except (faults.RunError, faults.DivergedError) as error:
             raise Failure(error) from error
     if as_json:
         printing.print_json(result)
@@ -117,10 +116,12 @@ def begin(
     """Prepare this process, and open the dataset, or noise for a dry run."""
     from keras_resnext.data.loading import load_dataset
     from keras_resnext.data.noise import noise
-    from keras_resnext.training import trainer
+    from keras_resnext.training import strategy as strategies
 
     with usage():
-        strategy = trainer.prepare(args.strategy, args.seed, args.deterministic)
+        strategy = strategies.prepare(
+            args.strategy, args.seed, args.deterministic
+        )
     if args.dry_run:
         batch_size = args.batch_size or recipe.batch_size
         return strategy, noise(recipe, batch_size, output)

@@ -1,4 +1,4 @@
-"""Errors of the disk and of images, each as one sentence."""
+"""Errors that end a training, each as one sentence."""
 
 import contextlib
 import pathlib
@@ -20,6 +20,22 @@ _READING = (
 
 class RunError(RuntimeError):
     """A run can't continue because of its disk or an image."""
+
+
+class DivergedError(RuntimeError):
+    """The loss is NaN or infinite."""
+
+
+class TrainingStopped(Exception):
+    """A signal stopped the training, and the run was saved.
+
+    Args:
+        signal: Number of the signal.
+    """
+
+    def __init__(self, signal: int) -> None:
+        super().__init__("Stopped and saved. The run resumes with resume=True.")
+        self.signal = signal
 
 
 @contextlib.contextmanager

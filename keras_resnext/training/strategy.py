@@ -152,6 +152,39 @@ def start(name: str = "auto") -> Strategy:
     return Strategy("none")
 
 
+def prepare(
+    name: str = "auto", seed: int = 0, deterministic: bool = False
+) -> Strategy:
+    """Prepare this process for training, before it creates the first tensor.
+
+    Args:
+        name: Name of a strategy, as for `start`.
+        seed: Seed of all randomness.
+        deterministic: Whether results are reproducible, at a lower speed.
+
+    Returns:
+        The `Strategy`.
+
+    Raises:
+        ValueError: As by `start`.
+    """
+    import tensorflow as tf
+
+    if keras.backend.backend() != "tensorflow":
+        # TensorFlow only reads images, and must not take the GPU's memory.
+        with contextlib.suppress(RuntimeError):  # already initialized
+            tf.config.set_visible_devices([], "GPU")
+    if deterministic:
+        tf.config.experimental.enable_op_determinism()
+        if keras.backend.backend() == "torch":
+            import torch
+
+            torch.use_deterministic_algorithms(True)
+    started = start(name)
+    keras.utils.set_random_seed(seed)
+    return started
+
+
 def synchronize_batch_norm(model: keras.Model) -> None:
     """Normalize by the statistics of the whole batch on all replicas.
 

@@ -15,22 +15,20 @@ import time
 from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import keras
-import numpy as np
 
-from keras_resnext.config import ResNeXtConfig
 from keras_resnext.data.datasets import Dataset
-from keras_resnext.models import ResNeXt
-from keras_resnext.resnext_model import set_data_config
 from keras_resnext.training import checkpoints
 from keras_resnext.training import optimizers
 from keras_resnext.training import progress
 from keras_resnext.training import strategy as strategies
-from keras_resnext.training.averaging import WeightAverage
+from keras_resnext.training.checkpointing import Checkpointing
+from keras_resnext.training.faults import DivergedError
+from keras_resnext.training.faults import TrainingStopped
 from keras_resnext.training.faults import explained
+from keras_resnext.training.models import build_model
 from keras_resnext.training.recipe import Recipe
 from keras_resnext.training.run_directory import RunDirectory
 from keras_resnext.training.run_directory import describe
@@ -49,113 +47,6 @@ PRECISIONS = {
 }
 
 
-class DivergedError(RuntimeError):
-    """The loss is NaN or infinite."""
-
-
-class TrainingStopped(Exception):
-    """A signal stopped the training, and the run was saved.
-
-    Args:
-        signal: Number of the signal.
-    """
-
-    def __init__(self, signal: int) -> None:
-        super().__init__("Stopped and saved. The run resumes with resume=True.")
-        self.signal = signal
-
-
-def prepare(
-    strategy: str = "auto", seed: int = 0, deterministic: bool = False
-) -> Strategy:
-    """Prepare this process for training, before it creates the first tensor.
-
-    Args:
-        strategy: Name of a strategy, see `strategy.start`.
-        seed: Seed of all randomness.
-        deterministic: Whether results are reproducible, at a lower speed.
-
-    Returns:
-        The `Strategy`.
-
-    Raises:
-        ValueError: If the backend has no such strategy.
-    """
-    import tensorflow as tf
-
-    if keras.backend.backend() != "tensorflow":
-        # TensorFlow only reads images, and must not take the GPU's memory.
-        with contextlib.suppress(RuntimeError):  # already initialized
-            tf.config.set_visible_devices([], "GPU")
-    if deterministic:
-        tf.config.experimental.enable_op_determinism()
-        if keras.backend.backend() == "torch":
-            import torch
-
-            torch.use_deterministic_algorithms(True)
-    started = strategies.start(strategy)
-    keras.utils.set_random_seed(seed)
-    return started
-
-
-def build_model(
-    config: ResNeXtConfig,
-    recipe: Recipe,
-    labels: list[str],
-    activation: str | None = None,
-    name: str | None = None,
-) -> keras.Model:
-    """Build a model of random weights for a recipe.
-
-    Args:
-        config: Configuration of the model.
-        recipe: Recipe, which sets dropout, stochastic depth and
-            `zero_init_last`.
-        labels: Names of the classes.
-        activation: Activation of the classifier, `None` for logits.
-        name: Name of the model.
-
-    Returns:
-        A model for images of any size that stores its evaluation transform and
-        the names of its classes.
-    """
-    model = ResNeXt(
-        configure(config, recipe),
-        weights=None,
-        input_shape=(None, None, 3),
-        classes=len(labels),
-        classifier_activation=activation,
-        name=name,
-    )
-    describe_images(model, recipe, labels)
-    return model
-
-
-def configure(config: ResNeXtConfig, recipe: Recipe) -> ResNeXtConfig:
-    """Return a configuration with the fields that a recipe sets."""
-    return replace(
-        config,
-        stochastic_depth=recipe.stochastic_depth,
-        dropout=recipe.dropout,
-        zero_init_last=recipe.zero_init_last,
-    )
-
-
-def describe_images(
-    model: keras.Model, recipe: Recipe, labels: list[str]
-) -> None:
-    """Store a recipe's evaluation transform and the labels in a model."""
-    set_data_config(
-        model,
-        mean=recipe.mean,
-        std=recipe.std,
-        interpolation=recipe.interpolation,
-        size=recipe.evaluation_size,
-        crop_pct=recipe.evaluation_size / recipe.evaluation_resize,
-        labels=labels,
-    )
-
-
 class Trainer:
     """Training of a model by a recipe, recorded in a directory.
 
@@ -172,7 +63,7 @@ class Trainer:
         directory: Directory of the run, created if needed.
         name: Name of the model in the record; `None` for the variant's.
         task: Task of the model, such as `Classification()`.
-        strategy: Strategy from `prepare`; `None` for one device.
+        strategy: Strategy from `strategy.prepare`; `None` for one device.
         batch_size: Images per step, over all devices; `None` for the
             recipe's. The learning rate is scaled in proportion.
         steps: Steps of an epoch; `None` for all images.
@@ -331,7 +222,10 @@ class Trainer:
         (average,) = recipe.make_callbacks(self.steps) or (None,)
         if average is not None and restored is not None:
             average.set_state(restored.averages)
-        saving = Checkpointing(self, history, restored, average)
+        saving = Checkpointing(
+            *(self.directory, self.steps, self.save_steps, self.seed),
+            *(history, restored, average),
+        )
         with (
             explained(self.directory.path, self.dataset),
             StopOnSignal(strategy.num_workers == 1) as stopping,
@@ -365,7 +259,7 @@ class Trainer:
         epoch: int,
         first_step: int,
         shown: progress.Progress,
-        saving: "Checkpointing",
+        saving: Checkpointing,
         stopping: StopOnSignal,
     ) -> dict[str, Any]:
         """Train for an epoch, measure, and return a row of the history."""
@@ -517,79 +411,3 @@ class Trainer:
             yield
         finally:
             keras.config.set_dtype_policy(before)
-
-
-class Checkpointing(keras.callbacks.Callback):
-    """Callback that saves checkpoints of a run at regular intervals.
-
-    If a recipe averages weights, the averages are measured and deployed; a
-    checkpoint contains them beside the training weights.
-
-    Args:
-        trainer: The trainer.
-        history: Rows of the epochs so far, which the trainer appends to.
-        restored: The checkpoint that the run resumes from, if any.
-        average: The average of the weights, if the recipe has one.
-    """
-
-    def __init__(
-        self,
-        trainer: Trainer,
-        history: list[dict[str, Any]],
-        restored: checkpoints.Restored | None,
-        average: WeightAverage | None,
-    ) -> None:
-        super().__init__()
-        self.trainer, self.history = trainer, history
-        self.restored, self.average = restored, average
-        self.epoch = self.done = 0
-
-    def begin(self, epoch: int, first_step: int) -> None:
-        """Begin an epoch, or the rest of it."""
-        self.epoch, self.done = epoch, first_step
-
-    def on_train_batch_begin(
-        self, batch: int, logs: dict | None = None
-    ) -> None:
-        if batch > 0:
-            return
-        if self.done and self.restored and self.restored.generators:
-            checkpoints.set_generators(self.restored.generators)
-        else:
-            checkpoints.seed_generators(self.trainer.seed, self.epoch)
-
-    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
-        if batch == 0 and self.done and self.restored:
-            self._sync()
-            checkpoints.add_metrics(self.trainer.model, self.restored.metrics)
-        self.done += 1
-        finite = np.isfinite(float((logs or {}).get("loss", 0.0)))
-        due = self.done % self.trainer.save_steps == 0
-        # The last checkpoint of an epoch waits for the validation.
-        if due and finite and self.done < self.trainer.steps:
-            self.save()
-
-    def save(self) -> None:
-        """Save the current state of the run."""
-        steps = self.trainer.steps
-        whole = self.done == steps
-        self._sync()
-        if self.average is not None:
-            self.average.hide()
-        checkpoints.save(
-            self.trainer.directory.path,
-            self.trainer.model,
-            self.epoch * steps + self.done,
-            {
-                "epoch": self.epoch + whole,
-                "first_step": 0 if whole else self.done,
-                "history": self.history,
-            },
-            self.trainer.strategy.is_chief,
-            None if self.average is None else self.average.get_state(),
-        )
-
-    def _sync(self) -> None:
-        """Copy the state of `fit` to the variables, which JAX needs."""
-        if keras.backend.backend() == "jax":
-            self.trainer.model.jax_state_sync()

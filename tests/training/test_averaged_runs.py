@@ -10,8 +10,8 @@ import sklearn.datasets
 import keras_resnext
 from keras_resnext import data
 from keras_resnext.training import recipes
+from keras_resnext.training.models import build_model
 from keras_resnext.training.trainer import Trainer
-from keras_resnext.training.trainer import build_model
 
 SIZES = ("train_size=16", "evaluation_size=16", "evaluation_resize=16")
 

@@ -22,7 +22,7 @@ from keras_resnext.cli import convert
 from keras_resnext.cli import loading
 from keras_resnext.weights.addresses import FetchedCheckpoint
 from keras_resnext.weights.addresses import find_checkpoint
-from keras_resnext.weights.checkpoint import resolve
+from keras_resnext.weights.argument import resolve
 from keras_resnext.weights.fetch import WeightsUnavailableError
 from keras_resnext.weights.files import CheckpointError
 

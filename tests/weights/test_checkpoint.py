@@ -14,9 +14,9 @@ import keras_resnext
 from keras_resnext import Checkpoint
 from keras_resnext import inspect_checkpoint
 from keras_resnext.weights import fetch
+from keras_resnext.weights.argument import resolve
 from keras_resnext.weights.catalog import find_weights
 from keras_resnext.weights.checkpoint import load_checkpoint
-from keras_resnext.weights.checkpoint import resolve
 from keras_resnext.weights.checkpoint import variables_of
 from keras_resnext.weights.files import CheckpointError
 
