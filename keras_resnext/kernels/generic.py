@@ -229,6 +229,16 @@ def gradient(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     )
 
 
+def needs_no_bookkeeping(layer: keras.layers.Layer, inputs: Any) -> bool:
+    """Return whether Keras' work around a call of a layer has no effect.
+
+    Args:
+        layer: The layer.
+        inputs: Its input, or a list of its inputs.
+    """
+    return False
+
+
 def portable() -> contextlib.AbstractContextManager[None]:
     """Return a context in which graphs are traced for other runtimes.
 

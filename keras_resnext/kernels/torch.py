@@ -6,11 +6,19 @@ permuted view of a channels-last tensor has torch's memory format
 """
 
 from collections.abc import Callable
+from typing import Any
 
+import keras
 import torch
 import torch.nn.functional as F
 
 from keras_resnext.kernels.generic import Tensor
+
+_DTYPES = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
 
 
 def conv2d(
@@ -113,6 +121,39 @@ def gradient(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
 def supports_jit() -> bool:
     """See `generic.supports_jit`."""
     return True
+
+
+def needs_no_bookkeeping(layer: keras.layers.Layer, inputs: Any) -> bool:
+    """See `generic.needs_no_bookkeeping`."""
+    dtype = layer.compute_dtype
+    variable = getattr(layer, "kernel", getattr(layer, "moving_mean", None))
+    return (
+        layer.built
+        and layer.variable_dtype == dtype
+        # Without a scope around it that casts the variables.
+        and (
+            variable is None
+            or _is_plain(keras.ops.convert_to_tensor(variable), dtype)
+        )
+        and layer.activity_regularizer is None
+        and layer.quantization_mode is None
+        and layer._remat_mode is None
+        and not (layer._forward_hooks or layer._forward_pre_hooks)
+        and not (layer._backward_hooks or layer._backward_pre_hooks)
+        and all(
+            _is_plain(x, dtype)
+            for x in (inputs if isinstance(inputs, list) else [inputs])
+        )
+    )
+
+
+def _is_plain(x: Any, dtype: str) -> bool:
+    """Return whether `x` is a tensor of a dtype, without a mask of Keras."""
+    return (
+        type(x) in (torch.Tensor, torch.nn.Parameter)
+        and x.dtype is _DTYPES.get(dtype)
+        and not hasattr(x, "_keras_mask")
+    )
 
 
 def _batch_norm(

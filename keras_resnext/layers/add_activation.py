@@ -7,10 +7,11 @@ from keras import ops
 
 from keras_resnext.kernels import kernels
 from keras_resnext.kernels.generic import Tensor
+from keras_resnext.layers.direct import DirectCall
 
 
 @keras.saving.register_keras_serializable(package="keras_resnext")
-class AddActivation(keras.layers.Add):
+class AddActivation(DirectCall, keras.layers.Add):
     """Sum of a block's branch and its shortcut, activated.
 
     `keras.layers.Add` and an activation in one, so that frameworks need not

@@ -8,12 +8,13 @@ from keras import ops
 from keras_resnext.kernels import kernels
 from keras_resnext.kernels.generic import Tensor
 from keras_resnext.layers.activation import activate
+from keras_resnext.layers.direct import DirectCall
 
 FUSED_DTYPES = ("float32", "bfloat16", "float16")
 
 
 @keras.saving.register_keras_serializable(package="keras_resnext")
-class BatchNormalization(keras.layers.BatchNormalization):
+class BatchNormalization(DirectCall, keras.layers.BatchNormalization):
     """Batch normalization of images, and the activation after it.
 
     `keras.layers.BatchNormalization` on the backend's fused kernel, with the

@@ -10,18 +10,18 @@ from keras_resnext.data_config import DataConfig
 from keras_resnext.kernels import kernels
 from keras_resnext.kernels.generic import Tensor
 from keras_resnext.layers.activation import activate
+from keras_resnext.layers.direct import DirectCall
 from keras_resnext.layers.padding import SymmetricPadding
 
 
 @keras.saving.register_keras_serializable(package="keras_resnext")
-class Conv2D(SymmetricPadding, keras.layers.Conv2D):
+class Conv2D(DirectCall, SymmetricPadding, keras.layers.Conv2D):
     """2D convolution, grouped or not, with symmetric padding.
 
     `keras.layers.Conv2D` with two differences. Its `"symmetric"` padding adds
     equally many zeros on both sides, as in every published ResNeXt; Keras'
     `"same"` adds more at the end when it strides. And it computes with a
-    kernel that is fast on the backend in use. Variables are the same, so
-    weights can be exchanged between the two.
+    kernel that is fast on the backend in use. Both have the same variables.
 
     Args:
         filters: Number of output channels.

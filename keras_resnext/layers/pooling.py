@@ -6,11 +6,12 @@ import keras
 
 from keras_resnext.kernels import kernels
 from keras_resnext.kernels.generic import Tensor
+from keras_resnext.layers.direct import DirectCall
 from keras_resnext.layers.padding import SymmetricPadding
 
 
 @keras.saving.register_keras_serializable(package="keras_resnext")
-class MaxPooling2D(SymmetricPadding, keras.layers.MaxPooling2D):
+class MaxPooling2D(DirectCall, SymmetricPadding, keras.layers.MaxPooling2D):
     """Max pooling of images, with symmetric padding.
 
     `keras.layers.MaxPooling2D` with two differences. Its `"symmetric"`
