@@ -19,6 +19,11 @@ from keras_resnext.kernels.generic import Tensor
 from keras_resnext.kernels.generic import packed
 from keras_resnext.kernels.generic import spatial_padding
 
+# Weights of a 1x1 kernel in bfloat16 from which it is computed as a matrix:
+# the last stage's of ResNeXt-50. Training of it gains 11 %, prediction of one
+# image 17 %; below, convolutions are faster in batches.
+LARGE = 1 << 21
+
 
 def conv2d(
     x: Tensor,
@@ -44,6 +49,10 @@ def conv2d(
             bias,
         )
         return _channels_first(y)
+
+    if _is_product(x, kernel, padding, groups):
+        rows, columns = strides
+        return _product(x[:, ::rows, ::columns], kernel, bias)
 
     # Without strides, TensorFlow's "SAME" is symmetric too, and saves a copy.
     # Explicit paddings inside the op fail in the gradient of a grouped
@@ -73,6 +82,41 @@ def conv2d(
         y = convolve(x, kernel)
     # Unlike a sum, the graph optimizer can fuse this op.
     return y if bias is None else tf.nn.bias_add(y, bias, _layout(data_format))
+
+
+def _is_product(
+    x: Tensor, kernel: Tensor, padding: tuple[int, int], groups: int
+) -> bool:
+    """Return whether a convolution is faster as a product of matrices.
+
+    oneDNN reorders a kernel for each convolution: in bfloat16, half of the
+    time of a large one if there are few pixels.
+    """
+    *window, channels, filters = kernel.shape
+    return (
+        window == [1, 1]
+        and not any(padding)
+        and groups == 1
+        and x.dtype == tf.bfloat16
+        and channels * filters >= LARGE
+        and not _has_accelerator()
+        and not _PORTABLE.get()
+        # By oneDNN; TensorFlow's own products add up in bfloat16.
+        and _trains(x.dtype, groups=2)
+    )
+
+
+def _product(x: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
+    """Convolve by 1x1 as a product of matrices."""
+    *_, channels, filters = kernel.shape
+    y = tf.matmul(
+        tf.reshape(x, (-1, channels)), tf.reshape(kernel, (channels, filters))
+    )
+    y = y if bias is None else tf.nn.bias_add(y, bias)
+    batch, rows, columns, _ = tf.unstack(tf.shape(x))
+    shape = [*x.shape[:3], filters]
+    y = tf.reshape(y, (batch, rows, columns, filters))
+    return tf.ensure_shape(y, shape)
 
 
 def batch_norm_training(

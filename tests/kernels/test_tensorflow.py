@@ -60,6 +60,36 @@ def test_fused_with_bias_and_relu(geometry, groups):
     assert_close([y.numpy()], [expected])
 
 
+@pytest.mark.parametrize("geometry", ["pointwise", "pointwise_strided"])
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+def test_large_kernels_are_products_of_matrices(
+    geometry, data_format, monkeypatch
+):
+    import tensorflow as tf
+
+    from keras_resnext.kernels import tensorflow
+
+    if not tensorflow._trains(tf.bfloat16, groups=2):
+        pytest.skip("TensorFlow's own kernels add up in bfloat16")
+    monkeypatch.setattr(tensorflow, "LARGE", 1)
+    monkeypatch.setattr(tf.nn, "conv2d", None)
+    arrays = conv2d_example(geometry, 1)
+    expected = conv2d_loop(*arrays, *GEOMETRIES[geometry][2:], 1)
+    found = convolve(geometry, 1, arrays, data_format, "bfloat16")
+    assert_close(found, expected, "bfloat16")
+
+    @tf.function
+    def biased(x, kernel, bias):
+        return kernels.conv2d(
+            *(x, kernel, (1, 1), (0, 0), (1, 1), 1, "channels_last", bias)
+        )
+
+    x = tf.ones((2, 5, 6, 8), tf.bfloat16)
+    kernel = tf.ones((1, 1, 8, 16), tf.bfloat16)
+    y = biased(x, kernel, tf.range(16, dtype=tf.bfloat16))
+    assert_close([y.numpy()[1, 4, 5]], [8.0 + np.arange(16)], "bfloat16")
+
+
 def test_the_graph_holds_no_xla_island():
     import tensorflow as tf
 
