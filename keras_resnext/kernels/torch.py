@@ -20,6 +20,11 @@ _DTYPES = {
     "float16": torch.float16,
 }
 
+# glibc returns large buffers to the system as each layer frees them, and gets
+# new pages for the next: a third of the time for one image. The size from which
+# it does so grows to that of the largest freed block, at most 32 MiB.
+torch.empty((32 << 20) - (1 << 16), dtype=torch.uint8)
+
 
 def conv2d(
     x: Tensor,

@@ -1,5 +1,9 @@
 """Properties of torch's own kernels besides their values."""
 
+import platform
+import subprocess
+import sys
+
 import keras
 import pytest
 from keras import ops
@@ -37,3 +41,25 @@ def test_torch_exports_ordinary_convolutions():
     found = program.module()(x, kernel)
     expected = Pointwise()(x, kernel)
     assert_close([found.numpy()], [expected.numpy()])
+
+
+@pytest.mark.skipif(
+    platform.libc_ver()[0] != "glibc", reason="about glibc's malloc"
+)
+def test_freed_buffers_are_not_returned_to_the_system():
+    script = (
+        "import keras_resnext, resource, torch\n"
+        "for turn in range(20):\n"
+        "    if turn == 4:\n"
+        "        before = resource.getrusage(0).ru_minflt\n"
+        "    a = torch.ones(2 << 20)\n"
+        "    b = torch.ones(2 << 20)\n"
+        "    del a, b\n"
+        "print((resource.getrusage(0).ru_minflt - before) / 16)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    # Otherwise 4,096: both buffers, in pages of 4 KiB.
+    assert float(done.stdout) < 400
