@@ -3,6 +3,7 @@
 import contextlib
 import copyreg
 import dataclasses
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +17,8 @@ from keras_resnext.inner import Graph
 from keras_resnext.inner import Value
 from keras_resnext.inner import graph_of_ours
 from keras_resnext.inner import inner_models
+from keras_resnext.inner import nodes
+from keras_resnext.kernels import kernels
 from keras_resnext.layers import Classifier
 from keras_resnext.weights.catalog import get_weights
 from keras_resnext.weights.records import Weights
@@ -46,6 +49,39 @@ class ResNeXtModel(keras.Model):
     >>> type(keras.saving.load_model("model.keras")).__name__
     'ResNeXtModel'
     """
+
+    def _run_through_graph(
+        self,
+        inputs: Any,
+        operation_fn: Callable = lambda operation: operation,
+        call_fn: Callable | None = None,
+    ) -> Any:
+        """Compute the graph, and free each tensor after its last use.
+
+        Keras keeps all of them to the end: without a compiler, four times as
+        much memory, which a prediction has to get anew.
+        """
+        if call_fn is not None or not kernels.frees_tensors():
+            return super()._run_through_graph(inputs, operation_fn, call_fn)
+        steps = [node for node in nodes(self) if not node.is_input]
+        uses = Counter(id(x) for node in steps for x in node.input_tensors)
+        uses.update(map(id, self.outputs))
+        values = dict(
+            zip(map(id, self.inputs), keras.tree.flatten(inputs), strict=True)
+        )
+        for node in steps:
+            args, kwargs = node.arguments.fill_in(values)
+            returned = operation_fn(node.operation)(*args, **kwargs)
+            del args, kwargs
+            flat = keras.tree.flatten(returned)
+            values.update(zip(map(id, node.outputs), flat, strict=True))
+            del returned, flat
+            for x in node.input_tensors:
+                uses[id(x)] -= 1
+                if not uses[id(x)]:
+                    del values[id(x)]
+        outputs = [values[id(x)] for x in self.outputs]
+        return keras.tree.pack_sequence_as(self.output, outputs)
 
     @property
     def weights_info(self) -> Weights | None:

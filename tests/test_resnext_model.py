@@ -5,6 +5,7 @@ import os
 import pickle
 import subprocess
 import sys
+import weakref
 
 import keras
 import numpy as np
@@ -13,6 +14,8 @@ from run_script import ROOT
 
 import keras_resnext
 from keras_resnext import get_data_config
+from keras_resnext.kernels import kernels
+from keras_resnext.resnext_model import ResNeXtModel
 
 SIZE = 32
 LABELS = ("cat", "dog", "emu")
@@ -393,3 +396,48 @@ def test_what_stands_before_a_model_is_known_or_refused():
         get_data_config(plain)
     with pytest.raises(ValueError, match="must be a keras"):
         get_data_config(None)
+
+
+@pytest.mark.skipif(
+    keras.backend.backend() != "torch", reason="others compile models"
+)
+def test_tensors_are_freed_after_their_last_use(monkeypatch):
+    model = keras_resnext.ResNeXt23s_4x32d(weights=None, classes=10)
+    pyramid = keras_resnext.feature_pyramid(model)
+    x = np.random.default_rng(0).normal(size=(2, 32, 32, 3)).astype("float32")
+    sums, alive = [], []
+    plain = kernels.relu_of_sum
+
+    def relu_of_sum(x):
+        alive.append(sum(each() is not None for each in sums))
+        y = plain(x)
+        sums.append(weakref.ref(y))
+        return y
+
+    monkeypatch.setattr(kernels, "relu_of_sum", relu_of_sum)
+    found = [model.predict_on_batch(x)]
+    assert len(alive) == 7
+    assert max(alive) == 1  # the shortcut of the block
+    found += pyramid.predict_on_batch(x).values()
+    monkeypatch.setattr(kernels, "frees_tensors", lambda: False)
+    alive.clear()
+    expected = [model.predict_on_batch(x)]
+    assert max(alive) > 1
+    expected += pyramid.predict_on_batch(x).values()
+    for value, other in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(value, other)
+
+
+def test_graphs_of_any_shape_return_their_outputs():
+    one, two = keras.Input((4,), name="a"), keras.Input((4,), name="b")
+    dense = keras.layers.Dense(4)
+    total = keras.layers.Add()([dense(one), dense(two), one])
+    model = ResNeXtModel(
+        {"a": one, "b": two}, {"sum": total, "same": two, "first": dense(one)}
+    )
+    a, b = np.ones((3, 4), "float32"), np.full((3, 4), 2.0, "float32")
+    outputs = model.predict_on_batch({"a": a, "b": b})
+    first = a @ dense.get_weights()[0]
+    np.testing.assert_allclose(outputs["first"], first, rtol=1e-5)
+    np.testing.assert_allclose(outputs["sum"], 3 * first + a, rtol=1e-5)
+    np.testing.assert_array_equal(outputs["same"], b)

@@ -239,6 +239,11 @@ def needs_no_bookkeeping(layer: keras.layers.Layer, inputs: Any) -> bool:
     return False
 
 
+def frees_tensors() -> bool:
+    """Return whether a tensor's memory is free once nothing refers to it."""
+    return False
+
+
 def portable() -> contextlib.AbstractContextManager[None]:
     """Return a context in which graphs are traced for other runtimes.
 

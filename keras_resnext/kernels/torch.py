@@ -5,6 +5,9 @@ permuted view of a channels-last tensor has torch's memory format
 `channels_last`, so neither inputs nor outputs are copied.
 """
 
+import ctypes
+import os
+import platform
 from collections.abc import Callable
 from typing import Any
 
@@ -20,10 +23,25 @@ _DTYPES = {
     "float16": torch.float16,
 }
 
-# glibc returns large buffers to the system as each layer frees them, and gets
-# new pages for the next: a third of the time for one image. The size from which
-# it does so grows to that of the largest freed block, at most 32 MiB.
-torch.empty((32 << 20) - (1 << 16), dtype=torch.uint8)
+
+def _keep_freed_memory() -> None:
+    """Let glibc keep freed buffers, instead of fetching new ones from Linux.
+
+    By default a layer's buffer returns to the system as soon as it is free,
+    and the next layer's arrives page by page: half of the time of a batch of
+    32. At most 1 GiB is kept; settings of the environment take precedence.
+    """
+    set_by_user = "GLIBC_TUNABLES" in os.environ or any(
+        name.startswith("MALLOC_") for name in os.environ
+    )
+    if platform.libc_ver()[0] == "glibc" and not set_by_user:
+        mallopt = ctypes.CDLL(None).mallopt
+        trim_threshold, mmap_max = -1, -4  # of malloc.h
+        mallopt(mmap_max, 0)
+        mallopt(trim_threshold, 1 << 30)
+
+
+_keep_freed_memory()
 
 
 def conv2d(
@@ -150,6 +168,11 @@ def needs_no_bookkeeping(layer: keras.layers.Layer, inputs: Any) -> bool:
             for x in (inputs if isinstance(inputs, list) else [inputs])
         )
     )
+
+
+def frees_tensors() -> bool:
+    """See `generic.frees_tensors`."""
+    return True
 
 
 def _is_plain(x: Any, dtype: str) -> bool:
