@@ -99,7 +99,7 @@ def check_labels(
         owner: Name of the model or layer, for messages.
 
     Raises:
-        TypeError: If they are no list.
+        TypeError: If they are not a list.
         ValueError: If there are more or fewer names than classes, or a name
             is not one line of text.
     """
@@ -122,7 +122,7 @@ def check_share(name: str, value: float) -> None:
     """Check that a value is from 0 to below 1.
 
     Raises:
-        TypeError: If it is no number.
+        TypeError: If it is not a number.
         ValueError: If it is out of range.
     """
     check_type(name, value, float)
@@ -136,7 +136,7 @@ def check_amount(name: str, value: float) -> None:
     """Check that a value is 0 or positive.
 
     Raises:
-        TypeError: If it is no number.
+        TypeError: If it is not a number.
         ValueError: If it is negative or infinite.
     """
     check_type(name, value, float)
