@@ -101,6 +101,9 @@ def test_every_format_is_the_model(tiny, tmp_path, run_example):
     right = logits(model, data).argmax(-1) == classes
     assert report.accuracy == right.mean()
     limits = {"tflite_float16": 1e-2, "tflite_dynamic": 0.1}
+    photographs = [Image.fromarray(image) for image in images(3, size=70)]
+    transform = keras_resnext.evaluation_transform(model)
+    expected = logits(model, np.stack(list(map(transform.pixels, photographs))))
     for row in report.rows:
         limit = 0.2 if "_int8" in row.format else 1e-4
         assert row.difference <= limits.get(row.format, limit), row.format
@@ -108,6 +111,16 @@ def test_every_format_is_the_model(tiny, tmp_path, run_example):
         assert abs(row.accuracy - report.accuracy) <= 0.1
         assert min(row.bytes, row.latency_ms, row.images_per_second) > 0
         assert row.format in str(report)
+        # On photographs that need resizing, in its runtime.
+        threads = None if row.format == "saved_model" else 1
+        exported = keras_resnext.load_exported(tmp_path / row.path, threads)
+        assert (exported.format, exported.labels) == (row.format, tuple(LABELS))
+        found = exported(photographs)
+        scale = np.abs(expected).max()
+        tolerance = limits.get(row.format, limit) * scale
+        np.testing.assert_allclose(found, expected, atol=tolerance)
+    with pytest.raises(ValueError, match=f"{len(possible)} exported files"):
+        keras_resnext.load_exported(tmp_path)
     sizes = {row.format: row.bytes for row in report.rows}
     if BACKEND == "tensorflow":
         assert sizes["tflite_float16"] < 0.8 * sizes["tflite"]
