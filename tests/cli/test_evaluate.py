@@ -262,7 +262,7 @@ def test_file_with_the_transform_of_a_record(results, folder):
     status, stderr, stdout = results["other", "record"]
     assert (status, stderr) == (0, "")
     assert published in stdout
-    network, record, policy = rows(folder / "2.csv")
+    plain, record, policy = rows(folder / "2.csv")
     (known,) = [
         each for each in keras_resnext.list_weights() if each.name == RECORD
     ]
@@ -270,7 +270,7 @@ def test_file_with_the_transform_of_a_record(results, folder):
     assert record["tag"] == "random.safetensors"
     assert int(record["size"]) == known.eval_size != SIZE
     assert float(record["crop_pct"]) == known.crop_pct
-    assert record["interpolation"] == "bicubic" != network["interpolation"]
+    assert record["interpolation"] == "bicubic" != plain["interpolation"]
     assert float(record["published_top1"]) == known.top1
     assert float(record["published_top5"]) == known.top5
     assert policy["dtype_policy"] == "mixed_bfloat16"

@@ -57,8 +57,8 @@ def test_layout_is_told_by_names(layout, tmp_path):
     tensors = tinynet.checkpoint(model(), layout=layout)
     path = write_safetensors(tmp_path / "any.name", tensors)
     load_checkpoint(model(), path)
-    network = tinynet.shared()
-    tinynet.assert_values(network, tinynet.random_values(network))
+    built = tinynet.shared()
+    tinynet.assert_values(built, tinynet.random_values(built))
 
 
 def test_weights_of_a_callable(tmp_path):
@@ -110,13 +110,13 @@ def test_layers_before_the_network_are_left_alone(tmp_path):
         tinynet.SMALLEST,
         input_tensor=keras.layers.Dense(3, name="mix")(scale(inputs)),
     )
-    network = tinynet.shared(tinynet.SMALLEST)
+    built = tinynet.shared(tinynet.SMALLEST)
     mix = tinynet.values(whole)["mix", "kernel"]
-    tensors = tinynet.checkpoint(network)
+    tensors = tinynet.checkpoint(built)
     load_checkpoint(whole, write_safetensors(tmp_path / "file", tensors))
     actual = tinynet.values(whole)
     np.testing.assert_array_equal(actual["mix", "kernel"], mix)
-    for key, value in tinynet.random_values(network).items():
+    for key, value in tinynet.random_values(built).items():
         np.testing.assert_array_equal(actual[key], value)
 
 
@@ -198,8 +198,8 @@ def test_folder_does_not_hide_a_tag(tmp_path, monkeypatch):
 @pytest.mark.parametrize("layout", ["timm_resnet", "keras_applications"])
 @pytest.mark.parametrize(("head", "classes"), [(True, 5), (False, None)])
 def test_layout_classes_and_tensors(layout, head, classes, tmp_path):
-    network = tinynet.shared(include_top=head)
-    tensors = tinynet.checkpoint(network, layout=layout)
+    built = tinynet.shared(include_top=head)
+    tensors = tinynet.checkpoint(built, layout=layout)
     path = write_safetensors(tmp_path / "w.safetensors", tensors)
     assert inspect_checkpoint(str(path)) == Checkpoint(
         layout, (), classes, len(tensors)
@@ -226,15 +226,15 @@ def test_written_without_a_model(kind, tmp_path):
 
 
 def test_layouts_that_timm_does_not_read(tmp_path):
-    network = model()
-    network.save_weights(tmp_path / "w.weights.h5")
+    built = model()
+    built.save_weights(tmp_path / "w.weights.h5")
     path = write_arrays(tmp_path / "w.h5", "h5", tensors_for("h5"))
     for source in (tmp_path / "w.weights.h5", path):
         with Checkpoint.open(source) as checkpoint:
             with pytest.raises(ValueError, match="timm does not read"):
                 checkpoint.write(tmp_path / "w.safetensors")
-            checkpoint.assign(network)
-        Checkpoint.of_model(network).write(tmp_path / "w.safetensors")
+            checkpoint.assign(built)
+        Checkpoint.of_model(built).write(tmp_path / "w.safetensors")
 
 
 # What is public
@@ -243,13 +243,13 @@ def test_layouts_that_timm_does_not_read(tmp_path):
 def test_file_into_a_model_that_is_there(tmp_path):
     path = tmp_path / "tiny.safetensors"
     keras_resnext.save_torch_checkpoint(model(), path)
-    network = filled(tinynet.shared(), seed=2)
+    built = filled(tinynet.shared(), seed=2)
     record = find_weights("resnext50_32x4d", "imagenet")
-    network.weights_info = record
-    assert network.weights_info is record
-    keras_resnext.load_checkpoint(network, path)
-    tinynet.assert_values(network, tinynet.random_values(network, 1))
-    assert network.weights_info is None
+    built.weights_info = record
+    assert built.weights_info is record
+    keras_resnext.load_checkpoint(built, path)
+    tinynet.assert_values(built, tinynet.random_values(built, 1))
+    assert built.weights_info is None
 
 
 def test_download_by_name(monkeypatch):

@@ -71,7 +71,7 @@ def of_mmpretrain(row):
     resnet = import_torchvision().models.resnet
     config = VARIANTS[row.variant]
     with torch.device("meta"):
-        network = resnet.ResNet(
+        theirs = resnet.ResNet(
             resnet.Bottleneck,
             list(config.depths),
             groups=config.grouping.cardinality,
@@ -79,7 +79,7 @@ def of_mmpretrain(row):
         )
     return {
         f"{'head' if name.startswith('fc.') else 'backbone'}.{name}": tensor
-        for name, tensor in of_torch(network).items()
+        for name, tensor in of_torch(theirs).items()
     }
 
 

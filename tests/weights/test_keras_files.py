@@ -314,18 +314,18 @@ def test_state_of_an_optimizer(suffix, tmp_path):
 
 
 @SUFFIXES
-def test_layers_before_the_network(suffix, tmp_path):
+def test_layers_before_the_model(suffix, tmp_path):
     """Keras passes over those, integers too, that only the file has."""
     inputs = keras.Input((32, 32, 3))
     norm = keras.layers.Normalization(name="scale")
     x = keras.layers.RandomFlip(seed=1)(norm(inputs))
-    network = filled(tinynet.build(tinynet.SMALLEST))
+    part = filled(tinynet.build(tinynet.SMALLEST))
     whole = tinynet.build(tinynet.SMALLEST, input_tensor=x)
     norm.adapt(np.random.default_rng(0).random((4, 32, 32, 3), "float32"))
-    whole.set_weights([*norm.get_weights(), *network.get_weights()])
+    whole.set_weights([*norm.get_weights(), *part.get_weights()])
     path = save(whole, tmp_path / f"model{suffix}")
-    expected = tinynet.values(network)
-    for model in (network, whole):
+    expected = tinynet.values(part)
+    for model in (part, whole):
         for variable in model.trainable_variables:
             variable.assign(np.zeros(variable.shape))
         load_checkpoint(model, path)

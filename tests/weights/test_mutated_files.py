@@ -75,8 +75,8 @@ def layout(kind):
 
 @functools.cache
 def tensors(kind):
-    network = tinynet.shared(tinynet.SMALLEST)
-    return tinynet.checkpoint(network, layout=layout(kind))
+    model = tinynet.shared(tinynet.SMALLEST)
+    return tinynet.checkpoint(model, layout=layout(kind))
 
 
 @functools.cache

@@ -94,9 +94,9 @@ def averaged_model():
     return average.state_dict()
 
 
-def trained_optimizer(network):
-    optimizer = torch.optim.SGD(network.parameters(), 0.1, momentum=0.9)
-    network(torch.ones(1)).sum().backward()
+def trained_optimizer(model):
+    optimizer = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9)
+    model(torch.ones(1)).sum().backward()
     optimizer.step()
     scheduler = torch.optim.lr_scheduler.MultiStepLR(optimizer, [30, 60])
     return {
@@ -115,10 +115,10 @@ def timm_saved(path, zipped, args, averaged):
     """Save with timm's CheckpointSaver itself."""
     import_torchvision()
     utils = pytest.importorskip("timm.utils")
-    network = net()
+    model = net()
     saver = utils.CheckpointSaver(
-        network,
-        torch.optim.SGD(network.parameters(), 0.1),
+        model,
+        torch.optim.SGD(model.parameters(), 0.1),
         args=args,
         model_ema=utils.ModelEmaV3(net(AVERAGED)) if averaged else None,
         checkpoint_dir=str(path.parent),
