@@ -31,7 +31,9 @@ def save_keras(model: keras.Model, path: str | os.PathLike[str]) -> None:
         if part.name.endswith(".weights.h5"):
             content = _Memory(part)
             model.save_weights(content)
-            part.write_bytes(content.getbuffer())
+            # Not `getbuffer`: a view of a file in a cycle, as h5py leaves it,
+            # crashes the garbage collector of Python 3.12.
+            part.write_bytes(content.getvalue())
             return
         # By its descriptor: for a file with a name, Keras would let HDF5 write
         # another one beside it if it considers memory scarce.

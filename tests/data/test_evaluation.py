@@ -89,3 +89,11 @@ def test_progress_elsewhere_is_silent(monkeypatch, capsys):
     with measurements.progress("colors.keras", 15) as show:
         show(evaluation.Tally(images=5))
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.once
+def test_tfds_can_prepare_its_own_datasets():
+    """By a package that it imports, and does not require."""
+    from keras_resnext.data import records
+
+    assert records.open_builder("cifar10", None).code_path.suffix == ".py"
