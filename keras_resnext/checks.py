@@ -9,7 +9,9 @@ import os
 import types
 import typing
 from collections.abc import Collection
+from collections.abc import Mapping
 from collections.abc import Sequence
+from collections.abc import Set
 from typing import Any
 
 PATH = str | os.PathLike
@@ -99,11 +101,12 @@ def check_labels(
         owner: Name of the model or layer, for messages.
 
     Raises:
-        TypeError: If they are not a list.
+        TypeError: If they are not a list, or another collection in order.
         ValueError: If there are more or fewer names than classes, or a name
             is not one line of text.
     """
-    if isinstance(labels, str) or not isinstance(labels, Collection):
+    unordered = isinstance(labels, str | Set | Mapping)
+    if unordered or not isinstance(labels, Collection):
         raise TypeError(
             f"`labels` must be a list of {classes} names. Received: {labels!r}"
         )
@@ -113,8 +116,12 @@ def check_labels(
             f"Received {len(labels)} names."
         )
     made = tuple(map(str, labels))
-    if any(len(label.splitlines()) != 1 for label in made):
-        raise ValueError("Each of `labels` must be one line of text.")
+    wrong = [label for label in made if label.splitlines() != [label]]
+    if wrong:
+        raise ValueError(
+            "Each of `labels` must be one line of text, without its end. "
+            f"Received: {wrong[0]!r}"
+        )
     return made
 
 

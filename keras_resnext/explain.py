@@ -9,6 +9,7 @@ import numpy as np
 from keras import ops
 from PIL import Image
 
+from keras_resnext.checks import check_type
 from keras_resnext.features import BLOCKS
 from keras_resnext.features import ends_of
 from keras_resnext.features import last_steps
@@ -71,6 +72,7 @@ def grad_cam(
     (1, 7, 7)
     >>> keras_resnext.explain.overlay(image, heatmaps[0]).save("cat.png")
     """
+    check_type("layer", layer, str | None)
     graph = graph_of_ours(model)
     (*_, maps) = ends_of(graph, BLOCKS).values()
     if layer is not None:

@@ -59,10 +59,10 @@ def feature_pyramid(
     ends = ends_of(graph, r"(stage\d+)_.+")
     maps = {f"P{first + i}": output for i, output in enumerate(ends.values())}
     chosen = list(maps) if levels is None else sorted(levels)
-    if unknown := sorted(set(chosen) - set(maps)):
+    if not set() < set(chosen) <= set(maps):
         raise ValueError(
             f"'{model.name}' has the levels {', '.join(maps)}. Received: "
-            f"levels={unknown}"
+            f"levels={chosen}"
         )
     return graph.model_of(
         {level: maps[level] for level in chosen}, f"{model.name}_pyramid"

@@ -120,3 +120,8 @@ def test_data_without_statistics_leaves_a_model_unchanged(model):
             finetuning.update_batch_norm(model, data)
     for value, other in zip(model.get_weights(), before, strict=True):
         np.testing.assert_array_equal(value, other)
+
+
+def test_names_without_an_order_are_refused(model):
+    with pytest.raises(TypeError, match="`labels` must be a list of 2 names"):
+        finetuning.reset_classifier(model, 2, labels={"cat", "dog"})

@@ -49,6 +49,8 @@ def test_pyramid_of_some_levels():
     assert pyramid.layers[-1].name == "stage4_block1_out"
     with pytest.raises(ValueError, match=r"P2, P3, P4, P5.*'P6'"):
         keras_resnext.feature_pyramid(model, ["P3", "P6"])
+    with pytest.raises(ValueError, match=r"levels=\[\]"):
+        keras_resnext.feature_pyramid(model, [])
 
 
 def test_pyramid_keeps_its_names_when_dilated():

@@ -310,5 +310,5 @@ def _pixels(
         reason = "it is not an image"
     # On damaged bytes Pillow raises whatever its decoders do.
     except Exception as error:
-        reason = str(error)
+        reason = str(error).rstrip(".")
     raise ImageError(f"Can't read {name}: {reason}.")

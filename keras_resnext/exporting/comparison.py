@@ -16,6 +16,7 @@ from keras_resnext.exporting.input_spec import structured
 from keras_resnext.exporting.report import ExportedFile
 from keras_resnext.exporting.report import ExportError
 from keras_resnext.exporting.report import ExportReport
+from keras_resnext.exporting.report import sha256_of
 from keras_resnext.exporting.samples import Samples
 
 _BATCH = 16
@@ -132,6 +133,7 @@ def compare(
         format=format.name,
         path=format.file,
         bytes=sum(file.stat().st_size for file in files if file.is_file()),
+        sha256=sha256_of(path),
         difference=difference,
         agreement=agreement,
         accuracy=its,

@@ -13,6 +13,7 @@ from keras_resnext.checks import check_type
 from keras_resnext.exporting.base import Predict
 from keras_resnext.exporting.formats import FORMATS
 from keras_resnext.exporting.input_spec import InputSpec
+from keras_resnext.exporting.report import sha256_of
 from keras_resnext.preprocessing import EvaluationTransform
 
 # Names that identify a format without a report.
@@ -111,6 +112,8 @@ class ExportedModel:
         if isinstance(images, PIL.Image.Image):
             images = [images]
         if isinstance(images, list):
+            if not images:
+                raise ValueError("`images` is an empty list.")
             pixels = self.transform.pixels
             images = np.stack([pixels(image) for image in images])
         images = np.asarray(images)
@@ -154,24 +157,37 @@ def load_exported(
     file = pathlib.Path(path).expanduser()
     if not file.exists():
         raise FileNotFoundError(f"There is no file or folder '{file}'.")
-    if threads is not None and threads < 1:
-        raise ValueError(f"`threads` must be positive. Received: {threads}")
-    if (file / "report.json").exists():
-        files = [file / name for name in _read_report(file)]
-        if len(files) != 1:
+    most = os.cpu_count() or 1
+    if threads is not None and not 1 <= threads <= most:
+        raise ValueError(
+            f"`threads` must be from 1 to {most}, the number of processors. "
+            f"Received: {threads}"
+        )
+    if file.is_dir() and _format_of(file) is None:
+        names = _read_report(file) or sorted(
+            each.name for each in file.iterdir() if _format_of(each)
+        )
+        files = [file / name for name in names]
+        if len(files) > 1:
             raise ValueError(
                 f"'{file}' contains {len(files)} exported files. Name one: "
                 f"{', '.join(map(repr, map(str, files)))}"
             )
-        (file,) = files
+        file = files[0] if files else file
     # Beside the files of an earlier export there is the report of the last.
-    format, input_spec = _read_report(file.parent).get(
-        file.name, (_format_of(file), None)
+    format, input_spec, sha256 = _read_report(file.parent).get(
+        file.name, (_format_of(file), None, None)
     )
     if format is None:
         raise ValueError(
             f"'{file}' is not an exported file: it must be or contain one of "
             f"{', '.join(_MARKS)}."
+        )
+    # TFLite ends the process with a segmentation fault at a file cut short.
+    if sha256 not in (None, sha256_of(file)):
+        raise ValueError(
+            f"'{file}' is damaged, or was changed after its export: its "
+            "SHA-256 is not that of report.json. Export again."
         )
     try:
         predict = FORMATS[format].load(file, threads)
@@ -181,22 +197,25 @@ def load_exported(
         ) from error
     # Each runtime has errors of its own.
     except Exception as error:
-        reason = str(error).strip().partition("\n")[0]
+        reason = " ".join(str(error).split()[:30]) or type(error).__name__
         raise ValueError(f"'{file}' can't be loaded: {reason}") from error
-    labels = file.with_name("labels.txt")
-    return ExportedModel(
-        file,
-        format,
-        predict,
-        input_spec,
-        tuple(labels.read_text("utf-8").splitlines())
-        if labels.exists()
-        else None,
-    )
+    labels = _read_labels(file.with_name("labels.txt"))
+    return ExportedModel(file, format, predict, input_spec, labels)
 
 
-def _read_report(folder: pathlib.Path) -> dict[str, tuple[str, InputSpec]]:
-    """Return the format and input of each file that a report lists."""
+def _read_labels(file: pathlib.Path) -> tuple[str, ...] | None:
+    if not file.exists():
+        return None
+    try:
+        return tuple(file.read_text("utf-8").splitlines())
+    except UnicodeDecodeError:
+        raise ValueError(f"'{file}' is not text in UTF-8.") from None
+
+
+def _read_report(
+    folder: pathlib.Path,
+) -> dict[str, tuple[str, InputSpec, str]]:
+    """Return format, input and SHA-256 of each file that a report lists."""
     file = folder / "report.json"
     if not file.exists():
         return {}
@@ -204,7 +223,7 @@ def _read_report(folder: pathlib.Path) -> dict[str, tuple[str, InputSpec]]:
         report = json.loads(file.read_text("utf-8"))
         input_spec = InputSpec.from_dict(report["input"])
         return {
-            row["path"]: (row["format"], input_spec)
+            row["path"]: (row["format"], input_spec, row["sha256"])
             for row in report["rows"]
             if (folder / row["path"]).exists()
         }

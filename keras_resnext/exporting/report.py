@@ -1,5 +1,6 @@
 """Report of an export: size, difference and speed of each file."""
 
+import hashlib
 import io
 import json
 import pathlib
@@ -21,6 +22,7 @@ class ExportedFile:
         format: The format's name.
         path: File or folder, inside the report's `directory`.
         bytes: Size on disk.
+        sha256: SHA-256 of the file, as of `sha256_of`.
         difference: Largest difference of an output from the Keras model's, as
             a share of the largest output.
         agreement: Share of images with the same largest output.
@@ -34,6 +36,7 @@ class ExportedFile:
     format: str
     path: str
     bytes: int
+    sha256: str
     difference: float
     agreement: float
     accuracy: float | None
@@ -111,6 +114,23 @@ class ExportReport:
         text = io.StringIO()
         rich.console.Console(file=text, width=110).print(table)
         return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
+
+
+def sha256_of(path: pathlib.Path) -> str:
+    """Return the SHA-256 of a file, or of the files of a folder, in hex.
+
+    A folder's is that of the lines that `sha256sum` would print for its files,
+    sorted by their paths inside it.
+    """
+    if path.is_file():
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    files = sorted(file for file in path.rglob("*") if file.is_file())
+    lines = (
+        f"{sha256_of(file)}  {file.relative_to(path).as_posix()}\n"
+        for file in files
+    )
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 class ExportError(RuntimeError):

@@ -6,6 +6,9 @@ Files are compared with the model on them, and quantized by them.
 import os
 import pathlib
 from collections.abc import Iterable
+from collections.abc import Mapping
+from collections.abc import Sequence
+from collections.abc import Set
 from typing import Any
 from typing import NamedTuple
 
@@ -91,11 +94,13 @@ def read_samples(
         labels = labels.argmax(1)  # one-hot
     fits = labels.shape == (len(images),) and labels.dtype.kind in "ui"
     if not fits or labels.min() < 0 or labels.max() >= (classes or 0):
+        found = f"{labels.dtype} of shape {labels.shape}"
+        if fits:
+            found = f"classes from {labels.min()} to {labels.max()}"
         raise ValueError(
             "The classes of `representative_data` must be whole numbers, one "
             f"for each of the {len(images)} images and one of the "
-            f"{classes or 0} classes of '{name}'. Received: {labels.dtype} of "
-            f"shape {labels.shape}"
+            f"{classes or 0} classes of '{name}'. Received: {found}"
         )
     return Samples(images, labels.astype("int64"), max_drop)
 
@@ -150,9 +155,11 @@ def _checked(x: np.ndarray, input_spec: InputSpec) -> np.ndarray:
             f"{x.shape}"
         )
     if x.dtype.kind not in "uif" or not np.isfinite(x).all():
+        found = f"dtype {x.dtype}"
+        if x.dtype.kind == "f":
+            found = "NaN or infinity"
         raise ValueError(
-            "`representative_data` must be finite numbers. Received dtype: "
-            f"{x.dtype}"
+            f"`representative_data` must be finite numbers. Received: {found}"
         )
     low, high = float(x.min()), float(x.max())
     if not input_spec.takes_pixels:
@@ -177,16 +184,22 @@ def _checked(x: np.ndarray, input_spec: InputSpec) -> np.ndarray:
 
 def _stacked(data: Any) -> tuple[np.ndarray, np.ndarray | None]:
     """Return images and classes as one array each."""
-    whole = _is_pair(data) or hasattr(data, "shape")
+    whole = isinstance(data, tuple) and _has_classes(data)
+    whole = whole or hasattr(data, "shape")
     if whole:
         data = [data]
-    if not isinstance(data, Iterable):
+    if not isinstance(data, Iterable) or isinstance(data, Mapping | Set):
         raise ValueError(
             "`representative_data` must be an array of images, or yield "
             f"images. Received: {type(data).__name__}"
         )
-    pairs = [each if _is_pair(each) else (each, None) for each in data]
-    images = [_array(x) for x, *_ in pairs]
+    pairs = [_pair(each) for each in data]
+    images = [_array(x) for x, _ in pairs]
+    if other := [pairs[i][0] for i, x in enumerate(images) if x.ndim < 3]:
+        raise ValueError(
+            "`representative_data` must be images, or pairs of images and "
+            f"classes. Received: {type(other[0]).__name__}"
+        )
     if not whole:
         images = [x[None] if x.ndim == 3 else x for x in images]
     if len({x.shape[1:] for x in images}) != 1:
@@ -202,12 +215,26 @@ def _stacked(data: Any) -> tuple[np.ndarray, np.ndarray | None]:
     return x, np.concatenate(classes)
 
 
-def _is_pair(data: Any) -> bool:
-    """Return whether data are images and their classes."""
-    return isinstance(data, tuple) and len(data) == 2 and np.ndim(data[1]) <= 2
+def _pair(batch: Any) -> tuple[Any, Any]:
+    """Return images and classes, or `None`, of a batch as `fit` takes it.
+
+    A third item, weights, is left out. PyTorch's loaders yield lists.
+    """
+    if not isinstance(batch, list | tuple):
+        return batch, None
+    if _has_classes(batch):
+        return batch[0], batch[1]
+    return (batch[0] if len(batch) == 1 else batch), None
+
+
+def _has_classes(data: Sequence[Any]) -> bool:
+    """Return whether data are images, their classes, and maybe weights."""
+    return len(data) in (2, 3) and np.ndim(data[1]) <= 2 < np.ndim(data[0])
 
 
 def _array(data: Any) -> np.ndarray:
+    if hasattr(data, "detach"):
+        data = data.detach().cpu()  # whatever the backend
     return (
         keras.ops.convert_to_numpy(data)
         if keras.ops.is_tensor(data)

@@ -29,7 +29,8 @@ def _keep_freed_memory() -> None:
 
     By default a layer's buffer returns to the system as soon as it is free,
     and the next layer's arrives page by page: half of the time of a batch of
-    32. At most 1 GiB is kept; settings of the environment take precedence.
+    32. Kept are up to 1 GiB at the end of the heap, and what lies before
+    memory that is in use; settings of the environment take precedence.
     """
     set_by_user = "GLIBC_TUNABLES" in os.environ or any(
         name.startswith("MALLOC_") for name in os.environ
@@ -163,8 +164,10 @@ def needs_no_bookkeeping(layer: keras.layers.Layer, inputs: Any) -> bool:
         and layer._remat_mode is None
         and not (layer._forward_hooks or layer._forward_pre_hooks)
         and not (layer._backward_hooks or layer._backward_pre_hooks)
+        and not torch.nn.modules.module._has_any_global_hook()
         and all(
-            _is_plain(x, dtype)
+            # Kernels take other ranks than Keras, such as one image.
+            _is_plain(x, dtype) and x.ndim == 4
             for x in (inputs if isinstance(inputs, list) else [inputs])
         )
     )

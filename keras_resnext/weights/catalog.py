@@ -35,6 +35,7 @@ def get_weights(name: str) -> Weights:
     >>> weights.license, weights.top1, weights.eval_size
     ('apache-2.0', 81.48, 288)
     """
+    check_type("name", name, str)
     variant, _, tag = name.partition(".")
     find_variant(variant)
     return find_weights(variant, tag or "imagenet")

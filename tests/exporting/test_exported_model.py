@@ -1,5 +1,6 @@
 """Exported files as functions of images."""
 
+import shutil
 import sys
 
 import keras
@@ -71,6 +72,18 @@ def test_a_file_alone_takes_arrays_only(folder, tmp_path):
     assert exported(np.zeros((2, 32, 32, 3), "uint8")).shape == (2, 10)
     with pytest.raises(ValueError, match=r"no report\.json"):
         exported(photographs())
+    with pytest.raises(ValueError, match="empty list"):
+        exported([])
+
+
+def test_the_only_file_of_a_folder_is_found(folder, tmp_path):
+    folder, _ = folder
+    name = formats.FORMATS[QUICK].file
+    (tmp_path / name).symlink_to(folder / "pixels" / name)
+    assert keras_resnext.load_exported(tmp_path).path == tmp_path / name
+    (tmp_path / "labels.txt").write_bytes(b"\xff")
+    with pytest.raises(ValueError, match=r"labels\.txt' is not text in UTF-8"):
+        keras_resnext.load_exported(tmp_path)
 
 
 def test_mistakes_get_one_sentence(folder, tmp_path):
@@ -79,13 +92,26 @@ def test_mistakes_get_one_sentence(folder, tmp_path):
     for path, threads, error, match in (
         (tmp_path / "nowhere", None, FileNotFoundError, "no file or folder"),
         (tmp_path, None, ValueError, "not an exported file"),
-        (file, 0, ValueError, "`threads` must be positive"),
+        (file, 0, ValueError, "`threads` must be from 1 to"),
+        (file, 10**6, ValueError, "`threads` must be from 1 to"),
     ):
         with pytest.raises(error, match=match):
             keras_resnext.load_exported(path, threads)
     (tmp_path / "report.json").write_text("[")
     with pytest.raises(ValueError, match="not the report"):
         keras_resnext.load_exported(tmp_path)
+
+
+def test_a_damaged_file_is_refused(folder, tmp_path):
+    folder, _ = folder
+    shutil.copytree(folder / "pixels", tmp_path / "cut")
+    file = tmp_path / "cut" / formats.FORMATS[QUICK].file
+    if file.is_dir():
+        (file / "saved_model.pb").write_bytes(b"")
+    else:
+        file.write_bytes(file.read_bytes()[:-99])
+    with pytest.raises(ValueError, match="is damaged, or was changed"):
+        keras_resnext.load_exported(tmp_path / "cut")
 
 
 def test_a_missing_runtime_is_named(folder, monkeypatch):

@@ -412,7 +412,10 @@ def test_data_that_are_not_normalized_are_refused(tiny, tmp_path):
 
 
 @pytest.mark.once
-@pytest.mark.parametrize("labels", [LABELS[:9], [*LABELS[:9], "two\nlines"]])
+@pytest.mark.parametrize(
+    "labels",
+    [LABELS[:9], [*LABELS[:9], "two\nlines"], [f"{x}\n" for x in LABELS]],
+)
 def test_other_labels_are_refused(tiny, tmp_path, labels):
     check_refused(model_of(tiny), tmp_path, "label", labels=labels)
 

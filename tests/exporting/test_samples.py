@@ -32,13 +32,15 @@ def test_pairs_of_any_kind_are_the_same(spec):
         (x, y),
         (x, keras.utils.to_categorical(y, 2)),
         [(x[:4], y[:4]), (x[4:], y[4:])],
+        [[x[:4], y[:4]], [x[4:], y[4:]]],  # as PyTorch's loaders yield
+        [(x, y, np.ones(10))],
         zip(x, y, strict=True),
         tf.data.Dataset.from_tensor_slices((x, y)).batch(3),
     ):
         samples = read_samples(data, spec, 2, "model")
         np.testing.assert_array_equal(samples.images, x)
         np.testing.assert_array_equal(samples.classes, y)
-    for data in (x, list(x), [x[:4], x[4:]]):
+    for data in (x, list(x), [x[:4], x[4:]], [[x[:4]], [x[4:]]]):
         samples = read_samples(data, spec, 2, "model")
         np.testing.assert_array_equal(samples.images, x)
         assert samples.classes is None
@@ -62,6 +64,23 @@ def test_a_folder_is_read_as_for_evaluation(spec, tmp_path):
         read_samples(tmp_path / "nowhere", spec, 2, "model")
     with pytest.raises(ValueError, match="5 classes"):
         read_samples(folder, spec, 5, "model")
+
+
+@pytest.mark.parametrize(
+    ("data", "match"),
+    [
+        ({"image": 1}, "Received: dict"),
+        ([{"image": 1}], "Received: dict"),
+        (["path.png"], "Received: str"),
+        ([None], "Received: NoneType"),
+        ([], "at least one"),
+        (np.full((2, 32, 32, 3), np.nan), "Received: NaN or infinity"),
+        ((np.zeros((2, 32, 32, 3), "uint8"), [0, 7]), "classes from 0 to 7"),
+    ],
+)
+def test_other_data_get_one_sentence(spec, data, match):
+    with pytest.raises(ValueError, match=match):
+        read_samples(data, spec, 2, "model")
 
 
 def test_many_images_are_spread(spec):

@@ -14,6 +14,8 @@ from keras_resnext.layers import Conv2D
 pytestmark = pytest.mark.skipif(
     keras.backend.backend() != "torch", reason="about torch"
 )
+if keras.backend.backend() == "torch":
+    import torch
 
 
 @pytest.fixture
@@ -109,8 +111,35 @@ def test_hooks_and_regularizers_run(direct):
     layer(x)
     assert seen == [1]
     handle.remove()
+    every = torch.nn.modules.module.register_module_forward_hook(
+        lambda *_: seen.append(2)
+    )
+    layer(x)
+    every.remove()
+    assert seen == [1, 2]
     layer(x)
     assert direct == [layer.name] * 2
+
+
+def test_a_users_subclass_gets_its_mode(direct):
+    class Doubling(Conv2D):
+        def __init__(self, *args):
+            super().__init__(*args)
+            self.drop = keras.layers.Dropout(0.9)
+
+        def call(self, inputs, training=None):
+            y = super().call(inputs)
+            return self.drop(y) if training else y
+
+    layer, x = Doubling(4, 1), tensor()
+    layer(x)
+    zeros = [
+        np.mean(keras.ops.convert_to_numpy(layer(x, training=mode)) == 0)
+        for mode in (False, True)
+    ]
+    assert zeros[0] == 0
+    assert 0.5 < zeros[1] < 1
+    assert not direct
 
 
 def test_masks_and_other_dtypes_take_the_whole_way(direct):
@@ -132,9 +161,15 @@ def test_masks_and_other_dtypes_take_the_whole_way(direct):
 def test_wrong_shapes_get_the_sentence_of_keras(direct):
     layer = Conv2D(4, 3)
     layer(tensor())
-    for shape in ((2, 8, 8, 5), (8, 8, 4)):
+    norm = BatchNormalization()
+    norm(tensor())
+    for called, shape in (
+        (layer, (2, 8, 8, 5)),
+        (layer, (8, 8, 4)),
+        (norm, (2, 8, 8, 4, 4)),
+    ):
         with pytest.raises(ValueError, match="incompatible with the layer"):
-            layer(tensor(shape))
+            called(tensor(shape), training=False)
 
 
 def test_a_scope_that_casts_variables_is_kept():

@@ -86,6 +86,8 @@ def test_a_misspelt_tag_is_corrected(weights, near):
 
 
 def test_another_variants_name_is_refused():
+    with pytest.raises(TypeError, match=r"`name` must be a string\. Rec.*5"):
+        get_weights(5)
     with pytest.raises(ValueError, match="no checkpoint 'resnext101_32x4d"):
         find_weights("resnext50_32x4d", "resnext101_32x4d.gluon_in1k")
 
