@@ -146,6 +146,7 @@ class IndexedSplit:
         import tensorflow as tf
 
         positions = plan.positions(self.count)
+        tables = self._tables()
 
         def one_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
             indices = tf.numpy_function(
@@ -154,7 +155,7 @@ class IndexedSplit:
                 tf.int64,
             )
             indices.set_shape(positions.shape)
-            return self._look_up(indices, positions).map(
+            return _look_up(tables, indices, positions).map(
                 lambda *example: (*example, epoch)
             )
 
@@ -162,26 +163,40 @@ class IndexedSplit:
 
     def in_order(self, worker: int = 0, workers: int = 1) -> "tf.data.Dataset":
         places = np.arange(worker, self.count, workers)
-        return self._look_up(places, places)
+        return _look_up(self._tables(), places, places)
 
     def encoded(self) -> Iterator[tuple[Any, int]]:
         for content, label in zip(self.contents, self.classes, strict=True):
             yield content, int(label)
 
-    def _look_up(self, indices: Any, positions: np.ndarray) -> Any:
+    def _tables(self) -> tuple["tf.Tensor", "tf.Tensor"]:
+        """Return contents and classes as tensors outside of any graph.
+
+        A graph would hold a copy, which each iterator writes and reads anew.
+        """
         import tensorflow as tf
 
-        contents, classes = map(tf.constant, (self.contents, self.classes))
+        return tf.constant(self.contents), tf.constant(self.classes)
 
-        def look_up(index: tf.Tensor, place: tf.Tensor) -> tuple:
-            content = tf.gather(contents, index)
-            if content.dtype == tf.string:
-                content = tf.io.read_file(content)
-            return content, tf.gather(classes, index), place
 
-        return tf.data.Dataset.from_tensor_slices((indices, positions)).map(
-            look_up, num_parallel_calls=tf.data.AUTOTUNE
-        )
+def _look_up(
+    tables: tuple["tf.Tensor", "tf.Tensor"],
+    indices: Any,
+    positions: np.ndarray,
+) -> "tf.data.Dataset":
+    import tensorflow as tf
+
+    contents, classes = tables
+
+    def look_up(index: tf.Tensor, place: tf.Tensor) -> tuple:
+        content = tf.gather(contents, index)
+        if content.dtype == tf.string:
+            content = tf.io.read_file(content)
+        return content, tf.gather(classes, index), place
+
+    return tf.data.Dataset.from_tensor_slices((indices, positions)).map(
+        look_up, num_parallel_calls=tf.data.AUTOTUNE
+    )
 
 
 @dataclass(frozen=True)

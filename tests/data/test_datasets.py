@@ -160,3 +160,12 @@ def test_purposes_share_no_image(existing, validation, expected):
     for split in existing:
         ends = sorted(p[1:] for p in parts.values() if p[0] == split)
         assert all(a[1] <= b[0] for a, b in itertools.pairwise(ends))
+
+
+def test_a_graph_holds_no_images():
+    """It would be written and read anew by each iterator."""
+    images = np.zeros((100, 32, 32, 3), "uint8")
+    split = IndexedSplit(images, np.zeros(100, "int64"))
+    examples = split.training(EpochPlan(0, 0, 10))
+    graph = examples._map_func.function.graph.as_graph_def()
+    assert graph.ByteSize() < images.nbytes / 2
