@@ -17,12 +17,8 @@ pip install timm 'keras_resnext[export]'
 """
 
 import argparse
-import contextlib
-import importlib.metadata
 import json
-import os
 import pathlib
-import platform
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -33,6 +29,7 @@ import rich.progress
 from examples.benchmark import artifacts
 from examples.benchmark import candidates
 from examples.benchmark import chart
+from examples.benchmark import machine
 from examples.benchmark import worker
 from examples.benchmark.candidates import CANDIDATES
 from examples.benchmark.candidates import Candidate
@@ -40,10 +37,6 @@ from examples.benchmark.results import Result
 from examples.benchmark.results import markdown
 from examples.benchmark.setting import Setting
 
-PACKAGES = (
-    *("keras", "tensorflow", "tensorflow-cpu", "jax", "torch", "timm"),
-    *("onnxruntime", "openvino"),
-)
 BATCHES = {"cpu": (1, 8, 32), "gpu": (64, 256)}
 TRAIN_BATCHES = {"cpu": (8,), "gpu": (64, 256)}
 MEMORY_BATCH = 16
@@ -133,7 +126,7 @@ def arguments() -> argparse.ArgumentParser:
     add(
         "--threads",
         type=positive,
-        default=len(processors()),
+        default=len(machine.processors()),
         metavar="N",
         help="threads of each candidate (default: %(default)s, all)",
     )
@@ -164,9 +157,9 @@ def measure(args: argparse.Namespace) -> int:
         RuntimeError: If a candidate fails.
         OSError: If the results can't be written.
     """
-    if args.threads > len(processors()):
+    if args.threads > len(machine.processors()):
         raise ValueError(
-            f"There are {len(processors())} processors for --threads "
+            f"There are {len(machine.processors())} processors for --threads "
             f"{args.threads}."
         )
     args.batches = args.batches or BATCHES[args.device]
@@ -180,12 +173,12 @@ def measure(args: argparse.Namespace) -> int:
     )
     console = rich.console.Console()
     wanted = asked_for(args)
-    machine = hardware(args.device)
+    hardware = machine.hardware(args.device)
     chosen = taking_part(wanted, args, console)
     # Last, as it starts a process.
     check_model(args.model)
     args.output.mkdir(parents=True, exist_ok=True)
-    title = f"{args.model}, {args.size}x{args.size}, {machine}"
+    title = f"{args.model}, {args.size}x{args.size}, {hardware}"
     if args.device == "cpu":
         title += f", {args.threads} threads"
     console.print(f"{title}\n", highlight=False)
@@ -198,14 +191,16 @@ def measure(args: argparse.Namespace) -> int:
     report = {
         "model": args.model,
         "size": args.size,
-        "hardware": machine,
+        "hardware": hardware,
         "threads": args.threads,
-        "versions": versions(),
+        "versions": machine.versions(),
         "results": [result.record() for result in results],
     }
     content = f"{json.dumps(report, indent=1)}\n"
     (args.output / "benchmark.json").write_text(content, "utf-8")
-    text = f"{title}\n\n{', '.join(map(' '.join, versions().items()))}\n\n"
+    text = (
+        f"{title}\n\n{', '.join(map(' '.join, machine.versions().items()))}\n\n"
+    )
     text += markdown(results)
     (args.output / "benchmark.md").write_text(text, "utf-8")
     chart.draw(results, title, args.output / "benchmark.png")
@@ -352,43 +347,6 @@ def positive(text: str) -> int:
             f"must be a whole number from 1, not {text!r}"
         )
     return int(text)
-
-
-def processors() -> set[int]:
-    """Return the processors that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return os.sched_getaffinity(0)
-    return set(range(os.cpu_count() or 1))
-
-
-def hardware(device: str) -> str:
-    """Return the name of the processor, or of the GPU."""
-    if device == "gpu":
-        try:
-            done = subprocess.run(
-                ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"],
-                capture_output=True,
-                text=True,
-                check=True,
-            )
-        except (OSError, subprocess.CalledProcessError):
-            raise ValueError("There is no NVIDIA GPU here.") from None
-        return done.stdout.splitlines()[0].strip()
-    try:
-        lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    models = [li.partition(":")[2] for li in lines if "model name" in li]
-    return models[0].strip() if models else platform.machine()
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of all packages involved."""
-    found = {"Python": platform.python_version()}
-    for package in PACKAGES:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found[package] = importlib.metadata.version(package)
-    return found
 
 
 if __name__ == "__main__":

@@ -16,8 +16,12 @@ from run_script import run_commands
 from small_variants import shrink
 
 from examples.benchmark import artifacts
+from examples.benchmark import bound
+from examples.benchmark import machine
 from examples.benchmark import models
+from examples.benchmark import pages
 from examples.benchmark import results
+from examples.benchmark import scaling
 from examples.benchmark import steps
 from examples.benchmark import worker
 from examples.benchmark.candidates import CANDIDATES
@@ -195,3 +199,60 @@ def test_mistakes_get_one_sentence(tmp_path, monkeypatch):
     for part, result in zip(lines, found, strict=True):
         assert result.status in (1, 2), part
         assert_one_sentence(result.stderr, part)
+
+
+@pytest.mark.once
+def test_every_curve_has_a_point_of_everyone(tmp_path, monkeypatch):
+    monkeypatch.setattr(worker, "Worker", lambda *_: Mock(ask=figure))
+    monkeypatch.setattr(worker, "startup_seconds", lambda *_: 7.0)
+    monkeypatch.setattr(machine, "processors", lambda: {2, 5})
+    monkeypatch.setattr(bound, "write_photographs", lambda *_: None)
+    monkeypatch.setattr(bound, "train", lambda *_: [3.0])
+    monkeypatch.setattr(bound, "read", lambda *_: [99.0, 100.0])
+    [result] = run_commands([["--rounds", 2]], tmp_path, scaling.main)
+    assert result.status == 0, result.stderr
+    folder = tmp_path / "runs" / "scaling"
+    report = json.loads((folder / "scaling.json").read_text())
+    text = pages.scaling(report)
+    assert "resnext50_32x4d, 2 cores of an " in text
+    for row in (
+        "| Prediction, images/s | 1 | 4 | 16 | 64 | 256 |",
+        "| timm, channels_last | 4 | 4 | 4 | 4 | 4 |",
+        "| Peak memory of training, GB | 1 | 4 | 16 | 64 |",
+        "| ours on JAX | 1 | 1 | 1 | 1 | 1 |",
+        "| Prediction, batch 8, megapixels/s | 128 | 224 | 320 | 448 |",
+        "| ours on torch | 0.0655 | 0.201 | 0.41 | 0.803 |",
+        "| ours on TensorFlow | 3 | 3 | 3 |",
+        "| folder of JPEG files | 99.5 | 99.5 |",
+    ):
+        assert f"{row}\n" in text
+    with PIL.Image.open(folder / "scaling.png") as image:
+        assert min(image.size) > 500
+
+
+@pytest.mark.slow
+def test_two_processes_train_together(tmp_path):
+    setting = Setting(SMALL[1], 32, 2, "cpu", "")
+    cores = sorted(machine.processors())
+    groups = [[cores[0]], [cores[-1]]]
+    for name in {BACKEND, "timm" if BACKEND == "torch" else BACKEND}:
+        model = "resnext26ts" if name == "timm" else SMALL[1]
+        chosen = dataclasses.replace(setting, model=model)
+        rates = bound.train(CANDIDATES[name], chosen, groups, 2, 2)
+        assert len(rates) == 2
+        assert min(rates) > 0
+
+
+@pytest.mark.slow
+@pytest.mark.once
+def test_images_are_read_from_files_and_records(tmp_path):
+    bound.write_photographs(tmp_path)
+    for source in ("folder", "tfds"):
+        [rate] = bound.read(source, tmp_path, [0], 1)
+        assert rate > 0
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("page", pages.PAGES, ids=lambda each: each.parent.name)
+def test_pages_show_the_kept_results(page):
+    assert page.read_text("utf-8") == pages.written(page)
