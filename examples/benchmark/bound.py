@@ -16,11 +16,11 @@ import shutil
 import socket
 import time
 import warnings
-from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 
@@ -30,6 +30,17 @@ from examples.benchmark.setting import Setting
 
 STEPS = 4  # of training, for a figure
 IMAGES, READ_BATCH = 512, 64  # of reading, for a figure
+QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3"}
+
+
+class Training(NamedTuple):
+    """Training to measure, in one of its processes."""
+
+    candidate: Candidate
+    setting: Setting
+    batch: int
+    processes: int
+    rounds: int
 
 
 def train(
@@ -60,8 +71,8 @@ def train(
             if len(cores) > 1:
                 variables |= _cluster(ports, rank)
             pools.append(stack.enter_context(_process(group, variables)))
-            arguments = candidate, setting, batch, rounds, len(cores)
-            tasks.append(pools[-1].submit(_train, *arguments))
+            training = Training(candidate, setting, batch, len(cores), rounds)
+            tasks.append(pools[-1].submit(_train, training))
         figures = [task.result() for task in tasks]
         for pool in pools:
             pool.shutdown(wait=False)  # JAX' processes end at the same time
@@ -82,8 +93,7 @@ def read(
     Returns:
         Images per second in each round.
     """
-    variables = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
-    with _process(cores, variables) as pool:
+    with _process(cores, QUIET) as pool:
         return pool.submit(_read, source, folder, rounds).result()
 
 
@@ -106,8 +116,7 @@ def write_photographs(folder: pathlib.Path) -> None:
     for i, file in enumerate(files):
         (test / str(i)).mkdir(parents=True)
         shutil.copy(file, test / str(i) / "0.jpg")
-    variables = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
-    with _process(sorted(machine.processors()), variables) as pool:
+    with _process(sorted(machine.processors()), QUIET) as pool:
         pool.submit(_write_tfds, folder).result()
 
 
@@ -152,32 +161,27 @@ def _cluster(ports: list[int], rank: int) -> dict[str, str]:
     }
 
 
-def _train(
-    candidate: Candidate,
-    setting: Setting,
-    batch: int,
-    rounds: int,
-    processes: int,
-) -> list[float]:
-    run = _torch if candidate.backend == "torch" else _keras
-    ends = run(candidate, setting, batch, processes, rounds + 1)
-    # The first round also compiles, so it ends what is not measured.
-    return [float(x) for x in STEPS * batch * processes / np.diff(ends)]
+def _train(training: Training) -> list[float]:
+    run = _torch if training.candidate.backend == "torch" else _keras
+    return _rates(STEPS * training.batch * training.processes, run(training))
 
 
-def _keras(
-    candidate: Candidate,
-    setting: Setting,
-    batch: int,
-    processes: int,
-    rounds: int,
-) -> list[float]:
+def _rates(images: int, ends: list[float]) -> list[float]:
+    """Return images per second of each round after the first, by their ends.
+
+    The first round is not measured: it also compiles.
+    """
+    return [float(rate) for rate in images / np.diff(ends)]
+
+
+def _keras(training: Training) -> list[float]:
     """Fit under the strategy of the environment, and time each round's end."""
     import keras
     import tensorflow as tf
 
     import keras_resnext
 
+    _, setting, batch, _, rounds = training
     shape = (setting.size, setting.size, 3)
     strategy = keras_resnext.training.strategy.start("auto")
     with strategy.scope():
@@ -196,7 +200,7 @@ def _keras(
     )
     model.fit(
         strategy.distribute(pairs.repeat()),
-        epochs=rounds,
+        epochs=rounds + 1,
         steps_per_epoch=STEPS,
         callbacks=[clock],
         shuffle=False,
@@ -205,16 +209,11 @@ def _keras(
     return ends
 
 
-def _torch(
-    candidate: Candidate,
-    setting: Setting,
-    batch: int,
-    processes: int,
-    rounds: int,
-) -> list[float]:
+def _torch(training: Training) -> list[float]:
     """Train in a loop, distributed by PyTorch, and time each round's end."""
     import torch
 
+    candidate, setting, batch, processes, rounds = training
     module: Any
     random = np.random.default_rng(0)
     shape = (batch, setting.size, setting.size, 3)
@@ -243,7 +242,7 @@ def _torch(
         torch.distributed.init_process_group("gloo")
         module = torch.nn.parallel.DistributedDataParallel(module)
     ends = []
-    for _ in range(rounds):
+    for _ in range(rounds + 1):
         for _ in range(STEPS):
             optimizer.zero_grad()
             loss = torch.nn.functional.cross_entropy(module(x, **options), y)
@@ -264,18 +263,11 @@ def _read(source: str, folder: pathlib.Path, rounds: int) -> list[float]:
         dataset = data.load_dataset("photographs", str(folder / "tfds"))
     batches = data.train_batches(dataset, recipe, READ_BATCH, epoch=0)
 
-    def run() -> None:
+    ends = []
+    for _ in range(rounds + 1):
         collections.deque(batches, maxlen=0)  # which takes them all
-
-    run()
-    images = len(batches) * READ_BATCH
-    return [images / _seconds(run) for _ in range(rounds)]
-
-
-def _seconds(run: Callable[[], Any]) -> float:
-    start = time.perf_counter()
-    run()
-    return time.perf_counter() - start
+        ends.append(time.perf_counter())
+    return _rates(len(batches) * READ_BATCH, ends)
 
 
 def _write_tfds(folder: pathlib.Path) -> None:
