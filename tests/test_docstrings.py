@@ -16,8 +16,8 @@ from keras_resnext import resnext
 from keras_resnext.weights import fetch
 
 BUILD = resnext.build
-# What shows figures of whole networks or reads a file of one; short ones do
-# for all others.
+# Examples that show figures of whole models or read a file of one; short
+# models are enough for all others.
 WHOLE = r"flowers|CLAIMS|count_params|num_parameters|multiply_adds|_fields"
 # Examples of TensorFlow's functions are the same on every backend, PyTorch is
 # installed for comparisons, and an export takes its time.

@@ -39,7 +39,7 @@ SECONDS = 60  # for one file
 
 
 def fill() -> keras.Model:
-    """Return the network that files are loaded into, with other values."""
+    """Return the model that files are loaded into, with other values."""
     return tinynet.filled(tinynet.shared(tinynet.SMALLEST))
 
 

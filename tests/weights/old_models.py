@@ -19,7 +19,7 @@ from keras import layers
 from keras_resnext import ResNeXtConfig
 from keras_resnext.weights import convert
 
-Network = tuple[keras.Model, list[keras.Layer]]
+Built = tuple[keras.Model, list[keras.Layer]]
 
 
 def conv(filters: int, size: int, name: str, strides: int = 1) -> keras.Layer:
@@ -39,7 +39,7 @@ def stem(x: Any, convolution: keras.Layer, batch_norm: keras.Layer) -> Any:
 
 def keras_applications(
     config: ResNeXtConfig, classes: int, head: str = "predictions"
-) -> Network:
+) -> Built:
     inputs = keras.Input((32, 32, 3))
     x = stem(inputs, conv(64, 7, "conv1_conv", 2), _batch_norm("conv1_bn"))
     stages = zip(config.depths, config.out_channels, strict=True)
@@ -96,9 +96,7 @@ def _block(
 # qubvel's classification_models ----------------------------------------------
 
 
-def qubvel(
-    config: ResNeXtConfig, classes: int | None, first: int = 0
-) -> Network:
+def qubvel(config: ResNeXtConfig, classes: int | None, first: int = 0) -> Built:
     """ResNeXt or, with attention, SE-ResNeXt.
 
     Args:

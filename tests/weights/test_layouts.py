@@ -101,7 +101,7 @@ def test_names_are_timms(variant):
             theirs = timm.create_model(variant)
         else:  # names depend on what the variants have in common only
             if len(config.depths) != 4:
-                pytest.skip("timm has no network of three stages")
+                pytest.skip("timm has no model of three stages")
             theirs = resnet.ResNet(resnet.Bottleneck, config.depths)
     names = {
         name
